@@ -1,0 +1,25 @@
+FROM node:22-slim AS build
+WORKDIR /build
+COPY package.json package-lock.json .npmrc ./
+RUN npm ci
+COPY tsconfig.json tsconfig.build.json ./
+COPY scripts scripts
+COPY sandbox sandbox
+COPY bench bench
+COPY src src
+RUN node scripts/run.mjs build
+
+FROM node:22-slim AS dependencies
+WORKDIR /build
+COPY package.json package-lock.json .npmrc ./
+RUN npm ci --omit=dev
+
+FROM node:22-slim
+ENV NODE_ENV=production
+WORKDIR /opt/spire-federator
+COPY --from=dependencies /build/node_modules node_modules
+COPY --from=build /build/dist/src dist/src
+COPY --from=build /build/dist/workflow-bundle.js dist/workflow-bundle.js
+COPY package.json LICENSE ./
+USER node
+CMD ["node", "--enable-source-maps", "dist/src/worker.js"]

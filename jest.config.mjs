@@ -1,0 +1,26 @@
+/** Sources run from TypeScript, as CommonJS: Jest needs no experimental Node flag that way. */
+export default {
+  testMatch: ['<rootDir>/test/**/*.test.ts'],
+  testEnvironment: 'node',
+  modulePathIgnorePatterns: ['<rootDir>/dist/', '<rootDir>/.sandbox/'],
+  moduleNameMapper: { '^(\\.{1,2}/.*)\\.js$': '$1' },
+  transform: {
+    '\\.[cm]?[jt]s$': [
+      '@swc/jest',
+      {
+        jsc: { target: 'es2022', parser: { syntax: 'typescript' } },
+        module: { type: 'commonjs', ignoreDynamic: false },
+        sourceMaps: 'inline',
+      },
+    ],
+  },
+  // These packages come as ES modules only.
+  transformIgnorePatterns: [
+    '/node_modules/(?!(@kubernetes/client-node|openid-client|oauth4webapi|jose|jsonpath-plus|pure-rand)/)',
+  ],
+  // The slowest thing a test waits for is a sandbox that starts.
+  testTimeout: 120_000,
+  // A sandbox takes its share of memory and processor time.
+  maxWorkers: '50%',
+  reporters: ['default', '<rootDir>/test/support/summaryReporter.cjs'],
+};

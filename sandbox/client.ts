@@ -1,0 +1,129 @@
+import { spawn } from 'node:child_process';
+import { existsSync, mkdirSync, openSync, readFileSync, rmSync } from 'node:fs';
+import http from 'node:http';
+import path from 'node:path';
+import { createInterface } from 'node:readline';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Fault } from './faults.js';
+import { sandboxPaths } from './layout.js';
+import { endRecordedProcesses, livingProcesses } from './processes.js';
+import { projectRoot } from './projectRoot.js';
+import type { SandboxStatus } from './supervisor.js';
+
+export interface SandboxOptions {
+  /** State folder; `.sandbox` of the current folder by default. */
+  directory: string;
+  onProgress?: (message: string) => void;
+}
+
+/** A sandbox that does not run, or an answer of its supervisor that says what is wrong. */
+export class SandboxError extends Error {}
+
+/** Starts a sandbox, or brings a running or half-started one to at least that many clusters. */
+export async function up({
+  directory,
+  clusters,
+  onProgress,
+}: SandboxOptions & { clusters: number }): Promise<SandboxStatus> {
+  if (process.platform !== 'linux')
+    throw new SandboxError('The sandbox needs Linux: it gives every pod a loopback address of its own.');
+  await ensureSupervisor(directory);
+  return ask<SandboxStatus>(directory, '/up', { clusters }, onProgress);
+}
+
+/** Ends everything and removes every file; right also when the supervisor was killed. Says how many processes were left over. */
+export async function down({ directory }: SandboxOptions): Promise<void> {
+  const paths = sandboxPaths(directory);
+  if (await isRunning(directory)) await ask(directory, '/down', {});
+  // The supervisor ends by itself after its answer; whatever it left behind, or it itself, ends here.
+  await endRecordedProcesses(paths.processes);
+  rmSync(paths.sockets, { recursive: true, force: true });
+  rmSync(paths.directory, { recursive: true, force: true, maxRetries: 5 });
+}
+
+/** @throws SandboxError when there is no sandbox */
+export async function status({ directory }: SandboxOptions): Promise<SandboxStatus> {
+  return ask(directory, '/status', {});
+}
+
+export async function addFault({ directory, fault }: SandboxOptions & { fault: Fault }): Promise<SandboxStatus> {
+  return ask(directory, '/fault', { fault });
+}
+
+/** Takes one fault away, or all. */
+export async function heal({ directory, fault }: SandboxOptions & { fault?: Fault }): Promise<SandboxStatus> {
+  return ask(directory, '/heal', { fault });
+}
+
+/** Makes a SPIRE server change its CA now, and with `revoke` forget the old one. */
+export async function rotateCa(options: SandboxOptions & { cluster: string; revoke: boolean }): Promise<SandboxStatus> {
+  return ask(options.directory, '/rotate-ca', { cluster: options.cluster, revoke: options.revoke });
+}
+
+async function ensureSupervisor(directory: string): Promise<void> {
+  const paths = sandboxPaths(directory);
+  if (await isRunning(directory)) return;
+  // Processes of a supervisor that died would hold the addresses.
+  await endRecordedProcesses(paths.processes);
+  mkdirSync(paths.directory, { recursive: true });
+  mkdirSync(paths.sockets, { recursive: true, mode: 0o700 });
+  const log = openSync(paths.supervisorLog, 'a');
+  const supervisor = spawn(
+    process.execPath,
+    [path.join(projectRoot(), 'dist', 'sandbox', 'supervisor.js'), paths.directory],
+    {
+      detached: true,
+      stdio: ['ignore', log, log],
+    },
+  );
+  supervisor.unref();
+  const deadline = Date.now() + 20_000;
+  while (!(await isRunning(directory))) {
+    if (supervisor.exitCode !== null || Date.now() > deadline) {
+      throw new SandboxError(
+        `The sandbox's supervisor did not start:\n${readFileSync(paths.supervisorLog, 'utf8').slice(-2_000)}`,
+      );
+    }
+    await delay(30);
+  }
+}
+
+async function isRunning(directory: string): Promise<boolean> {
+  const { control } = sandboxPaths(directory);
+  if (!existsSync(control)) return false;
+  try {
+    await ask(directory, '/status', {});
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Asks the supervisor; progress lines come before the result. */
+async function ask<T>(
+  directory: string,
+  url: string,
+  body: object,
+  onProgress?: (message: string) => void,
+): Promise<T> {
+  const { control, processes, supervisorLog } = sandboxPaths(directory);
+  const response = await new Promise<http.IncomingMessage>((resolve, reject) => {
+    const request = http.request({ socketPath: control, path: url, method: 'POST' }, resolve);
+    request.once('error', (error: NodeJS.ErrnoException) => {
+      const left = livingProcesses(processes).length;
+      const why =
+        left > 0
+          ? `its supervisor is gone, ${left} of its processes still run: npm run sandbox -- down, then up`
+          : 'start one with: npm run sandbox -- up';
+      reject(new SandboxError(`There is no running sandbox in ${directory} (${error.code}); ${why}.`));
+    });
+    request.end(JSON.stringify(body));
+  });
+  for await (const line of createInterface({ input: response })) {
+    const message = JSON.parse(line) as { progress?: string; error?: string; result?: T };
+    if (message.error !== undefined) throw new SandboxError(message.error);
+    if (message.result !== undefined) return message.result;
+    if (message.progress !== undefined) onProgress?.(message.progress);
+  }
+  throw new SandboxError(`The sandbox's supervisor went away while it worked; its log: ${supervisorLog}`);
+}

@@ -1,0 +1,282 @@
+import { execFile } from 'node:child_process';
+import { readdirSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import { promisify } from 'node:util';
+import { parseAllDocuments } from 'yaml';
+import { ControlPlane } from './controlPlane.js';
+import { ApiError, ClusterApi, eventually, type Resource } from './kubernetes.js';
+import { type ClusterAddresses, nodeName, SPIRE_NAMESPACE } from './layout.js';
+import { delegateEntry, nodeManifest, nodeStatus, spireManifests } from './manifests.js';
+import { clusterPki, writeKubeconfig, type ClusterPki } from './pki.js';
+import { PodRuntime } from './podRuntime.js';
+import { projectRoot } from './projectRoot.js';
+import { Router } from './router.js';
+import { toolAsset } from './tools/toolPath.js';
+
+const run = promisify(execFile);
+
+const ENGINE_ACCOUNT = { namespace: 'spire-federator', name: 'spire-federator' };
+const TOKEN_SECONDS = 365 * 24 * 3600;
+
+export interface PartView {
+  part: string;
+  state: 'running' | 'stopped' | 'restarting';
+  detail?: string;
+  /** The last lines of its log, when it does not run. */
+  log?: string[];
+}
+
+export interface ClusterOptions {
+  name: string;
+  directory: string;
+  sockets: string;
+  records: string;
+  addresses: ClusterAddresses;
+  /** Proxy through which this cluster's processes reach the others. */
+  proxyUrl: string;
+  onProgress: (message: string) => void;
+}
+
+/** One real cluster of the sandbox. */
+export class SandboxCluster {
+  readonly router: Router;
+  private constructor(
+    private readonly options: ClusterOptions,
+    private readonly pki: ClusterPki,
+    private readonly api: ClusterApi,
+    private readonly controlPlane: ControlPlane,
+    private readonly pods: PodRuntime,
+  ) {
+    this.router = new Router(options.name, api);
+  }
+
+  static async create(options: ClusterOptions): Promise<SandboxCluster> {
+    const { name, directory, records, addresses, proxyUrl, sockets } = options;
+    const pki = await clusterPki(path.join(directory, 'pki'), addresses.host);
+    const api = new ClusterApi(addresses.apiServer, pki.ca, pki.admin);
+    const controlPlane = new ControlPlane(name, directory, records, addresses, pki);
+    const pods = new PodRuntime(
+      {
+        cluster: name,
+        api,
+        server: addresses.apiServer,
+        ca: pki.ca,
+        podsFolder: path.join(directory, 'pods'),
+        socketsFolder: sockets,
+        hostFolder: path.join(directory, 'host'),
+        env: { HTTPS_PROXY: proxyUrl, NO_PROXY: '127.0.0.0/8,localhost' },
+        records,
+      },
+      addresses,
+    );
+    return new SandboxCluster(options, pki, api, controlPlane, pods);
+  }
+
+  get name(): string {
+    return this.options.name;
+  }
+
+  get kubeconfig(): string {
+    return path.join(this.options.directory, 'kubeconfig');
+  }
+
+  get engineKubeconfig(): string {
+    return path.join(this.options.directory, 'engine.kubeconfig');
+  }
+
+  /** Starts what does not run and makes what is not there; returns when SPIRE works. */
+  async start(): Promise<void> {
+    const { name, addresses, onProgress } = this.options;
+    const { ca, admin } = this.pki;
+    await this.controlPlane.start(this.api);
+    onProgress(`${name}: API server ready`);
+    writeKubeconfig(this.kubeconfig, { name, server: addresses.apiServer, ca, user: admin });
+    await this.applyCrds();
+    this.controlPlane.startKwok();
+    await this.createAll([nodeManifest(name)]);
+    await this.api.request(`/api/v1/nodes/${nodeName(name)}/status`, {
+      method: 'PATCH',
+      contentType: 'application/merge-patch+json',
+      body: { status: nodeStatus(addresses.host) },
+    });
+    if (!this.started) {
+      this.pods.start();
+      this.router.start();
+      this.started = true;
+    }
+    await this.createAll(spireManifests(name));
+    await this.applyEngineAccount();
+    await this.allowDelegate();
+    await eventually(`${name}: SPIRE server and agent are ready`, () => this.requireReady(), 120_000);
+    onProgress(`${name}: SPIRE ready`);
+  }
+
+  private started = false;
+
+  async stop(): Promise<void> {
+    await this.router.stop();
+    await this.pods.stop();
+    await this.controlPlane.stop();
+    this.api.close();
+  }
+
+  /** Every process of the cluster and how it does. */
+  view(): PartView[] {
+    const parts = [...this.controlPlane.parts].map(([part, { running, ending }]): PartView =>
+      running
+        ? { part, state: 'running' }
+        : { part, state: 'stopped', detail: ending ?? 'not started', log: tail(this.controlPlane.logFile(part)) },
+    );
+    const containers = this.pods.view().flatMap((pod) =>
+      pod.containers.map(({ name, running, restarts, lastExit, logFile }): PartView => ({
+        part: `${pod.name.replace(`${SPIRE_NAMESPACE}/`, '')} ${name}`,
+        state: running ? 'running' : 'restarting',
+        ...(restarts > 0
+          ? { detail: `${restarts} restarts, last: ${lastExit ?? ''}` }
+          : lastExit === undefined
+            ? {}
+            : { detail: lastExit }),
+        ...(running ? {} : { log: tail(logFile) }),
+      })),
+    );
+    return [...parts, ...containers];
+  }
+
+  async stopServer(): Promise<void> {
+    await this.serverContainer().hold();
+  }
+
+  startServer(): void {
+    this.serverContainer().release();
+  }
+
+  async stopApi(): Promise<void> {
+    await this.controlPlane.parts.get('kube-apiserver')?.stop(2_000);
+  }
+
+  async startApi(): Promise<void> {
+    await this.controlPlane.start(this.api);
+  }
+
+  /** Makes SPIRE server change its CA, and forget the old one when asked to. */
+  async rotateCa({ revoke }: { revoke: boolean }): Promise<void> {
+    const container = this.serverContainer();
+    const command = async (...args: string[]) => {
+      const { stdout } = await run('./spire-server', args, { cwd: container.folder, env: container.environment() });
+      return stdout;
+    };
+    const prepared = JSON.parse(await command('localauthority', 'x509', 'prepare', '-output', 'json')) as {
+      prepared_authority: { authority_id: string };
+    };
+    const before = JSON.parse(await command('localauthority', 'x509', 'show', '-output', 'json')) as {
+      active?: { authority_id: string };
+    };
+    await command('localauthority', 'x509', 'activate', '-authorityID', prepared.prepared_authority.authority_id);
+    if (!revoke || before.active === undefined) return;
+    await command('localauthority', 'x509', 'taint', '-authorityID', before.active.authority_id);
+    await command('localauthority', 'x509', 'revoke', '-authorityID', before.active.authority_id);
+  }
+
+  private serverContainer() {
+    const pod = this.pods.find(`${SPIRE_NAMESPACE}/spire-server-0`);
+    const container = pod?.containers.find(({ spec }) => spec.name === 'spire-server');
+    if (container === undefined) throw new Error(`${this.name}: SPIRE server's pod does not run`);
+    return container;
+  }
+
+  private async applyCrds(): Promise<void> {
+    const crds = (['kwok-crds', 'spire-crds', 'openshift-crds'] as const).flatMap((asset) => {
+      const folder = toolAsset(asset);
+      return readdirSync(folder)
+        .filter((file) => file.endsWith('.yaml'))
+        .flatMap((file) => documents(readFileSync(path.join(folder, file), 'utf8')));
+    });
+    const wanted = crds.filter(
+      ({ kind, metadata }) => kind === 'CustomResourceDefinition' && !UNUSED_CRDS.test(metadata.name),
+    );
+    await this.createAll(wanted, { sideBySide: true });
+    const served = [
+      '/apis/kwok.x-k8s.io/v1alpha1/execs',
+      '/apis/kwok.x-k8s.io/v1alpha1/logs',
+      '/apis/kwok.x-k8s.io/v1alpha1/stages',
+      '/apis/spire.spiffe.io/v1alpha1/clusterspiffeids',
+      '/apis/spire.spiffe.io/v1alpha1/clusterfederatedtrustdomains',
+      '/apis/spire.spiffe.io/v1alpha1/clusterstaticentries',
+      '/apis/route.openshift.io/v1/routes',
+    ];
+    await Promise.all(
+      served.map((at) => eventually(`${this.name}: ${at} is served`, () => this.api.request(`${at}?limit=1`))),
+    );
+  }
+
+  /** Makes objects that are not there. What is there stays: it may have been changed on purpose since. */
+  private async createAll(objects: Resource[], { sideBySide = false } = {}): Promise<void> {
+    const create = async (object: Resource): Promise<void> => {
+      try {
+        await this.api.create(object);
+      } catch (error) {
+        if (!(error instanceof ApiError && error.status === 409)) throw error;
+      }
+    };
+    if (sideBySide) await Promise.all(objects.map(create));
+    else for (const object of objects) await create(object);
+  }
+
+  /** The engine acts under an account of its own, with the permissions that the product ships. */
+  private async applyEngineAccount(): Promise<void> {
+    const rbac = documents(readFileSync(path.join(projectRoot(), 'deploy', 'rbac.yaml'), 'utf8'));
+    for (const object of rbac) await this.api.apply(object);
+    const { namespace, name } = ENGINE_ACCOUNT;
+    const review = await this.api.request<{ status: { token: string } }>(
+      `/api/v1/namespaces/${namespace}/serviceaccounts/${name}/token`,
+      {
+        method: 'POST',
+        body: {
+          apiVersion: 'authentication.k8s.io/v1',
+          kind: 'TokenRequest',
+          spec: { expirationSeconds: TOKEN_SECONDS },
+        },
+      },
+    );
+    writeKubeconfig(this.engineKubeconfig, {
+      name: `${this.name}-engine`,
+      server: this.options.addresses.apiServer,
+      ca: this.pki.ca,
+      user: { token: review.status.token },
+    });
+  }
+
+  private async allowDelegate(): Promise<void> {
+    const node = await this.api.request<Resource>(`/api/v1/nodes/${nodeName(this.name)}`);
+    await this.createAll([delegateEntry(this.name, node.metadata.uid ?? '', process.getuid?.() ?? 0)]);
+  }
+
+  private async requireReady(): Promise<void> {
+    const { items } = await this.api.request<{ items: Resource[] }>(`/api/v1/namespaces/${SPIRE_NAMESPACE}/pods`);
+    const ready = items.filter((pod) =>
+      (pod['status'] as { conditions?: { type: string; status: string }[] }).conditions?.some(
+        ({ type, status }) => type === 'Ready' && status === 'True',
+      ),
+    );
+    if (ready.length < 2) throw new Error(`${ready.length} of 2 pods are ready`);
+  }
+}
+
+/** kwok's kinds that the sandbox has no use for. */
+const UNUSED_CRDS =
+  /^(metrics|attaches|clusterattaches|portforwards|clusterportforwards|resourceusages|clusterresourceusages|clusterexecs|clusterlogs)\./;
+
+function documents(text: string): Resource[] {
+  return parseAllDocuments(text)
+    .map((document) => document.toJS() as Resource | null)
+    .filter((object) => object !== null);
+}
+
+/** The last lines of a log. */
+export function tail(file: string, lines = 8): string[] {
+  try {
+    return readFileSync(file, 'utf8').trimEnd().split('\n').slice(-lines);
+  } catch {
+    return [];
+  }
+}

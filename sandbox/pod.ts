@@ -1,0 +1,345 @@
+import http from 'node:http';
+import net from 'node:net';
+import { mkdirSync, rmSync } from 'node:fs';
+import path from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { Container, type ContainerSpec } from './container.js';
+import { knownImage } from './images.js';
+import { ApiError, type ClusterApi, type Resource } from './kubernetes.js';
+import { loopback } from './layout.js';
+import { mountVolumes, NotMountable, type MountedVolumes, type Volume, type VolumeHost } from './volumes.js';
+
+export interface PodHost extends Omit<VolumeHost, 'podFolder' | 'socketFolder' | 'log'> {
+  api: ClusterApi;
+  podsFolder: string;
+  socketsFolder: string;
+  hostIp: string;
+  hosts: Record<string, string>;
+  env: Record<string, string>;
+  records: string;
+}
+
+const MOUNT_RETRY_MS = 300;
+const PROBE_INTERVAL_MS = 50;
+const SETTLED_PROBE_INTERVAL_MS = 1_000;
+
+/** One pod: its volumes, its containers as processes, its status as a kubelet would report it. */
+export class Pod {
+  readonly containers: Container[] = [];
+  readonly folder: string;
+  private readonly startedAt = new Date().toISOString();
+  private readonly ready = new Map<string, boolean>();
+  private readonly stopping = new AbortController();
+  private volumes: MountedVolumes | undefined;
+  private waiting = 'ContainerCreating';
+  private waitingMessage = '';
+  private reporting: Promise<void> | undefined;
+  private reportAgain = false;
+  private ended: Promise<void> | undefined;
+
+  constructor(
+    private pod: Resource,
+    readonly podIp: string,
+    private readonly socketFolder: string,
+    private readonly host: PodHost,
+  ) {
+    const { namespace, name } = pod.metadata;
+    this.folder = path.join(host.podsFolder, `${namespace}_${name}`);
+  }
+
+  get name(): string {
+    return `${this.pod.metadata.namespace}/${this.pod.metadata.name}`;
+  }
+
+  get uid(): string {
+    return this.pod.metadata.uid ?? '';
+  }
+
+  private get specs(): ContainerSpec[] {
+    return (this.pod['spec'] as { containers: ContainerSpec[] }).containers;
+  }
+
+  private get isKnown(): boolean {
+    return this.specs.some(({ image }) => knownImage(image) !== undefined);
+  }
+
+  /** Local folder of a volume, once mounted. */
+  volumeFolder(name: string): string | undefined {
+    return this.volumes?.folders.get(name);
+  }
+
+  /** Mounts, starts and then keeps the status true, until stopped. */
+  async run(): Promise<void> {
+    const { signal } = this.stopping;
+    try {
+      if (!(await this.mount(signal))) return;
+      const containerHost = {
+        podFolder: this.folder,
+        address: loopback(this.podIp),
+        folders: this.volumes?.folders ?? new Map<string, string>(),
+        hosts: this.host.hosts,
+        env: this.host.env,
+        records: this.host.records,
+        recordName: `${this.host.cluster}/pod/${this.name}/`,
+      };
+      for (const spec of this.specs.filter(({ image }) => knownImage(image) !== undefined)) {
+        this.containers.push(new Container(spec, containerHost, () => void this.report()));
+      }
+      if (this.containers.length > 0) await this.serveExecAndLogs();
+      if (signal.aborted) return;
+      for (const container of this.containers) container.start();
+      await this.report();
+      await Promise.all(this.containers.map((container) => this.probe(container, signal)));
+    } catch (error) {
+      if (!signal.aborted) console.error(`pod ${this.name}: ${(error as Error).stack}`);
+    }
+  }
+
+  update(pod: Resource): void {
+    this.pod = pod;
+  }
+
+  /** Ends the processes, gives up the volumes and lets the API server forget the pod. */
+  async stop({ forget }: { forget: boolean }): Promise<void> {
+    this.ended ??= (async () => {
+      this.stopping.abort();
+      await Promise.all(this.containers.map((container) => container.stop(5_000)));
+      await this.volumes?.close();
+      const { namespace, name, uid } = this.pod.metadata;
+      if (!forget) return;
+      if (this.containers.length > 0) {
+        const kwok = `/apis/kwok.x-k8s.io/v1alpha1/namespaces/${namespace}`;
+        await Promise.all([
+          this.host.api.delete(`${kwok}/execs/${name}`),
+          this.host.api.delete(`${kwok}/logs/${name}`),
+        ]);
+      }
+      rmSync(this.socketFolder, { recursive: true, force: true });
+      try {
+        await this.host.api.request(`/api/v1/namespaces/${namespace}/pods/${name}`, {
+          method: 'DELETE',
+          body: { gracePeriodSeconds: 0, preconditions: { uid } },
+        });
+      } catch (error) {
+        // Gone already, or another one of that name is there: both are what was wanted.
+        if (!(error instanceof ApiError && [404, 409].includes(error.status))) throw error;
+      }
+    })();
+    await this.ended;
+  }
+
+  /** Volumes that cannot be mounted yet are tried again, and the pod says why it waits. */
+  private async mount(signal: AbortSignal): Promise<boolean> {
+    mkdirSync(this.folder, { recursive: true });
+    mkdirSync(this.socketFolder, { recursive: true, mode: 0o700 });
+    if (!this.isKnown) return !signal.aborted;
+    const { volumes = [] } = this.pod['spec'] as { volumes?: Volume[] };
+    while (!signal.aborted) {
+      try {
+        this.volumes = await mountVolumes(this.pod, volumes, {
+          ...this.host,
+          podFolder: this.folder,
+          socketFolder: this.socketFolder,
+          log: (message) => console.error(`pod ${this.name}: ${message}`),
+        });
+        return true;
+      } catch (error) {
+        const transient = error instanceof NotMountable || error instanceof ApiError;
+        if (!transient) throw error;
+        this.waitingMessage = error.message;
+        await this.report();
+        await delay(MOUNT_RETRY_MS, undefined, { signal }).catch(() => undefined);
+      }
+    }
+    return false;
+  }
+
+  private async serveExecAndLogs(): Promise<void> {
+    const { namespace = '', name } = this.pod.metadata;
+    const metadata = { name, namespace };
+    const apiVersion = 'kwok.x-k8s.io/v1alpha1';
+    await Promise.all([
+      this.host.api.apply({
+        apiVersion,
+        kind: 'Exec',
+        metadata,
+        spec: {
+          execs: this.containers.map((container) => ({
+            containers: [container.spec.name],
+            local: {
+              workDir: container.folder,
+              envs: Object.entries(container.environment()).map(([key, value]) => ({ name: key, value })),
+            },
+          })),
+        },
+      }),
+      this.host.api.apply({
+        apiVersion,
+        kind: 'Logs',
+        metadata,
+        spec: {
+          logs: this.containers.map((container) => ({
+            containers: [container.spec.name],
+            logsFile: container.logFile,
+            follow: true,
+          })),
+        },
+      }),
+    ]);
+  }
+
+  /** Keeps a container's readiness true: often while it starts, seldom once it is ready. */
+  private async probe(container: Container, signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      const ready = container.state.running && (await this.answers(container.spec));
+      if (this.ready.get(container.spec.name) !== ready) {
+        this.ready.set(container.spec.name, ready);
+        await this.report();
+      }
+      const interval = ready ? SETTLED_PROBE_INTERVAL_MS : PROBE_INTERVAL_MS;
+      await delay(interval, undefined, { signal }).catch(() => undefined);
+    }
+  }
+
+  private async answers({ readinessProbe, ports = [] }: ContainerSpec): Promise<boolean> {
+    const check = readinessProbe?.httpGet ?? readinessProbe?.tcpSocket;
+    if (check === undefined) return true;
+    const port =
+      typeof check.port === 'number' ? check.port : (ports.find(({ name }) => name === check.port)?.containerPort ?? 0);
+    const address = loopback(this.podIp);
+    return 'path' in check || readinessProbe?.httpGet !== undefined
+      ? httpAnswers(address, port, readinessProbe?.httpGet?.path ?? '/')
+      : tcpAnswers(address, port);
+  }
+
+  /** Writes the status, one write at a time; what changes meanwhile is written next. */
+  private async report(): Promise<void> {
+    if (this.reporting !== undefined) {
+      this.reportAgain = true;
+      return this.reporting;
+    }
+    this.reporting = (async () => {
+      do {
+        this.reportAgain = false;
+        await this.writeStatus();
+      } while (this.reportAgain);
+    })();
+    try {
+      await this.reporting;
+    } finally {
+      this.reporting = undefined;
+    }
+  }
+
+  private async writeStatus(): Promise<void> {
+    const { namespace, name } = this.pod.metadata;
+    const statuses = this.specs.map((spec) => this.containerStatus(spec));
+    const allReady = statuses.every(({ ready }) => ready);
+    const started = statuses.every(
+      ({ state }) => !('waiting' in state) || state.waiting?.reason === 'CrashLoopBackOff',
+    );
+    const condition = (type: string, status: boolean) => ({
+      type,
+      status: status ? 'True' : 'False',
+      lastTransitionTime: new Date().toISOString().replace(/\.\d+Z/, 'Z'),
+    });
+    try {
+      await this.host.api.patch(`/api/v1/namespaces/${namespace}/pods/${name}/status`, {
+        status: {
+          phase: started ? 'Running' : 'Pending',
+          hostIP: this.host.hostIp,
+          podIP: this.podIp,
+          podIPs: [{ ip: this.podIp }],
+          startTime: this.startedAt.replace(/\.\d+Z/, 'Z'),
+          conditions: [
+            condition('PodScheduled', true),
+            condition('Initialized', true),
+            condition('ContainersReady', allReady),
+            condition('Ready', allReady),
+          ],
+          containerStatuses: statuses,
+        },
+      });
+    } catch (error) {
+      // The pod went away under our hands, or the API server did: the next change writes again.
+      if (!this.stopping.signal.aborted && !(error instanceof ApiError && error.status === 404)) {
+        console.error(`pod ${this.name}: status not written: ${(error as Error).message}`);
+      }
+    }
+  }
+
+  private containerStatus(spec: ContainerSpec) {
+    const container = this.containers.find((each) => each.spec === spec || each.spec.name === spec.name);
+    const common = {
+      name: spec.name,
+      image: spec.image,
+      imageID: spec.image,
+      containerID: `sandbox://${this.uid}-${spec.name}`,
+    };
+    const mounted = this.isKnown ? this.volumes !== undefined : true;
+    if (!mounted) {
+      const state = { waiting: { reason: this.waiting, message: this.waitingMessage } };
+      return { ...common, ready: false, started: false, restartCount: 0, state };
+    }
+    if (container === undefined) {
+      return {
+        ...common,
+        ready: true,
+        started: true,
+        restartCount: 0,
+        state: { running: { startedAt: this.startedAt } },
+      };
+    }
+    const { running, restartCount, startedAt = this.startedAt, lastExit } = container.state;
+    const terminated =
+      lastExit === undefined
+        ? undefined
+        : {
+            exitCode: Number(/exit code (\d+)/.exec(lastExit)?.[1] ?? 137),
+            reason: 'Error',
+            message: lastExit,
+            startedAt,
+            finishedAt: new Date().toISOString(),
+          };
+    return {
+      ...common,
+      ready: running && (this.ready.get(spec.name) ?? false),
+      started: running,
+      restartCount,
+      state: running
+        ? { running: { startedAt } }
+        : {
+            waiting: {
+              reason: lastExit === undefined ? 'ContainerCreating' : 'CrashLoopBackOff',
+              message: lastExit ?? '',
+            },
+          },
+      ...(terminated === undefined ? {} : { lastState: { terminated } }),
+    };
+  }
+}
+
+function tcpAnswers(host: string, port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = net.connect({ host, port, timeout: 1_000 });
+    const done = (answer: boolean) => {
+      socket.destroy();
+      resolve(answer);
+    };
+    socket.once('connect', () => done(true));
+    socket.once('timeout', () => done(false));
+    socket.once('error', () => done(false));
+  });
+}
+
+function httpAnswers(host: string, port: number, path_: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const request = http.get({ host, port, path: path_, timeout: 1_000, agent: false }, (response) => {
+      response.resume();
+      resolve((response.statusCode ?? 500) < 400);
+    });
+    request.once('timeout', () => request.destroy());
+    request.once('error', () => resolve(false));
+    request.once('close', () => resolve(false));
+  });
+}

@@ -1,0 +1,65 @@
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { projectRoot } from './cache.mjs';
+import { contentHash, filesUnder } from './contentHash.mjs';
+import { UserError, say, stopwatch } from './progress.mjs';
+import { capture } from './runChild.mjs';
+
+const stampFile = path.join(projectRoot, 'dist', 'stamp.json');
+const settings = ['package-lock.json', 'tsconfig.json', 'tsconfig.build.json', 'scripts/bundleWorkflows.mjs'];
+
+/**
+ * Whether dist/ was made from the sources as they are now.
+ * @returns {boolean}
+ */
+export function compiledIsCurrent() {
+  return readStamp()?.hash === currentStamp().hash;
+}
+
+/**
+ * Compiles TypeScript to dist/ and bundles the workflows, so that a worker starts without doing it.
+ * @returns {Promise<void>}
+ * @throws {UserError} with the compiler's messages when it fails
+ */
+export async function compile() {
+  const elapsed = stopwatch();
+  say('Compiling …');
+  const earlier = readStamp();
+  const stamp = currentStamp();
+  rmSync(stampFile, { force: true });
+  // A module that was removed or renamed must not live on as its old output.
+  for (const file of earlier?.files ?? []) if (!stamp.files.includes(file)) removeOutput(file);
+  await runStep('the compiler', ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.build.json', '--pretty', 'false']);
+  if (
+    earlier?.workflowsHash !== stamp.workflowsHash ||
+    !existsSync(path.join(projectRoot, 'dist/workflow-bundle.js'))
+  ) {
+    await runStep('bundling the workflows', ['scripts/bundleWorkflows.mjs']);
+  }
+  writeFileSync(stampFile, JSON.stringify(stamp));
+  say(`Compiled in ${elapsed()}.`);
+}
+
+async function runStep(name, args) {
+  const { code, output } = await capture(process.execPath, args, { cwd: projectRoot });
+  if (code !== 0) throw new UserError(`${name} failed:\n${output.trimEnd()}`);
+}
+
+function currentStamp() {
+  const files = filesUnder(projectRoot, ['src', 'sandbox', 'bench'], (file) => file.endsWith('.ts'));
+  const workflows = filesUnder(projectRoot, ['src'], (file) => file.endsWith('.ts'));
+  return {
+    hash: contentHash(projectRoot, [...settings, ...files]),
+    workflowsHash: contentHash(projectRoot, [...settings, ...workflows]),
+    files,
+  };
+}
+
+function readStamp() {
+  return existsSync(stampFile) ? JSON.parse(readFileSync(stampFile, 'utf8')) : undefined;
+}
+
+function removeOutput(source) {
+  const output = path.join(projectRoot, 'dist', source.replace(/\.ts$/, '.js'));
+  for (const file of [output, `${output}.map`]) rmSync(file, { force: true });
+}

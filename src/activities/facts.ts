@@ -1,0 +1,311 @@
+import { Context } from '@temporalio/activity';
+import type { ClusterRequest } from '../contract/activities.js';
+import { FederatorError } from '../contract/errors.js';
+import type { BundleFacts, ClusterFacts, FactsResult, IdentityFacts, Problem } from '../contract/facts.js';
+import type { Exposure } from '../contract/inventory.js';
+import type { KubernetesObject } from '../contract/kubernetes.js';
+import {
+  BUNDLE_ENDPOINT_OBJECT,
+  DEFAULT_CLASS_NAME,
+  MANAGED_BY,
+  MANAGED_BY_LABEL,
+  SERVER_CONF_RECORD,
+} from '../contract/names.js';
+import { exposureStrategy, type ExposureContext } from '../federation/exposure.js';
+import { owningFederation } from '../federation/ownership.js';
+import { exposureContext } from '../federation/plan.js';
+import { CFTD, readRelationship } from '../federation/relationship.js';
+import { endpointPort } from '../federation/serverConfPlan.js';
+import { describePermission, missingPermissions } from '../kubernetes/access.js';
+import type { ClusterConnection } from '../kubernetes/connect.js';
+import { kindExists, listObjects, readObject } from '../kubernetes/objects.js';
+import { requestJson } from '../kubernetes/request.js';
+import { podReason, readPod, readStatefulSet } from '../kubernetes/rollout.js';
+import {
+  bundleFingerprint,
+  bundleTrustDomains,
+  earliestExpiry,
+  parseBundle,
+  parseBundleList,
+  type TrustBundle,
+} from '../spire/bundle.js';
+import { readServerConf, recordedPeers } from '../spire/serverConf.js';
+import type { Clusters } from './clusters.js';
+import { requiredPermissions } from './permissions.js';
+import { parseRecord, readServerConfMap, readTemplate } from './server.js';
+
+const CLUSTER_SPIFFE_ID = { apiVersion: 'spire.spiffe.io/v1alpha1', kind: 'ClusterSPIFFEID' } as const;
+
+/** Reading clusters as they are. */
+export function factsActivities(clusters: Clusters) {
+  return {
+    /** Everything a plan needs to know of one cluster, and everything that stands in its way, at once. Changes nothing. */
+    async readFacts({ cluster }: ClusterRequest): Promise<FactsResult> {
+      const problems = new Problems(cluster);
+      const facts = await problems.collect(readClusterFacts(clusters, cluster, problems));
+      return facts === undefined || problems.list.length > 0 ? { problems: problems.list } : { facts, problems: [] };
+    },
+
+    /**
+     * Clusters of the inventory that carry a federation's objects.
+     * @throws FederatorError ClusterUnreachable and the like when a cluster cannot be asked, as it may be a member
+     */
+    async findMembers({ federation }: { federation: string }): Promise<string[]> {
+      const inventory = await clusters.read();
+      const members = await Promise.all(
+        inventory.clusters.map(async ({ name }) => {
+          const { connection } = await clusters.get(name);
+          return (await memberOf(connection)) === federation ? name : undefined;
+        }),
+      );
+      return members.filter((name) => name !== undefined);
+    },
+  };
+}
+
+/** Problems of one cluster, collected so that all are reported at once. */
+class Problems {
+  readonly list: Problem[] = [];
+
+  constructor(private readonly cluster: string) {}
+
+  /** The outcome, or undefined where a known error became a problem. */
+  async collect<T>(work: Promise<T>): Promise<T | undefined> {
+    try {
+      return await work;
+    } catch (error) {
+      if (!(error instanceof FederatorError)) throw error;
+      this.add(error.type, error.message);
+      return undefined;
+    }
+  }
+
+  add(type: Problem['type'], message: string): void {
+    // Different reads often fail for one reason.
+    if (!this.list.some((problem) => problem.message === message))
+      this.list.push({ cluster: this.cluster, type, message });
+  }
+}
+
+async function readClusterFacts(
+  clusters: Clusters,
+  name: string,
+  problems: Problems,
+): Promise<ClusterFacts | undefined> {
+  const { connection, spire } = await clusters.get(name);
+  const { cluster } = connection;
+  const signal = Context.current().cancellationSignal;
+  // Nothing else can be asked of a cluster that cannot be reached or does not accept the credentials.
+  await requestJson(connection, { method: 'GET', path: '/version', attempt: 'ask its version' });
+
+  const exposure = await problems.collect(resolveExposure(connection));
+  const permitted = await problems.collect(
+    missingPermissions(connection, requiredPermissions(cluster, exposure?.type ?? 'address')),
+  );
+  if (permitted !== undefined && permitted.length > 0) {
+    problems.add(
+      'Forbidden',
+      `${name}: the engine's account may not: ${permitted.map(describePermission).join('; ')}. Apply deploy/rbac.yaml on that cluster.`,
+    );
+    return undefined;
+  }
+  const [kinds, set, pod, serverConf, className, endpointObjects, relationships, identities] = await Promise.all([
+    problems.collect(checkKinds(connection, problems)),
+    problems.collect(readStatefulSet(connection, cluster.namespace, cluster.server)),
+    problems.collect(readPod(connection, cluster.namespace, `${cluster.server}-0`)),
+    problems.collect(readServerConfMap(connection)),
+    problems.collect(readClassName(connection)),
+    exposure && problems.collect(readEndpointObjects(connection, exposure)),
+    problems.collect(listObjects(connection, CFTD)),
+    problems.collect(listObjects(connection, CLUSTER_SPIFFE_ID)),
+  ]);
+  if (set === undefined || kinds === undefined) return undefined;
+  checkControl(connection, serverConf?.map, kinds.operator, problems);
+  const conf = serverConf && (await problems.collect((async () => readServerConf(serverConf.text))()));
+  const ready = pod?.status?.conditions?.some((each) => each.type === 'Ready' && each.status === 'True');
+  if (ready !== true) {
+    const why = pod === undefined ? `there is no pod ${cluster.server}-0` : podReason(`${cluster.server}-0`, pod);
+    problems.add(
+      'SpireUnavailable',
+      `${name}: SPIRE server is not running: ${why}. Mend it first: kubectl -n ${cluster.namespace} describe pod ${cluster.server}-0`,
+    );
+    return undefined;
+  }
+  const [version, own, stored] = await Promise.all([
+    problems.collect(spire.version(signal)),
+    problems.collect(spire.bundle(signal)),
+    problems.collect(spire.storedBundles(signal)),
+  ]);
+  if (!conf || own === undefined || stored === undefined || version === undefined || exposure === undefined)
+    return undefined;
+  if (endpointObjects === undefined || relationships === undefined || identities === undefined) return undefined;
+  const bundle = parseBundle(own);
+  checkTrustDomain(name, conf.trustDomain, own, problems);
+  const port = endpointPort(conf);
+  const template = readTemplate(connection, set, port);
+  const federation = [...endpointObjects, ...relationships].map(owningFederation).find((each) => each !== undefined);
+  const recorded = parseRecord(serverConf?.annotations[SERVER_CONF_RECORD]);
+  const facts: ClusterFacts = {
+    cluster: name,
+    namespace: cluster.namespace,
+    server: cluster.server,
+    trustDomain: conf.trustDomain,
+    spireVersion: version,
+    className: className ?? DEFAULT_CLASS_NAME,
+    exposure,
+    bundle: bundleFacts(bundle),
+    selector: set.spec.selector.matchLabels ?? {},
+    endpointObjects,
+    serverConf: conf,
+    serverConfRecorded: recorded !== undefined,
+    recordedPeers: recorded === undefined ? [] : recordedPeers(recorded),
+    statefulSet: template,
+    relationships: relationships.map(readRelationship),
+    storedBundles: Object.fromEntries(
+      [...parseBundleList(stored)].map(([domain, each]) => [domain, bundleFacts(each)]),
+    ),
+    identities: identities.map(readIdentity),
+    ...(federation === undefined ? {} : { federation }),
+  };
+  const endpointUrl = exposureStrategy(exposure.type).endpointUrl(exposureContext(facts), endpointObjects);
+  return endpointUrl === undefined ? facts : { ...facts, endpointUrl };
+}
+
+/** The federation whose objects a cluster carries. */
+async function memberOf(connection: ClusterConnection): Promise<string | undefined> {
+  const labelSelector = `${MANAGED_BY_LABEL}=${MANAGED_BY}`;
+  const [relationships, objects] = await Promise.all([
+    listObjects(connection, CFTD, { labelSelector }),
+    resolveExposure(connection).then((exposure) => readEndpointObjects(connection, exposure)),
+  ]);
+  return [...relationships, ...objects].map(owningFederation).find((each) => each !== undefined);
+}
+
+/** Service, Route and Ingress of the bundle endpoint, those that exist. */
+async function readEndpointObjects(connection: ClusterConnection, exposure: Exposure): Promise<KubernetesObject[]> {
+  const metadata = { name: BUNDLE_ENDPOINT_OBJECT, namespace: connection.cluster.namespace };
+  const references = [
+    { apiVersion: 'v1', kind: 'Service', metadata },
+    ...(exposure.type === 'route' ? [{ apiVersion: 'route.openshift.io/v1', kind: 'Route', metadata }] : []),
+    ...(exposure.type === 'ingress' ? [{ apiVersion: 'networking.k8s.io/v1', kind: 'Ingress', metadata }] : []),
+  ];
+  const found = await Promise.all(references.map((reference) => readObject(connection, reference)));
+  return found.filter((object) => object !== undefined);
+}
+
+/** How a cluster's endpoint is exposed, and the objects that do it as they are now. */
+export async function readExposure(
+  connection: ClusterConnection,
+): Promise<{ context: ExposureContext; objects: KubernetesObject[] }> {
+  const [exposure, { text }, set] = await Promise.all([
+    resolveExposure(connection),
+    readServerConfMap(connection),
+    readStatefulSet(connection, connection.cluster.namespace, connection.cluster.server),
+  ]);
+  const serverConf = readServerConf(text);
+  const context = exposureContext({
+    namespace: connection.cluster.namespace,
+    selector: set.spec.selector.matchLabels ?? {},
+    serverConf,
+    exposure,
+    trustDomain: serverConf.trustDomain,
+  });
+  return { context, objects: await readEndpointObjects(connection, exposure) };
+}
+
+/** As the inventory says, else a Route where the cluster has them. */
+async function resolveExposure(connection: ClusterConnection): Promise<Exposure> {
+  const { name, exposure } = connection.cluster;
+  if (exposure !== undefined && exposure.type !== 'route') return exposure;
+  if (await kindExists(connection, 'route.openshift.io/v1', 'Route')) return exposure ?? { type: 'route' };
+  throw new FederatorError(
+    'InvalidInput',
+    exposure === undefined
+      ? `${name}: the cluster has no Routes (route.openshift.io), so how to reach its bundle endpoint must be said: set exposure in the inventory (ingress, loadBalancer, nodePort or address).`
+      : `${name}: the inventory wants a Route, but the cluster has none (CRD routes.route.openshift.io is absent). Set another exposure in the inventory.`,
+  );
+}
+
+async function checkKinds(connection: ClusterConnection, problems: Problems): Promise<{ operator: boolean }> {
+  const { name } = connection.cluster;
+  const [relationships, identities, operator] = await Promise.all([
+    kindExists(connection, CFTD.apiVersion, CFTD.kind),
+    kindExists(connection, CLUSTER_SPIFFE_ID.apiVersion, CLUSTER_SPIFFE_ID.kind),
+    kindExists(connection, 'operator.openshift.io/v1alpha1', 'SpireServer'),
+  ]);
+  const absent = [
+    ...(relationships ? [] : ['clusterfederatedtrustdomains.spire.spiffe.io']),
+    ...(identities ? [] : ['clusterspiffeids.spire.spiffe.io']),
+  ];
+  if (absent.length > 0) {
+    problems.add(
+      'NotFound',
+      `${name}: CRD ${absent.join(', ')} is absent. Install SPIRE controller manager on that cluster.`,
+    );
+  }
+  return { operator };
+}
+
+/** An operator that owns server.conf would revert every edit of it. */
+function checkControl(
+  connection: ClusterConnection,
+  map: KubernetesObject | undefined,
+  operator: boolean,
+  problems: Problems,
+): void {
+  const { name, control } = connection.cluster;
+  if (!operator || control === 'configMap' || map === undefined) return;
+  const owners = (map.metadata as { ownerReferences?: { kind: string }[] }).ownerReferences ?? [];
+  if (owners.some((owner) => owner.kind === 'SpireServer')) {
+    problems.add(
+      'InvalidInput',
+      `${name}: the Zero Trust Workload Identity Manager operator owns ConfigMap ${map.metadata.name} and reverts edits of it. Put the operator into create-only mode and say control: configMap for this cluster in the inventory.`,
+    );
+  }
+}
+
+/** Class that SPIRE controller manager watches: the inventory's word, else its own configuration's. */
+async function readClassName(connection: ClusterConnection): Promise<string | undefined> {
+  const { className, namespace } = connection.cluster;
+  if (className !== undefined) return className;
+  const map = await readObject<KubernetesObject & { data?: Record<string, string> }>(connection, {
+    apiVersion: 'v1',
+    kind: 'ConfigMap',
+    metadata: { name: 'spire-controller-manager', namespace },
+  });
+  const configuration = Object.values(map?.data ?? {}).join('\n');
+  return /^\s*"?className"?\s*:\s*"?([^\s",]+)/m.exec(configuration)?.[1];
+}
+
+/** SPIRE's CA certificates name their trust domain, unless an upstream authority issued them. */
+function checkTrustDomain(cluster: string, configured: string, bundle: string, problems: Problems): void {
+  const named = bundleTrustDomains(bundle);
+  if (named.length > 0 && !named.includes(configured)) {
+    problems.add(
+      'BundleMismatch',
+      `${cluster}: server.conf says trust domain ${configured}, but SPIRE server's own bundle is of ${named.join(', ')}. The server was not restarted since the trust domain was changed.`,
+    );
+  }
+}
+
+function bundleFacts(bundle: TrustBundle): BundleFacts {
+  const expiresAt = earliestExpiry(bundle);
+  return {
+    fingerprint: bundleFingerprint(bundle),
+    keyIds: bundle.keys.map((key) => `${key.use}:${key.id}`).sort(),
+    ...(expiresAt === undefined ? {} : { expiresAt }),
+  };
+}
+
+function readIdentity(object: KubernetesObject): IdentityFacts {
+  const spec = (object['spec'] ?? {}) as { className?: string; federatesWith?: string[] };
+  const status = (object['status'] ?? {}) as { stats?: Record<string, number> };
+  const federation = owningFederation(object);
+  return {
+    name: object.metadata.name,
+    federatesWith: spec.federatesWith ?? [],
+    stats: status.stats ?? {},
+    ...(spec.className === undefined ? {} : { className: spec.className }),
+    ...(federation === undefined ? {} : { federation }),
+  };
+}

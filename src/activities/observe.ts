@@ -1,0 +1,78 @@
+import { Context } from '@temporalio/activity';
+import type { EndpointUrlRequest, Observation, ObserveRequest } from '../contract/activities.js';
+import { FederatorError } from '../contract/errors.js';
+import { exposureStrategy } from '../federation/exposure.js';
+import { serverSpiffeId } from '../federation/relationship.js';
+import { waitFor, type Look } from '../kubernetes/wait.js';
+import { compareBundles, parseBundle } from '../spire/bundle.js';
+import { authorityCertificates, fetchBundleEndpoint } from '../spire/endpoint.js';
+import { readServerConf } from '../spire/serverConf.js';
+import type { Clusters } from './clusters.js';
+import { exposureProblems } from '../federation/exposure.js';
+import { readExposure } from './facts.js';
+import { readServerConfMap } from './server.js';
+
+/** Looking at what only SPIRE server, its endpoint and whoever exposes it can tell. */
+export function observeActivities(clusters: Clusters) {
+  return {
+    /** @throws FederatorError NotReady with the reason when no address is assigned in time, e.g. a Route is not admitted */
+    async awaitEndpointUrl({ cluster, timeoutMs }: EndpointUrlRequest): Promise<string> {
+      const { connection } = await clusters.get(cluster);
+      return waitFor(
+        async (): Promise<Look<string>> => {
+          const { context, objects } = await readExposure(connection);
+          const url = exposureStrategy(context.exposure.type).endpointUrl(context, objects);
+          if (url !== undefined) return { done: true, value: url };
+          return { done: false, seen: exposureProblems(context, objects).join('; ') || 'no address is assigned' };
+        },
+        {
+          what: `${cluster}: the bundle endpoint has an address`,
+          timeoutMs,
+          signal: Context.current().cancellationSignal,
+        },
+      );
+    },
+
+    async observe({ cluster, endpointUrl, peers }: ObserveRequest): Promise<Observation> {
+      const { connection, spire } = await clusters.get(cluster);
+      const signal = Context.current().cancellationSignal;
+      const [endpointProblem, counts] = await Promise.all([
+        endpointUrl === undefined
+          ? 'it has no address'
+          : clusters.read().then(async ({ httpsProxy }) => {
+              const [own, { text }] = await Promise.all([spire.bundle(signal), readServerConfMap(connection)]);
+              const { trustDomain } = readServerConf(text);
+              return endpointDifference(cluster, endpointUrl, trustDomain, own, httpsProxy);
+            }),
+        Promise.all(peers.map(async (peer) => [peer, await spire.federatedEntries(peer, signal)] as const)),
+      ]);
+      return {
+        federatedEntries: Object.fromEntries(counts),
+        ...(endpointProblem === undefined ? {} : { endpointProblem }),
+      };
+    },
+  };
+}
+
+async function endpointDifference(
+  cluster: string,
+  url: string,
+  trustDomain: string,
+  own: string,
+  httpsProxy: string | undefined,
+): Promise<string | undefined> {
+  try {
+    const served = await fetchBundleEndpoint({
+      cluster,
+      url,
+      endpointSpiffeId: serverSpiffeId(trustDomain),
+      authorities: authorityCertificates(own),
+      httpsProxy,
+    });
+    const { equal, missing, extra } = compareBundles(parseBundle(served), parseBundle(own));
+    return equal ? undefined : `${url} lacks ${missing.length} of the server's keys and serves ${extra.length} others`;
+  } catch (error) {
+    if (error instanceof FederatorError) return error.message;
+    throw error;
+  }
+}

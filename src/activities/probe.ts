@@ -1,0 +1,221 @@
+import { Context } from '@temporalio/activity';
+import type {
+  ClusterRequest,
+  DeployedProbe,
+  DeployProbeRequest,
+  ProbeOutcome,
+  RunProbeRequest,
+  StepOutcome,
+} from '../contract/activities.js';
+import { FederatorError } from '../contract/errors.js';
+import type { KubernetesObject } from '../contract/kubernetes.js';
+import { DEFAULT_PROBE_IMAGE, PROBE_NAMESPACE } from '../contract/names.js';
+import { exposureStrategy } from '../federation/exposure.js';
+import { owned, owningFederation } from '../federation/ownership.js';
+import {
+  PROBE_CONTAINER,
+  PROBE_ROLES,
+  probeExposureContext,
+  probeIdentity,
+  probeIdentityName,
+  probePod,
+  probeSpiffeId,
+} from '../federation/probe.js';
+import type { ClusterConnection } from '../kubernetes/connect.js';
+import { execInPod } from '../kubernetes/exec.js';
+import { applyObject, deleteObject, readObject, type ObjectReference } from '../kubernetes/objects.js';
+import { podReason, readPod } from '../kubernetes/rollout.js';
+import { waitFor, type Look } from '../kubernetes/wait.js';
+import type { Clusters } from './clusters.js';
+
+/** What `probe dial` prints. */
+interface DialReport {
+  ok: boolean;
+  self?: string;
+  server?: string;
+  handshakeMs?: number;
+  reason?: string;
+  error?: string;
+}
+
+/** Ways in which a handshake is refused for want of trust, and not for want of a network. */
+const REFUSED = ['no-bundle', 'unknown-authority', 'refused-by-peer'];
+
+/** Test workloads, and the mTLS handshakes between them: the check that matters. */
+export function probeActivities(clusters: Clusters) {
+  return {
+    /** Deploys the test workloads of one cluster and waits until they have their identity and their address. */
+    async deployProbe(request: DeployProbeRequest): Promise<DeployedProbe> {
+      const { cluster, federation, exposure, trustDomain, timeoutMs } = request;
+      const { connection } = await clusters.get(cluster);
+      const { probeImage = DEFAULT_PROBE_IMAGE } = await clusters.read();
+      const signal = Context.current().cancellationSignal;
+      const context = probeExposureContext(exposure, trustDomain);
+      const strategy = exposureStrategy(exposure.type);
+      const manifests = strategy.objects(context).map((object) => owned(object, federation));
+      await Promise.all(
+        [...manifests, ...PROBE_ROLES.map((role) => probePod(role, probeImage, federation))].map((object) =>
+          applyOwn(connection, object, federation),
+        ),
+      );
+      // SPIRE controller manager passes over pods that are not placed yet and looks again only 10 s later: identities
+      // come after placement.
+      await awaitPods(connection, (pod) => pod.spec.nodeName !== undefined, 'is placed on a node', timeoutMs, signal);
+      await Promise.all(PROBE_ROLES.map((role) => applyOwn(connection, probeIdentity(role, request), federation)));
+      await awaitPods(
+        connection,
+        (pod) => pod.status?.conditions?.some((each) => each.type === 'Ready' && each.status === 'True') ?? false,
+        'has an identity and is ready',
+        timeoutMs,
+        signal,
+      );
+      const address = await waitFor(
+        async (): Promise<Look<string>> => {
+          const live = await Promise.all(manifests.map((object) => readObject(connection, object)));
+          const url = strategy.endpointUrl(
+            context,
+            live.filter((object) => object !== undefined),
+          );
+          if (url === undefined) return { done: false, seen: 'no address is assigned' };
+          const { hostname, port } = new URL(url);
+          return { done: true, value: `${hostname}:${port === '' ? '443' : port}` };
+        },
+        { what: `${cluster}: the test workload has an address`, timeoutMs, signal },
+      );
+      return { address, spiffeId: probeSpiffeId(trustDomain, 'federated') };
+    },
+
+    /**
+     * Shakes hands from one cluster's test workload to another's federated one. The federated one must succeed, the
+     * unfederated one must be refused for want of trust; agents need some seconds to deliver entries and bundles.
+     * @throws FederatorError ProbeFailed when the outcome stays another one until the time is over
+     */
+    async runProbe({ cluster, role, address, expectSpiffeId, timeoutMs }: RunProbeRequest): Promise<ProbeOutcome> {
+      const { connection } = await clusters.get(cluster);
+      const signal = Context.current().cancellationSignal;
+      const target = { namespace: PROBE_NAMESPACE, pod: role, container: PROBE_CONTAINER };
+      try {
+        return await waitFor(
+          async (): Promise<Look<ProbeOutcome>> => {
+            const command = ['./probe', 'dial', '--address', address, '--expect', expectSpiffeId, '--timeout', '5s'];
+            const { stdout, stderr } = await execInPod(connection, target, command, { signal });
+            const report = parseReport(stdout);
+            if (report === undefined) return { done: false, seen: `the probe said: ${stderr || stdout || 'nothing'}` };
+            if (role === 'federated' && report.ok) {
+              return {
+                done: true,
+                value: { ok: true, evidence: `mTLS with ${report.server} in ${report.handshakeMs} ms` },
+              };
+            }
+            if (role === 'unfederated' && !report.ok && REFUSED.includes(report.reason ?? '')) {
+              return { done: true, value: { ok: true, evidence: `refused as it must be (${report.reason})` } };
+            }
+            return { done: false, seen: report.ok ? 'it was not refused' : `${report.reason}: ${report.error}` };
+          },
+          {
+            what: `${cluster}: ${role} test workload, dialling ${expectSpiffeId}, ${role === 'federated' ? 'succeeds' : 'is refused'}`,
+            timeoutMs,
+            signal,
+          },
+        );
+      } catch (error) {
+        if (error instanceof FederatorError && error.type === 'NotReady') {
+          throw new FederatorError('ProbeFailed', `${error.message}. To federate without this proof: --no-probe.`);
+        }
+        throw error;
+      }
+    },
+
+    /** Removes the test workloads of one cluster and waits until they are gone. */
+    async removeProbe({
+      cluster,
+      federation,
+      timeoutMs,
+    }: ClusterRequest & { timeoutMs: number }): Promise<StepOutcome> {
+      const { connection } = await clusters.get(cluster);
+      const signal = Context.current().cancellationSignal;
+      const references = probeReferences(federation);
+      const deleted = await Promise.all(
+        references.map(async (reference) => {
+          const live = await readObject(connection, reference);
+          if (live === undefined || owningFederation(live) !== federation) return false;
+          return deleteObject(connection, reference);
+        }),
+      );
+      await waitFor(
+        async (): Promise<Look<true>> => {
+          const left = await Promise.all(references.map((reference) => readObject(connection, reference)));
+          const rest = left.filter((object) => object !== undefined && owningFederation(object) === federation);
+          return rest.length === 0
+            ? { done: true, value: true }
+            : {
+                done: false,
+                seen: `${rest.map((object) => `${object?.kind} ${object?.metadata.name}`).join(', ')} still there`,
+              };
+        },
+        { what: `${cluster}: the test workloads are gone`, timeoutMs, signal },
+      );
+      return { changed: deleted.includes(true) };
+    },
+  };
+}
+
+/** Every object a probe can have made, whichever way it was exposed. */
+function probeReferences(federation: string): ObjectReference[] {
+  const exposed = { name: 'probe', namespace: PROBE_NAMESPACE };
+  return [
+    ...PROBE_ROLES.map((role) => ({
+      apiVersion: 'spire.spiffe.io/v1alpha1',
+      kind: 'ClusterSPIFFEID',
+      metadata: { name: probeIdentityName(role, federation) },
+    })),
+    ...PROBE_ROLES.map((role) => ({
+      apiVersion: 'v1',
+      kind: 'Pod',
+      metadata: { name: role, namespace: PROBE_NAMESPACE },
+    })),
+    { apiVersion: 'v1', kind: 'Service', metadata: exposed },
+    { apiVersion: 'route.openshift.io/v1', kind: 'Route', metadata: exposed },
+    { apiVersion: 'networking.k8s.io/v1', kind: 'Ingress', metadata: exposed },
+  ];
+}
+
+async function applyOwn(connection: ClusterConnection, object: KubernetesObject, federation: string): Promise<void> {
+  const live = await readObject(connection, object);
+  if (live !== undefined && owningFederation(live) !== federation) {
+    throw new FederatorError(
+      'ForeignObject',
+      `${connection.cluster.name}: ${object.kind} ${object.metadata.name} of the test workloads exists and is not this federation's. Delete it, or use --no-probe.`,
+    );
+  }
+  await applyObject(connection, object);
+}
+
+async function awaitPods(
+  connection: ClusterConnection,
+  isDone: (pod: NonNullable<Awaited<ReturnType<typeof readPod>>>) => boolean,
+  what: string,
+  timeoutMs: number,
+  signal: AbortSignal,
+): Promise<void> {
+  await Promise.all(
+    PROBE_ROLES.map((role) =>
+      waitFor(
+        async (): Promise<Look<true>> => {
+          const pod = await readPod(connection, PROBE_NAMESPACE, role);
+          if (pod !== undefined && isDone(pod)) return { done: true, value: true };
+          return { done: false, seen: pod === undefined ? 'it is not there' : podReason(role, pod) };
+        },
+        { what: `${connection.cluster.name}: ${role} test workload ${what}`, timeoutMs, signal },
+      ),
+    ),
+  );
+}
+
+function parseReport(stdout: string): DialReport | undefined {
+  try {
+    return JSON.parse(stdout) as DialReport;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,291 @@
+import { createHash } from 'node:crypto';
+import { Context } from '@temporalio/activity';
+import type {
+  ClusterRequest,
+  EditServerConfRequest,
+  RestoreServerRequest,
+  RolloutRequest,
+  StepOutcome,
+  TemplateBefore,
+} from '../contract/activities.js';
+import { FederatorError } from '../contract/errors.js';
+import type { KubernetesObject } from '../contract/kubernetes.js';
+import {
+  BUNDLE_ENDPOINT_PORT_NAME,
+  FEDERATION_HASH,
+  PORT_ADDED,
+  SERVER_CONF_RECORD,
+  SERVER_CONF_UNDO,
+} from '../contract/names.js';
+import type { WantedFederation } from '../contract/serverConf.js';
+import type { ClusterConnection } from '../kubernetes/connect.js';
+import { deleteObject, patchObject, readObject } from '../kubernetes/objects.js';
+import { readStatefulSet, waitForRollout, type StatefulSet } from '../kubernetes/rollout.js';
+import {
+  applySplice,
+  planServerConf,
+  restoreServerConf,
+  spliceBetween,
+  type ServerConfRecord,
+  type TextSplice,
+} from '../spire/serverConf.js';
+import type { Clusters } from './clusters.js';
+
+export type ServerConfigMap = KubernetesObject & { data?: Record<string, string> };
+
+/** How to undo the edit of one change; kept on the ConfigMap, written together with the edit. */
+interface ServerConfUndo {
+  changeId: string;
+  /** Turns the text that the change wrote back into the text it found. */
+  splice: TextSplice;
+  /** The record annotation as it was. */
+  record: string | null;
+}
+
+/** Editing server.conf, and restarting SPIRE server so that it takes effect. */
+export function serverActivities(clusters: Clusters) {
+  return {
+    /**
+     * Writes the federation settings into server.conf. The same write carries how to undo it, so that an edit whose
+     * answer was lost can still be taken back.
+     */
+    async editServerConf({ cluster, changeId, wanted }: EditServerConfRequest): Promise<StepOutcome> {
+      const { connection } = await clusters.get(cluster);
+      return optimistically(async () => {
+        const { map, text, annotations } = await readServerConfMap(connection);
+        const recorded = annotations[SERVER_CONF_RECORD];
+        const plan = planServerConf(text, parseRecord(recorded), wanted);
+        if (!plan.changed) return { changed: false };
+        const undo: ServerConfUndo = {
+          changeId,
+          splice: spliceBetween(plan.text, text),
+          record: recorded ?? null,
+        };
+        await writeServerConf(connection, map, plan.text, {
+          [SERVER_CONF_RECORD]: JSON.stringify(plan.record),
+          [SERVER_CONF_UNDO]: JSON.stringify(undo),
+        });
+        return { changed: true };
+      });
+    },
+
+    /** Declares the endpoint's port and restarts the server, unless it runs with these settings already. */
+    async rolloutServer({ cluster, wanted, timeoutMs }: RolloutRequest): Promise<StepOutcome> {
+      const { connection } = await clusters.get(cluster);
+      const { port } = wanted.bundleEndpoint;
+      const hash = federationHash(wanted);
+      const changed = await optimistically(async () => {
+        const set = await readStatefulSet(connection, connection.cluster.namespace, connection.cluster.server);
+        const template = readTemplate(connection, set, port);
+        if (template.portDeclared && template.federationHash === hash) return false;
+        await writeTemplate(connection, set, port, {
+          portDeclared: true,
+          portAdded: template.portAdded || !template.portDeclared,
+          federationHash: hash,
+        });
+        return true;
+      });
+      await awaitRollout(connection, timeoutMs);
+      return { changed };
+    },
+
+    /** Undoes what one change did to server.conf and the StatefulSet, and waits until the server runs as before. */
+    async restoreServer({ cluster, changeId, port, template, timeoutMs }: RestoreServerRequest): Promise<StepOutcome> {
+      const { connection } = await clusters.get(cluster);
+      const edited = await optimistically(async () => {
+        const { map, text, annotations } = await readServerConfMap(connection);
+        const undo = parseUndo(annotations[SERVER_CONF_UNDO]);
+        if (undo?.changeId !== changeId) return false;
+        await writeServerConf(connection, map, undoneText(text, undo, annotations[SERVER_CONF_RECORD]), {
+          [SERVER_CONF_RECORD]: undo.record,
+          [SERVER_CONF_UNDO]: null,
+        });
+        return true;
+      });
+      const rolled = await restoreTemplate(connection, port, template);
+      await awaitRollout(connection, timeoutMs);
+      return { changed: edited || rolled };
+    },
+
+    /** Takes the engine's federation settings out of server.conf and the StatefulSet, whichever changes put them there. */
+    async removeFederationFromServer({
+      cluster,
+      timeoutMs,
+    }: ClusterRequest & { timeoutMs: number }): Promise<StepOutcome> {
+      const { connection } = await clusters.get(cluster);
+      let note: string | undefined;
+      const edited = await optimistically(async () => {
+        const { map, text, annotations } = await readServerConfMap(connection);
+        const record = parseRecord(annotations[SERVER_CONF_RECORD]);
+        if (record === undefined) return false;
+        const restored = restoreServerConf(text, record);
+        if (!restored.exact) note = 'server.conf was edited by others since: their edits stay';
+        await writeServerConf(connection, map, restored.text, { [SERVER_CONF_RECORD]: null, [SERVER_CONF_UNDO]: null });
+        return true;
+      });
+      const set = await readStatefulSet(connection, connection.cluster.namespace, connection.cluster.server);
+      const added = set.metadata.annotations?.[PORT_ADDED];
+      const rolled = await restoreTemplate(connection, Number(added ?? 0), {
+        portDeclared: added === undefined,
+        portAdded: false,
+      });
+      await awaitRollout(connection, timeoutMs);
+      return { changed: edited || rolled, ...(note === undefined ? {} : { note }) };
+    },
+  };
+}
+
+/** @throws FederatorError NotFound, ServerConfUnreadable */
+export async function readServerConfMap(
+  connection: ClusterConnection,
+): Promise<{ map: ServerConfigMap; text: string; annotations: Record<string, string> }> {
+  const { name: cluster, namespace, server } = connection.cluster;
+  const map = await readObject<ServerConfigMap>(connection, {
+    apiVersion: 'v1',
+    kind: 'ConfigMap',
+    metadata: { name: server, namespace },
+  });
+  if (map === undefined) {
+    throw new FederatorError('NotFound', `${cluster}: there is no ConfigMap ${server} in namespace ${namespace}.`);
+  }
+  const text = map.data?.['server.conf'];
+  if (text === undefined) {
+    throw new FederatorError(
+      'ServerConfUnreadable',
+      `${cluster}: ConfigMap ${server} has no key server.conf (it has: ${Object.keys(map.data ?? {}).join(', ') || 'none'}).`,
+    );
+  }
+  return { map, text, annotations: map.metadata.annotations ?? {} };
+}
+
+/** What the engine may have changed in the StatefulSet, as it is now. */
+export function readTemplate(connection: ClusterConnection, set: StatefulSet, port: number): TemplateBefore {
+  const container = set.spec.template.spec?.containers.find((each) => each.name === connection.cluster.server);
+  if (container === undefined) {
+    throw new FederatorError(
+      'NotFound',
+      `${connection.cluster.name}: StatefulSet ${set.metadata.name} has no container ${connection.cluster.server}.`,
+    );
+  }
+  const federationHash = set.spec.template.metadata?.annotations?.[FEDERATION_HASH];
+  return {
+    portDeclared: container.ports?.some((each) => each.containerPort === port) ?? false,
+    portAdded: set.metadata.annotations?.[PORT_ADDED] === String(port),
+    ...(federationHash === undefined ? {} : { federationHash }),
+  };
+}
+
+function federationHash(wanted: WantedFederation): string {
+  return createHash('sha256').update(JSON.stringify(wanted)).digest('hex').slice(0, 16);
+}
+
+async function restoreTemplate(connection: ClusterConnection, port: number, before: TemplateBefore): Promise<boolean> {
+  return optimistically(async () => {
+    const set = await readStatefulSet(connection, connection.cluster.namespace, connection.cluster.server);
+    const now = readTemplate(connection, set, port);
+    // A port that somebody declared meanwhile, not the engine, is theirs.
+    const target = { ...before, portDeclared: before.portDeclared || (now.portDeclared && !now.portAdded) };
+    const same =
+      now.federationHash === target.federationHash &&
+      now.portAdded === target.portAdded &&
+      (now.portDeclared === target.portDeclared || port === 0);
+    if (same) return false;
+    await writeTemplate(connection, set, port, target);
+    return true;
+  });
+}
+
+async function writeTemplate(
+  connection: ClusterConnection,
+  set: StatefulSet,
+  port: number,
+  { portDeclared, portAdded, federationHash: hash }: TemplateBefore,
+): Promise<void> {
+  const { name, namespace, resourceVersion } = set.metadata;
+  const ports = portDeclared
+    ? [{ containerPort: port, name: BUNDLE_ENDPOINT_PORT_NAME, protocol: 'TCP' }]
+    : [{ containerPort: port, protocol: 'TCP', $patch: 'delete' }];
+  const declared = readTemplate(connection, set, port).portDeclared;
+  const container = { name: connection.cluster.server, ports };
+  await patchObject(
+    connection,
+    {
+      apiVersion: 'apps/v1',
+      kind: 'StatefulSet',
+      metadata: {
+        name,
+        ...(namespace === undefined ? {} : { namespace }),
+        ...{ resourceVersion, annotations: { [PORT_ADDED]: portAdded ? String(port) : null } },
+      },
+      spec: {
+        template: {
+          metadata: { annotations: { [FEDERATION_HASH]: hash ?? null } },
+          ...(declared === portDeclared ? {} : { spec: { containers: [container] } }),
+        },
+      },
+    },
+    'strategic',
+  );
+  if (set.spec.updateStrategy?.type === 'OnDelete') {
+    await deleteObject(connection, {
+      apiVersion: 'v1',
+      kind: 'Pod',
+      metadata: { name: `${name}-0`, ...(namespace === undefined ? {} : { namespace }) },
+    });
+  }
+}
+
+async function writeServerConf(
+  connection: ClusterConnection,
+  { metadata }: ServerConfigMap,
+  text: string,
+  annotations: Record<string, string | null>,
+): Promise<void> {
+  const { name, namespace, resourceVersion } = metadata;
+  await patchObject(connection, {
+    apiVersion: 'v1',
+    kind: 'ConfigMap',
+    metadata: { name, ...(namespace === undefined ? {} : { namespace }), ...{ resourceVersion, annotations } },
+    data: { 'server.conf': text },
+  });
+}
+
+/** The text before the change; where others edited meanwhile, the text without what the engine put in. */
+function undoneText(text: string, undo: ServerConfUndo, recorded: string | undefined): string {
+  try {
+    return applySplice(text, undo.splice);
+  } catch (error) {
+    const record = parseRecord(recorded);
+    if (undo.record !== null || record === undefined) throw error;
+    return restoreServerConf(text, record).text;
+  }
+}
+
+/** The record that an earlier edit left on the ConfigMap. */
+export function parseRecord(annotation: string | undefined): ServerConfRecord | undefined {
+  return annotation === undefined ? undefined : (JSON.parse(annotation) as ServerConfRecord);
+}
+
+function parseUndo(annotation: string | undefined): ServerConfUndo | undefined {
+  return annotation === undefined ? undefined : (JSON.parse(annotation) as ServerConfUndo);
+}
+
+async function awaitRollout(connection: ClusterConnection, timeoutMs: number): Promise<void> {
+  const { namespace, server } = connection.cluster;
+  await waitForRollout(
+    connection,
+    { namespace, name: server },
+    { timeoutMs, signal: Context.current().cancellationSignal },
+  );
+}
+
+/** Reads and writes again when somebody else wrote in between. */
+async function optimistically<T>(attempt: () => Promise<T>): Promise<T> {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await attempt();
+    } catch (error) {
+      if (!(error instanceof FederatorError && error.type === 'Conflict') || tries === 10) throw error;
+    }
+  }
+}

@@ -1,0 +1,34 @@
+import { Command, CommanderError } from 'commander';
+import { FederatorError } from '../contract/errors.js';
+import { attachCommand } from './attach.js';
+import { startWorkflowCommand } from './startWorkflow.js';
+import { teardownCommand } from './teardown.js';
+import { verifyCommand } from './verify.js';
+
+/** Exit code of a command that could not do what it was asked. */
+const FAILED = 1;
+
+async function main(): Promise<void> {
+  const program = new Command('federator')
+    .description('Federates SPIRE servers across Kubernetes clusters and keeps them federated.')
+    .addCommand(startWorkflowCommand())
+    .addCommand(verifyCommand())
+    .addCommand(teardownCommand())
+    .addCommand(attachCommand())
+    .exitOverride();
+  for (const command of program.commands) command.exitOverride();
+  try {
+    await program.parseAsync();
+  } catch (error) {
+    // Help and usage errors are printed already.
+    if (error instanceof CommanderError) {
+      process.exitCode = error.exitCode;
+      return;
+    }
+    process.exitCode = FAILED;
+    if (error instanceof FederatorError) console.error(error.message);
+    else console.error(error);
+  }
+}
+
+await main();

@@ -1,0 +1,81 @@
+import type { Command } from 'commander';
+import type { z } from 'zod';
+import { inventoryPath, loadInventory, zodIssues } from '../config.js';
+import { FederatorError } from '../contract/errors.js';
+import { DEFAULT_FEDERATION } from '../contract/names.js';
+
+/** Options that every command on a federation has. */
+export interface CommonOptions {
+  federation: string;
+  clusters?: string[];
+  inventory?: string;
+  json?: boolean;
+}
+
+/** Options of commands that start a change. */
+export interface ChangeOptions extends CommonOptions {
+  plan?: boolean;
+  wait: boolean;
+  endpointTimeout?: number;
+  rolloutTimeout?: number;
+  attempts?: number;
+}
+
+export function addCommonOptions(command: Command): Command {
+  return command
+    .option('--federation <name>', 'name of the federation', DEFAULT_FEDERATION)
+    .option('--clusters <names>', 'members by their inventory names, separated by commas', commaSeparated)
+    .option(
+      '--inventory <file>',
+      'inventory file (default: $SPIRE_FEDERATOR_INVENTORY, inventory.yaml, .sandbox/inventory.yaml)',
+    )
+    .option('--json', 'print the result as JSON');
+}
+
+export function addChangeOptions(command: Command): Command {
+  return addCommonOptions(command)
+    .option('--plan', 'print the steps and change nothing')
+    .option('--no-wait', 'start it and return at once')
+    .option('--endpoint-timeout <seconds>', 'how long a bundle endpoint may take to answer', Number)
+    .option('--rollout-timeout <seconds>', 'how long a restarted SPIRE server may take to be ready', Number)
+    .option('--attempts <count>', 'how often a step that fails for a reason that may pass is tried', Number);
+}
+
+/** The timeouts of a change's input, those that were given. */
+export function timeouts({ endpointTimeout, rolloutTimeout, attempts }: ChangeOptions): Record<string, number> {
+  return {
+    ...(endpointTimeout === undefined ? {} : { endpointMs: endpointTimeout * 1000 }),
+    ...(rolloutTimeout === undefined ? {} : { rolloutMs: rolloutTimeout * 1000 }),
+    ...(attempts === undefined ? {} : { attempts }),
+  };
+}
+
+/** Checks input by its schema. @throws FederatorError InvalidInput with every fault at once */
+export function checked<T extends z.ZodType>(schema: T, input: unknown): z.infer<T> {
+  const result = schema.safeParse(input);
+  if (!result.success) throw new FederatorError('InvalidInput', `Invalid input:\n${zodIssues(result.error)}`);
+  return result.data;
+}
+
+/** Names of the inventory's clusters. @throws FederatorError InvalidInventory */
+export async function inventoryClusters(file?: string): Promise<string[]> {
+  const { clusters } = await loadInventory(inventoryPath(file));
+  return clusters.map(({ name }) => name);
+}
+
+/** @throws FederatorError UnknownCluster naming every unknown one */
+export function requireKnown(names: readonly string[], known: readonly string[]): void {
+  const unknown = names.filter((name) => !known.includes(name));
+  if (unknown.length === 0) return;
+  throw new FederatorError(
+    'UnknownCluster',
+    `There is no cluster ${unknown.join(', ')} in the inventory. It has: ${known.join(', ')}.`,
+  );
+}
+
+function commaSeparated(value: string): string[] {
+  return value
+    .split(',')
+    .map((name) => name.trim())
+    .filter((name) => name !== '');
+}

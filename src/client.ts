@@ -1,0 +1,186 @@
+import {
+  Client,
+  Connection,
+  WorkflowExecutionAlreadyStartedError,
+  WorkflowFailedError,
+  WorkflowNotFoundError,
+  type WorkflowHandle,
+} from '@temporalio/client';
+import { ApplicationFailure, CancelledFailure, TerminatedFailure, defineSearchAttributeKey } from '@temporalio/common';
+import { loadClientConnectConfig } from '@temporalio/envconfig';
+import { webUiUrl } from './config.js';
+import type { ChangeProgress, ChangeResult, SetupInput, TeardownInput, VerifyInput } from './contract/change.js';
+import { FederatorError, type FederatorErrorType } from './contract/errors.js';
+import { PROGRESS_QUERY, TASK_QUEUE, changeWorkflowId, verifyWorkflowId } from './contract/names.js';
+import type { VerifyResult } from './contract/verify.js';
+
+const DEFAULT_ADDRESS = '127.0.0.1:7233';
+const FEDERATION_ATTRIBUTE = defineSearchAttributeKey('Federation', 'KEYWORD');
+
+/** The changes that can be started, with what they take. */
+export interface Changes {
+  setupPair: SetupInput;
+  teardown: TeardownInput;
+}
+
+/** A change that runs or has run. */
+export interface ChangeHandle {
+  federation: string;
+  workflowId: string;
+  runId: string;
+  /** Page of this run in the Temporal Web UI. */
+  link: string;
+}
+
+/** The typed door to the engine: starts its workflows and follows them. */
+export class FederatorClient {
+  private constructor(
+    private readonly connection: Connection,
+    private readonly client: Client,
+  ) {}
+
+  /**
+   * Connects as Temporal's own environment variables and profile say (TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE,
+   * TEMPORAL_TLS_…, TEMPORAL_API_KEY, TEMPORAL_PROFILE).
+   * @throws FederatorError TemporalUnreachable
+   */
+  static async connect(): Promise<FederatorClient> {
+    const { connectionOptions, namespace } = loadClientConnectConfig();
+    const address = connectionOptions.address ?? DEFAULT_ADDRESS;
+    let connection: Connection;
+    try {
+      connection = await Connection.connect({ connectTimeout: '5 seconds', ...connectionOptions, address });
+    } catch (error) {
+      throw new FederatorError(
+        'TemporalUnreachable',
+        `There is no Temporal server at ${address} (${(error as Error).message.split('\n')[0]}). Start one with: npm run temporal, or set TEMPORAL_ADDRESS.`,
+      );
+    }
+    return new FederatorClient(connection, new Client({ connection, namespace: namespace ?? 'default' }));
+  }
+
+  async close(): Promise<void> {
+    await this.connection.close();
+  }
+
+  /**
+   * Starts a change.
+   * @throws FederatorError ChangeInProgress when one of this federation runs already; NoWorker when nobody would do it
+   */
+  async startChange<K extends keyof Changes>(name: K, input: Changes[K]): Promise<ChangeHandle> {
+    await this.requireWorker();
+    const workflowId = changeWorkflowId(input.federation);
+    const clusters = input.clusters.join(', ') || 'its members';
+    try {
+      const handle = await this.client.workflow.start(name, {
+        workflowId,
+        taskQueue: TASK_QUEUE,
+        args: [input],
+        workflowIdConflictPolicy: 'FAIL',
+        staticSummary: `${input.planOnly ? 'Plan: ' : ''}${name} ${input.federation}: ${clusters}`,
+        typedSearchAttributes: [{ key: FEDERATION_ATTRIBUTE, value: input.federation }],
+      });
+      return this.handle(input.federation, workflowId, handle.firstExecutionRunId);
+    } catch (error) {
+      if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error;
+      const running = await this.client.workflow.getHandle(workflowId).describe();
+      const { link } = this.handle(input.federation, workflowId, running.runId);
+      throw new FederatorError(
+        'ChangeInProgress',
+        `Another change of federation ${input.federation} is running (${running.type}, since ${running.startTime.toISOString()}). Wait for it or cancel it there: ${link}`,
+      );
+    }
+  }
+
+  /** The newest change of a federation. @throws FederatorError NotFound */
+  async findChange(federation: string): Promise<ChangeHandle> {
+    const workflowId = changeWorkflowId(federation);
+    try {
+      const { runId } = await this.client.workflow.getHandle(workflowId).describe();
+      return this.handle(federation, workflowId, runId);
+    } catch (error) {
+      if (!(error instanceof WorkflowNotFoundError)) throw error;
+      throw new FederatorError('NotFound', `Federation ${federation} has had no change on this Temporal server.`);
+    }
+  }
+
+  /** Where a change stands; undefined while no worker can tell. */
+  async progress({ workflowId, runId }: ChangeHandle): Promise<ChangeProgress | undefined> {
+    try {
+      return await this.client.withDeadline(Date.now() + 2_000, () =>
+        this.client.workflow.getHandle(workflowId, runId).query<ChangeProgress>(PROGRESS_QUERY),
+      );
+    } catch {
+      // A worker that restarts, or is busy with this very workflow, answers the next time: progress is only shown.
+      return undefined;
+    }
+  }
+
+  /** @throws FederatorError with the type and message of what failed the change */
+  async result({ workflowId, runId }: ChangeHandle): Promise<ChangeResult> {
+    return this.outcome<ChangeResult>(this.client.workflow.getHandle(workflowId, runId));
+  }
+
+  /** Asks a change to stop; it undoes what it did. */
+  async cancel({ workflowId, runId }: ChangeHandle): Promise<void> {
+    await this.client.workflow.getHandle(workflowId, runId).cancel();
+  }
+
+  /** Looks at a federation and changes nothing. */
+  async verify(input: VerifyInput): Promise<VerifyResult> {
+    await this.requireWorker();
+    const handle = await this.client.workflow.start('verify', {
+      workflowId: verifyWorkflowId(input.federation),
+      taskQueue: TASK_QUEUE,
+      args: [input],
+      workflowIdConflictPolicy: 'USE_EXISTING',
+      staticSummary: `verify ${input.federation}`,
+      typedSearchAttributes: [{ key: FEDERATION_ATTRIBUTE, value: input.federation }],
+    });
+    return this.outcome<VerifyResult>(handle);
+  }
+
+  private async outcome<T>(handle: WorkflowHandle): Promise<T> {
+    try {
+      return (await handle.result()) as T;
+    } catch (error) {
+      throw error instanceof WorkflowFailedError ? federatorError(error) : error;
+    }
+  }
+
+  private handle(federation: string, workflowId: string, runId: string): ChangeHandle {
+    const { namespace } = this.client.options;
+    const link = `${webUiUrl()}/namespaces/${namespace}/workflows/${encodeURIComponent(workflowId)}/${runId}/history`;
+    return { federation, workflowId, runId, link };
+  }
+
+  /** A workflow that no worker picks up would wait for ever, and its caller with it. */
+  private async requireWorker(): Promise<void> {
+    const { pollers } = await this.connection.workflowService.describeTaskQueue({
+      namespace: this.client.options.namespace,
+      taskQueue: { name: TASK_QUEUE },
+      taskQueueType: 1,
+    });
+    if ((pollers ?? []).length === 0) {
+      throw new FederatorError(
+        'NoWorker',
+        `No worker listens on task queue ${TASK_QUEUE}. Start one with: npm run worker`,
+      );
+    }
+  }
+}
+
+/** What failed a workflow, as the error that was raised where it happened. */
+function federatorError({ cause, message }: WorkflowFailedError): FederatorError {
+  if (cause instanceof CancelledFailure) return new FederatorError('Cancelled', cause.message);
+  if (cause instanceof TerminatedFailure) {
+    return new FederatorError(
+      'Cancelled',
+      'The workflow was terminated, so nothing was undone. Run it again, or tear the federation down.',
+    );
+  }
+  if (cause instanceof ApplicationFailure) {
+    return new FederatorError((cause.type ?? 'Internal') as FederatorErrorType, cause.message);
+  }
+  return new FederatorError('Internal', cause?.message ?? message);
+}

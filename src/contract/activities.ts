@@ -1,0 +1,163 @@
+import type { RelationshipFacts, FactsResult } from './facts.js';
+import type { Exposure } from './inventory.js';
+import type { KubernetesObject } from './kubernetes.js';
+import type { WantedFederation } from './serverConf.js';
+
+/** Outcome of a step that may have found everything in place. */
+export interface StepOutcome {
+  changed: boolean;
+  /** What an operator should read beside the step, e.g. "8 of 8 keys". */
+  note?: string;
+}
+
+export interface ClusterRequest {
+  cluster: string;
+  federation: string;
+}
+
+export interface ApplyObjectRequest extends ClusterRequest {
+  object: KubernetesObject;
+}
+
+export interface RestoreObjectRequest extends ClusterRequest {
+  reference: { apiVersion: string; kind: string; metadata: { name: string; namespace?: string } };
+  /** The object as it was; undefined when it was not there. */
+  before?: KubernetesObject;
+}
+
+export interface EndpointUrlRequest extends ClusterRequest {
+  timeoutMs: number;
+}
+
+export interface EditServerConfRequest extends ClusterRequest {
+  /** The change's run; the undo finds its own edit by it. */
+  changeId: string;
+  wanted: WantedFederation;
+}
+
+/** What the StatefulSet's template was, as far as the engine changes it. */
+export interface TemplateBefore {
+  portDeclared: boolean;
+  portAdded: boolean;
+  federationHash?: string;
+}
+
+export interface RolloutRequest extends ClusterRequest {
+  wanted: WantedFederation;
+  timeoutMs: number;
+}
+
+export interface RestoreServerRequest extends ClusterRequest {
+  changeId: string;
+  port: number;
+  template: TemplateBefore;
+  timeoutMs: number;
+}
+
+export interface ReadBundleRequest extends ClusterRequest {
+  endpointUrl: string;
+  refreshHintSeconds: number;
+  timeoutMs: number;
+}
+
+/** A cluster's own trust bundle, proven to be what its endpoint serves. Public keys only. */
+export interface ReadBundleOutcome {
+  trustDomain: string;
+  fingerprint: string;
+  keyCount: number;
+  /** SPIFFE bundle (JWKS) with the refresh hint added. */
+  bundle: string;
+}
+
+/** One directed relationship: `cluster` comes to trust `peer`. */
+export interface RelationshipRequest extends ClusterRequest {
+  relationship: RelationshipFacts;
+  /** The peer's bundle, with its hint. */
+  bundle: string;
+}
+
+export interface AwaitBundleRequest extends ClusterRequest {
+  trustDomain: string;
+  /** For the case that the relationship has to be made anew. */
+  relationship: RelationshipFacts;
+  refreshHintSeconds: number;
+  /** The peer, whose Kubernetes API is asked for the keys that should have arrived. */
+  peer: string;
+  relationships: 'static' | 'dynamic';
+  timeoutMs: number;
+}
+
+export interface RemoveRelationshipRequest extends ClusterRequest {
+  trustDomain: string;
+  name: string;
+  /** The relationship as it was; undefined when there was none. */
+  before?: RelationshipFacts;
+  /** Whether the peer's bundle was stored before, and so stays. */
+  keepBundle: boolean;
+  timeoutMs: number;
+}
+
+export interface ObserveRequest extends ClusterRequest {
+  endpointUrl?: string;
+  /** Trust domains of the other members. */
+  peers: string[];
+}
+
+/** What can only be seen by asking SPIRE server and its endpoint. */
+export interface Observation {
+  /** Absent when the endpoint serves, authenticated, exactly the server's own keys; else what is wrong. */
+  endpointProblem?: string;
+  /** Registration entries that federate with each peer. */
+  federatedEntries: Record<string, number>;
+}
+
+export type ProbeRole = 'federated' | 'unfederated';
+
+export interface DeployProbeRequest extends ClusterRequest {
+  className: string;
+  exposure: Exposure;
+  trustDomain: string;
+  /** Trust domains whose bundles are stored: the federated test workload federates with them. */
+  federatesWith: string[];
+  timeoutMs: number;
+}
+
+export interface DeployedProbe {
+  /** host:port under which the federated test workload is reached from other clusters. */
+  address: string;
+  spiffeId: string;
+}
+
+export interface RunProbeRequest extends ClusterRequest {
+  role: ProbeRole;
+  address: string;
+  expectSpiffeId: string;
+  timeoutMs: number;
+}
+
+export interface ProbeOutcome {
+  ok: boolean;
+  /** What was seen: the handshake's peer and time, or why there was none. */
+  evidence: string;
+}
+
+/** Everything the workflows ask of the world. Implemented by createActivities. */
+export interface FederatorActivities {
+  readFacts(request: ClusterRequest): Promise<FactsResult>;
+  findMembers(request: { federation: string }): Promise<string[]>;
+  applyObject(request: ApplyObjectRequest): Promise<StepOutcome>;
+  restoreObject(request: RestoreObjectRequest): Promise<StepOutcome>;
+  awaitEndpointUrl(request: EndpointUrlRequest): Promise<string>;
+  editServerConf(request: EditServerConfRequest): Promise<StepOutcome>;
+  rolloutServer(request: RolloutRequest): Promise<StepOutcome>;
+  restoreServer(request: RestoreServerRequest): Promise<StepOutcome>;
+  removeFederationFromServer(request: ClusterRequest & { timeoutMs: number }): Promise<StepOutcome>;
+  readBundle(request: ReadBundleRequest): Promise<ReadBundleOutcome>;
+  applyRelationship(request: RelationshipRequest): Promise<StepOutcome>;
+  awaitBundle(request: AwaitBundleRequest): Promise<StepOutcome>;
+  removeRelationship(request: RemoveRelationshipRequest): Promise<StepOutcome>;
+  observe(request: ObserveRequest): Promise<Observation>;
+  deployProbe(request: DeployProbeRequest): Promise<DeployedProbe>;
+  runProbe(request: RunProbeRequest): Promise<ProbeOutcome>;
+  removeProbe(request: ClusterRequest & { timeoutMs: number }): Promise<StepOutcome>;
+}

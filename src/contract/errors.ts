@@ -1,0 +1,69 @@
+/**
+ * Every error the engine raises on purpose: what is wrong, why, and what to do about it.
+ * The type is stable and machine-readable; whether a retry can mend it is decided once, in `retryable`.
+ */
+export type FederatorErrorType =
+  | 'InvalidInput'
+  | 'InvalidInventory'
+  | 'UnknownCluster'
+  | 'InvalidKubeconfig'
+  | 'ClusterUnreachable'
+  | 'Unauthorized'
+  | 'Forbidden'
+  | 'NotFound'
+  | 'Conflict'
+  | 'InvalidObject'
+  | 'KubernetesUnavailable'
+  | 'ExecFailed'
+  | 'SpireUnavailable'
+  | 'SpireFailed'
+  | 'ServerConfUnreadable'
+  | 'ServerConfChanged'
+  | 'BundleUnreadable'
+  | 'BundleMismatch'
+  | 'EndpointUnreachable'
+  | 'EndpointNotAuthentic'
+  | 'NotReady'
+  | 'PreflightFailed'
+  | 'ProbeFailed'
+  | 'ForeignObject'
+  | 'ChangeInProgress'
+  | 'VerifyFailed'
+  | 'UndoFailed'
+  | 'TemporalUnreachable'
+  | 'NoWorker'
+  | 'Cancelled'
+  | 'Internal';
+
+/** Errors that time or another attempt can mend; all others fail a change at once. */
+const RETRYABLE: ReadonlySet<FederatorErrorType> = new Set([
+  'ClusterUnreachable',
+  'KubernetesUnavailable',
+  'ExecFailed',
+  'SpireUnavailable',
+  'EndpointUnreachable',
+  'NotReady',
+]);
+
+/** An error with a stable type and a message that names the thing, the cause and the remedy. */
+export class FederatorError extends Error {
+  override readonly name = 'FederatorError';
+
+  constructor(
+    readonly type: FederatorErrorType,
+    message: string,
+    options?: { cause?: unknown },
+  ) {
+    super(message, options);
+  }
+
+  /** Whether trying again later can succeed without anybody changing anything. */
+  get retryable(): boolean {
+    return isRetryable(this.type);
+  }
+}
+
+/** Whether errors of this type may be mended by a retry. */
+export function isRetryable(type: FederatorErrorType): boolean {
+  return RETRYABLE.has(type);
+}

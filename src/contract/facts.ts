@@ -1,0 +1,85 @@
+import type { FederatorErrorType } from './errors.js';
+import type { Exposure } from './inventory.js';
+import type { KubernetesObject } from './kubernetes.js';
+import type { ServerConf } from './serverConf.js';
+
+/** Something that stands in the way of a change: what, on which cluster, and what to do about it. */
+export interface Problem {
+  cluster: string;
+  type: FederatorErrorType;
+  message: string;
+}
+
+/** A trust bundle reduced to what identifies it; the keys themselves stay where they are. */
+export interface BundleFacts {
+  fingerprint: string;
+  /** Identities of the X.509 and JWT authorities, sorted. */
+  keyIds: string[];
+  /** When the first of its CA certificates expires, ISO 8601. */
+  expiresAt?: string;
+}
+
+/** A ClusterFederatedTrustDomain as found on a cluster. */
+export interface RelationshipFacts {
+  name: string;
+  trustDomain: string;
+  bundleEndpointURL: string;
+  profileType: string;
+  endpointSPIFFEID?: string;
+  className?: string;
+  /** The bundle it was created with (JWKS); what SPIRE stores has long been refreshed since. */
+  trustDomainBundle?: string;
+  /** The federation whose engine made it; absent on somebody else's. */
+  federation?: string;
+}
+
+/** What a cluster looks like to the engine. Read at once, decided upon by pure functions. Holds no secrets. */
+export interface ClusterFacts {
+  cluster: string;
+  namespace: string;
+  server: string;
+  trustDomain: string;
+  spireVersion: string;
+  className: string;
+  exposure: Exposure;
+  /** SPIRE server's own trust bundle, read through this cluster's Kubernetes API. */
+  bundle: BundleFacts;
+  /** Labels that select the SPIRE server's pod. */
+  selector: Record<string, string>;
+  /** Service and Route (or Ingress) of the bundle endpoint as they are now; absent ones are not listed. */
+  endpointObjects: KubernetesObject[];
+  /** Where others reach the bundle endpoint, once that is assigned. */
+  endpointUrl?: string;
+  serverConf: ServerConf;
+  /** Whether the engine has written this server.conf before. */
+  serverConfRecorded: boolean;
+  /** Trust domains that the engine put into federates_with. */
+  recordedPeers: string[];
+  statefulSet: {
+    /** Whether container port 8443 (or the configured one) is declared. */
+    portDeclared: boolean;
+    /** Hash of the federation settings the pod was started with by the engine. */
+    federationHash?: string;
+    /** The engine declared the port, and takes it away again. */
+    portAdded: boolean;
+  };
+  relationships: RelationshipFacts[];
+  /** Foreign bundles that SPIRE server stores, by trust domain. */
+  storedBundles: Record<string, BundleFacts>;
+  /** ClusterSPIFFEIDs that federate, with their outcome. */
+  identities: IdentityFacts[];
+  /** Federation of the engine's objects on this cluster, if there are any. */
+  federation?: string;
+}
+
+/** A ClusterSPIFFEID as far as federation is concerned. */
+export interface IdentityFacts {
+  name: string;
+  className?: string;
+  federatesWith: string[];
+  federation?: string;
+  stats: Record<string, number>;
+}
+
+/** Facts of one cluster, or why they could not be had. */
+export type FactsResult = { facts: ClusterFacts; problems: Problem[] } | { facts?: undefined; problems: Problem[] };

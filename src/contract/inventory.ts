@@ -1,0 +1,65 @@
+import { z } from 'zod';
+
+/** SPIRE's namespace in the Zero Trust Workload Identity Manager operator. */
+export const DEFAULT_NAMESPACE = 'zero-trust-workload-identity-manager';
+/** Name of SPIRE server's StatefulSet, container and ConfigMap. */
+export const DEFAULT_SERVER = 'spire-server';
+
+const dnsLabel = z
+  .string()
+  .regex(/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/, 'must be a DNS label: lower-case letters, digits and dashes');
+
+/** How SPIRE's bundle endpoint is reached from other clusters. */
+export const exposureSchema = z.discriminatedUnion('type', [
+  z.strictObject({ type: z.literal('route'), host: z.string().optional() }),
+  z.strictObject({ type: z.literal('ingress'), host: z.string(), ingressClassName: z.string().optional() }),
+  z.strictObject({ type: z.literal('loadBalancer') }),
+  z.strictObject({
+    type: z.literal('nodePort'),
+    host: z.string(),
+    nodePort: z.number().int().min(1).max(65535).optional(),
+  }),
+  z.strictObject({ type: z.literal('address'), url: z.url({ protocol: /^https$/ }) }),
+]);
+export type Exposure = z.infer<typeof exposureSchema>;
+
+/** One cluster of the inventory: where its Kubernetes API is, and what differs from the defaults. */
+export const clusterSchema = z.strictObject({
+  name: dnsLabel,
+  /** A file (relative to the inventory) and a context in it; the current context when absent. Never the credentials themselves. */
+  kubeconfig: z.strictObject({ path: z.string().min(1), context: z.string().min(1).optional() }),
+  namespace: dnsLabel.default(DEFAULT_NAMESPACE),
+  server: dnsLabel.default(DEFAULT_SERVER),
+  /** Class of the ClusterFederatedTrustDomains; read from SPIRE controller manager's configuration when absent. */
+  className: z.string().min(1).optional(),
+  /** Detected when absent: a Route where the cluster has them. */
+  exposure: exposureSchema.optional(),
+  /** `configMap`: server.conf may be edited though an operator made it, as that is in create-only mode. Detected when absent. */
+  control: z.literal('configMap').optional(),
+});
+export type Cluster = z.infer<typeof clusterSchema>;
+
+/** The inventory file: every cluster the engine may act on. */
+export const inventorySchema = z
+  .strictObject({
+    /** Proxy through which the engine reaches bundle endpoints; HTTPS_PROXY of its environment when absent. */
+    httpsProxy: z.url({ protocol: /^http$/ }).optional(),
+    /** Image of the probe workloads. */
+    probeImage: z.string().min(1).optional(),
+    clusters: z.array(clusterSchema).min(1),
+  })
+  .check((context) => {
+    const seen = new Set<string>();
+    context.value.clusters.forEach((cluster, index) => {
+      if (seen.has(cluster.name)) {
+        context.issues.push({
+          code: 'custom',
+          message: `cluster ${cluster.name} is listed twice`,
+          input: cluster.name,
+          path: ['clusters', index, 'name'],
+        });
+      }
+      seen.add(cluster.name);
+    });
+  });
+export type Inventory = z.infer<typeof inventorySchema>;

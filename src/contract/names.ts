@@ -1,0 +1,59 @@
+/** Names that the engine, its clients and the clusters agree on. */
+
+export const TASK_QUEUE = 'spire-federator';
+
+/** Owner of the fields the engine writes by server-side apply. */
+export const FIELD_MANAGER = 'spire-federator';
+
+export const MANAGED_BY_LABEL = 'app.kubernetes.io/managed-by';
+export const MANAGED_BY = 'spire-federator';
+/** Label with the federation's name on every object the engine makes. */
+export const FEDERATION_LABEL = 'spire-federator.io/federation';
+
+/** Annotation on SPIRE server's ConfigMap: how to put server.conf back (ServerConfRecord as JSON). */
+export const SERVER_CONF_RECORD = 'spire-federator.io/server-conf-record';
+/** Annotation on SPIRE server's ConfigMap: how to undo the change that wrote it last (ServerConfUndo as JSON). */
+export const SERVER_CONF_UNDO = 'spire-federator.io/server-conf-undo';
+/** Annotation on the StatefulSet's pod template: hash of the federation settings the pod was started with. */
+export const FEDERATION_HASH = 'spire-federator.io/federation-hash';
+/** Annotation on the StatefulSet: the engine added the bundle endpoint's container port. */
+export const PORT_ADDED = 'spire-federator.io/federation-port-added';
+
+/** The POC's and ZTWIM's name for the bundle endpoint's Service, Route and port. */
+export const BUNDLE_ENDPOINT_OBJECT = 'spire-server-federation';
+export const BUNDLE_ENDPOINT_PORT_NAME = 'federation';
+/** Port of the bundle endpoint in SPIRE's documentation and in ZTWIM. */
+export const BUNDLE_ENDPOINT_PORT = 8443;
+/** SPIRE's default `refresh_hint` is 5 minutes (spire: doc/spire_server.md); peers poll at a quarter of it. */
+export const DEFAULT_REFRESH_HINT_SECONDS = 300;
+/** SPIRE raises any smaller hint to one minute (spire: pkg/common/bundleutil/refreshhint.go, MinimumRefreshHint). */
+export const MIN_REFRESH_HINT_SECONDS = 60;
+
+export const PROBE_NAMESPACE = 'spire-federator-probe';
+export const DEFAULT_PROBE_IMAGE = 'spire-federator/probe:0.1.0';
+
+/** Class name in ZTWIM, where SPIRE controller manager's configuration does not say another. */
+export const DEFAULT_CLASS_NAME = 'zero-trust-workload-identity-manager-spire';
+
+export const DEFAULT_FEDERATION = 'default';
+
+/** Changes of one federation share this workflow ID, so that only one runs at a time. */
+export function changeWorkflowId(federation: string): string {
+  return `federation/${federation}/change`;
+}
+
+/** Checks change nothing and may run beside anything, but not twice at once. */
+export function verifyWorkflowId(federation: string): string {
+  return `federation/${federation}/verify`;
+}
+
+/** An edge's name: who trusts, and whose bundle it holds. */
+export function edgeName(trusting: string, trusted: string): string {
+  return `${trusting}←${trusted}`;
+}
+
+/** Query of a change workflow: answers ChangeProgress. */
+export const PROGRESS_QUERY = 'progress';
+
+/** Keyword search attributes by which workflows are found in the Temporal Web UI. */
+export const SEARCH_ATTRIBUTES = ['Federation', 'TrustDomain', 'Verdict'] as const;

@@ -1,0 +1,23 @@
+/** `unknown`: it could not be looked at, which is nobody's fault but the connection's. */
+export type Verdict = 'ok' | 'warning' | 'failed' | 'unknown';
+
+/** One thing that was looked at. */
+export interface Check {
+  /** Stable name, e.g. "stored-bundle". */
+  name: string;
+  /** A cluster, or an edge "trusting←trusted". */
+  scope: string;
+  verdict: Verdict;
+  /** What was seen. */
+  evidence: string;
+  /** What to do about it; absent when all is well. */
+  remedy?: string;
+}
+
+export interface VerifyResult {
+  federation: string;
+  clusters: string[];
+  /** The worst of the checks. */
+  verdict: Verdict;
+  checks: Check[];
+}

@@ -1,0 +1,104 @@
+import type { ClusterFacts, RelationshipFacts } from '../contract/facts.js';
+import type { KubernetesObject } from '../contract/kubernetes.js';
+import type { FederatesWith } from '../contract/serverConf.js';
+import { owned, owningFederation } from './ownership.js';
+
+export const CFTD = { apiVersion: 'spire.spiffe.io/v1alpha1', kind: 'ClusterFederatedTrustDomain' } as const;
+
+/** The SPIFFE ID with which SPIRE server authenticates its bundle endpoint (spire: pkg/common/idutil, ServerID). */
+export function serverSpiffeId(trustDomain: string): string {
+  return `spiffe://${trustDomain}/spire/server`;
+}
+
+/** Name of the ClusterFederatedTrustDomain for a peer. Trust domains may have underscores, object names may not. */
+export function relationshipName(trustDomain: string): string {
+  return trustDomain.replaceAll('_', '-');
+}
+
+/** The relationship by which `trusting` comes to trust `peer`, whose endpoint is at `endpointUrl`. */
+export function wantedRelationship(
+  trusting: ClusterFacts,
+  peer: ClusterFacts,
+  endpointUrl: string,
+  federation: string,
+): RelationshipFacts {
+  return {
+    name: relationshipName(peer.trustDomain),
+    trustDomain: peer.trustDomain,
+    bundleEndpointURL: endpointUrl,
+    profileType: 'https_spiffe',
+    endpointSPIFFEID: serverSpiffeId(peer.trustDomain),
+    className: trusting.className,
+    federation,
+  };
+}
+
+/** The same relationship as a `federates_with` entry of server.conf. */
+export function federatesWithEntry(trustDomain: string, bundleEndpointUrl: string): FederatesWith {
+  return { bundleEndpointUrl, profile: { type: 'https_spiffe', endpointSpiffeId: serverSpiffeId(trustDomain) } };
+}
+
+/**
+ * The manifest of a relationship. The bundle in it counts only when SPIRE controller manager creates the relationship:
+ * it ignores later changes of it, but sends it again with any other change, so it must be current at every write.
+ */
+export function relationshipManifest(
+  relationship: RelationshipFacts,
+  bundle: string | undefined,
+  federation: string,
+): KubernetesObject {
+  const { name, trustDomain, bundleEndpointURL, profileType, endpointSPIFFEID, className } = relationship;
+  return owned(
+    {
+      ...CFTD,
+      metadata: { name },
+      spec: {
+        trustDomain,
+        bundleEndpointURL,
+        bundleEndpointProfile: {
+          type: profileType,
+          ...(endpointSPIFFEID === undefined ? {} : { endpointSPIFFEID }),
+        },
+        ...(className === undefined ? {} : { className }),
+        ...(bundle === undefined ? {} : { trustDomainBundle: bundle }),
+      },
+    },
+    federation,
+  );
+}
+
+interface RelationshipSpec {
+  trustDomain?: string;
+  bundleEndpointURL?: string;
+  bundleEndpointProfile?: { type?: string; endpointSPIFFEID?: string };
+  className?: string;
+  trustDomainBundle?: string;
+}
+
+/** Reads a ClusterFederatedTrustDomain. */
+export function readRelationship(object: KubernetesObject): RelationshipFacts {
+  const spec = (object['spec'] ?? {}) as RelationshipSpec;
+  const federation = owningFederation(object);
+  const endpointSPIFFEID = spec.bundleEndpointProfile?.endpointSPIFFEID;
+  return {
+    name: object.metadata.name,
+    trustDomain: spec.trustDomain ?? '',
+    bundleEndpointURL: spec.bundleEndpointURL ?? '',
+    profileType: spec.bundleEndpointProfile?.type ?? '',
+    ...(endpointSPIFFEID === undefined ? {} : { endpointSPIFFEID }),
+    ...(spec.className === undefined || spec.className === '' ? {} : { className: spec.className }),
+    ...(federation === undefined ? {} : { federation }),
+    // Kept only where an undo may have to restore it: others' relationships are never written.
+    ...(federation === undefined || spec.trustDomainBundle === undefined
+      ? {}
+      : { trustDomainBundle: spec.trustDomainBundle }),
+  };
+}
+
+/** What of a relationship differs from what is wanted, in the operator's words; empty when nothing does. */
+export function relationshipDifferences(actual: RelationshipFacts, wanted: RelationshipFacts): string[] {
+  const fields = ['bundleEndpointURL', 'profileType', 'endpointSPIFFEID', 'className'] as const;
+  return fields
+    .filter((field) => actual[field] !== wanted[field])
+    .map((field) => `${field} is ${actual[field] ?? 'missing'} instead of ${wanted[field] ?? 'none'}`);
+}

@@ -1,0 +1,78 @@
+import type { ClusterFacts } from '../contract/facts.js';
+import { BUNDLE_ENDPOINT_PORT } from '../contract/names.js';
+import type { FederatesWith, ServerConf, WantedFederation } from '../contract/serverConf.js';
+import { federatesWithEntry } from './relationship.js';
+
+/** A peer as a member's server.conf has to know it. */
+export interface Peer {
+  trustDomain: string;
+  endpointUrl: string;
+}
+
+/** The port SPIRE's bundle endpoint listens on: the one its configuration has already, else SPIRE's usual one. */
+export function endpointPort(conf: ServerConf): number {
+  return conf.bundleEndpoint?.port ?? BUNDLE_ENDPOINT_PORT;
+}
+
+/** The federation settings that a member's server.conf should have. */
+export function wantedFederation(
+  facts: ClusterFacts,
+  peers: readonly Peer[],
+  options: { relationships: 'static' | 'dynamic'; refreshHintSeconds: number },
+): WantedFederation {
+  return {
+    bundleEndpoint: {
+      address: facts.serverConf.bundleEndpoint?.address ?? '0.0.0.0',
+      port: endpointPort(facts.serverConf),
+      refreshHintSeconds: options.refreshHintSeconds,
+    },
+    federatesWith:
+      options.relationships === 'static'
+        ? Object.fromEntries(
+            peers.map(({ trustDomain, endpointUrl }) => [trustDomain, federatesWithEntry(trustDomain, endpointUrl)]),
+          )
+        : {},
+  };
+}
+
+/** What of a server.conf differs from the wanted federation settings; empty when nothing does. */
+export function serverConfDifferences(conf: ServerConf, wanted: WantedFederation): string[] {
+  const differences: string[] = [];
+  const { address, port, refreshHintSeconds } = wanted.bundleEndpoint;
+  const endpoint = conf.bundleEndpoint;
+  if (endpoint === undefined) differences.push('bundle_endpoint is missing');
+  else {
+    if (endpoint.address !== address || endpoint.port !== port)
+      differences.push(`bundle_endpoint is not at ${address}:${port}`);
+    if (durationSeconds(endpoint.refreshHint) !== refreshHintSeconds) {
+      differences.push(`refresh_hint is ${endpoint.refreshHint ?? 'missing'} instead of ${refreshHintSeconds}s`);
+    }
+  }
+  for (const [trustDomain, entry] of Object.entries(wanted.federatesWith)) {
+    const actual = conf.federatesWith[trustDomain];
+    if (actual === undefined) differences.push(`federates_with lacks ${trustDomain}`);
+    else if (!sameEntry(actual, entry)) differences.push(`federates_with ${trustDomain} has another URL or profile`);
+  }
+  return differences;
+}
+
+function sameEntry(actual: FederatesWith | { unreadable: string }, wanted: FederatesWith): boolean {
+  if ('unreadable' in actual) return false;
+  if (actual.bundleEndpointUrl !== wanted.bundleEndpointUrl || actual.profile.type !== wanted.profile.type)
+    return false;
+  return (
+    actual.profile.type === 'https_web' ||
+    (wanted.profile.type === 'https_spiffe' && actual.profile.endpointSpiffeId === wanted.profile.endpointSpiffeId)
+  );
+}
+
+const UNIT_SECONDS: Readonly<Record<string, number>> = { h: 3600, m: 60, s: 1, ms: 0.001 };
+
+/** Seconds of a Go duration such as "5m0s"; undefined when it is none. */
+export function durationSeconds(duration: string | undefined): number | undefined {
+  if (duration === undefined || !/^(\d+(\.\d+)?(h|ms|m|s))+$/.test(duration)) return undefined;
+  return [...duration.matchAll(/(\d+(?:\.\d+)?)(h|ms|m|s)/g)].reduce(
+    (sum, [, amount, unit]) => sum + Number(amount) * (UNIT_SECONDS[unit ?? 's'] ?? 0),
+    0,
+  );
+}

@@ -1,0 +1,22 @@
+import type { ClusterConnection } from './connect.js';
+import type { ExecTarget } from './exec.js';
+import { requestText } from './request.js';
+
+/** Reads the newest lines of a container's log, those of the last `sinceSeconds` when given. */
+export async function readLog(
+  connection: ClusterConnection,
+  { namespace, pod, container }: ExecTarget,
+  { tailLines = 200, sinceSeconds }: { tailLines?: number; sinceSeconds?: number } = {},
+): Promise<string[]> {
+  const text = await requestText(connection, {
+    method: 'GET',
+    path: `/api/v1/namespaces/${namespace}/pods/${pod}/log`,
+    query: {
+      container,
+      tailLines: String(tailLines),
+      ...(sinceSeconds === undefined ? {} : { sinceSeconds: String(sinceSeconds) }),
+    },
+    attempt: `read the log of pod ${pod}`,
+  });
+  return text.split('\n').filter((line) => line !== '');
+}

@@ -1,0 +1,165 @@
+import { FederatorError } from '../contract/errors.js';
+import type { KubernetesObject } from '../contract/kubernetes.js';
+import { FIELD_MANAGER } from '../contract/names.js';
+import type { ClusterConnection } from './connect.js';
+import { requestJson, type KubernetesRequest } from './request.js';
+
+/** What names an object; everything else of it is read from the cluster. */
+export interface ObjectReference {
+  apiVersion: string;
+  kind: string;
+  metadata: { name: string; namespace?: string };
+}
+
+/** The kinds the engine deals with, by their names in a URL. Known ahead, they cost no discovery requests. */
+const RESOURCES: Readonly<Record<string, string>> = {
+  ConfigMap: 'configmaps',
+  ClusterFederatedTrustDomain: 'clusterfederatedtrustdomains',
+  ClusterSPIFFEID: 'clusterspiffeids',
+  Ingress: 'ingresses',
+  Pod: 'pods',
+  Route: 'routes',
+  Service: 'services',
+  StatefulSet: 'statefulsets',
+};
+
+/** Name of an object for messages: "Route spire-server-federation". */
+export function objectName(object: ObjectReference): string {
+  return `${object.kind} ${object.metadata.name}`;
+}
+
+/** Reads an object; undefined when there is none, or when the cluster does not know its kind. */
+export async function readObject<T extends KubernetesObject = KubernetesObject>(
+  connection: ClusterConnection,
+  reference: ObjectReference,
+): Promise<T | undefined> {
+  return absentAsUndefined(
+    requestJson<T>(connection, {
+      method: 'GET',
+      path: objectPath(reference),
+      attempt: `read ${objectName(reference)}`,
+    }),
+  );
+}
+
+/** Lists objects of one kind, all pages; an empty list when the cluster does not know the kind. */
+export async function listObjects<T extends KubernetesObject = KubernetesObject>(
+  connection: ClusterConnection,
+  { apiVersion, kind, namespace }: { apiVersion: string; kind: string; namespace?: string },
+  { labelSelector }: { labelSelector?: string } = {},
+): Promise<T[]> {
+  const found: T[] = [];
+  let next: string | undefined;
+  do {
+    const query: Record<string, string> = { limit: '500' };
+    if (labelSelector !== undefined) query['labelSelector'] = labelSelector;
+    if (next !== undefined) query['continue'] = next;
+    const list = await absentAsUndefined(
+      requestJson<{ items: T[]; metadata?: { continue?: string } }>(connection, {
+        method: 'GET',
+        path: collectionPath(apiVersion, kind, namespace),
+        query,
+        attempt: `list ${kind}s`,
+      }),
+    );
+    found.push(...(list?.items ?? []).map((item) => ({ ...item, apiVersion, kind })));
+    next = list?.metadata?.continue || undefined;
+  } while (next !== undefined);
+  return found;
+}
+
+/** Writes an object by server-side apply as field manager spire-federator; takes over fields that others wrote. */
+export async function applyObject(connection: ClusterConnection, object: KubernetesObject): Promise<KubernetesObject> {
+  return patch(connection, object, 'application/apply-patch+yaml', { force: 'true' }, 'apply');
+}
+
+/**
+ * Patches an object that may belong to someone else. With `metadata.resourceVersion` in the patch it fails with Conflict
+ * when anybody changed the object since that version was read.
+ * @param strategy `merge` (null removes a key) or `strategic` (lists merge by their keys; built-in kinds only)
+ */
+export async function patchObject(
+  connection: ClusterConnection,
+  change: ObjectReference & Record<string, unknown>,
+  strategy: 'merge' | 'strategic' = 'merge',
+): Promise<KubernetesObject> {
+  const contentType = strategy === 'merge' ? 'application/merge-patch+json' : 'application/strategic-merge-patch+json';
+  return patch(connection, change, contentType, {}, 'patch');
+}
+
+/** Deletes an object; returns false when it was gone already. */
+export async function deleteObject(
+  connection: ClusterConnection,
+  reference: ObjectReference,
+  { gracePeriodSeconds }: { gracePeriodSeconds?: number } = {},
+): Promise<boolean> {
+  const gone = await absentAsUndefined(
+    requestJson(connection, {
+      method: 'DELETE',
+      path: objectPath(reference),
+      body: { propagationPolicy: 'Background', ...(gracePeriodSeconds === undefined ? {} : { gracePeriodSeconds }) },
+      attempt: `delete ${objectName(reference)}`,
+    }),
+  );
+  return gone !== undefined;
+}
+
+/** Whether the API server offers a kind, e.g. because its CRD is installed. */
+export async function kindExists(connection: ClusterConnection, apiVersion: string, kind: string): Promise<boolean> {
+  const group = await absentAsUndefined(
+    requestJson<{ resources: { kind: string }[] }>(connection, {
+      method: 'GET',
+      path: groupPath(apiVersion),
+      attempt: `discover ${kind}`,
+    }),
+  );
+  return group?.resources.some((resource) => resource.kind === kind) ?? false;
+}
+
+/** A path segment of the URL for one kind, e.g. "routes". */
+export function resourceOf(kind: string): string {
+  const resource = RESOURCES[kind];
+  if (resource === undefined)
+    throw new FederatorError('Internal', `The engine does not deal with objects of kind ${kind}.`);
+  return resource;
+}
+
+function patch(
+  connection: ClusterConnection,
+  body: ObjectReference,
+  contentType: string,
+  query: Record<string, string>,
+  verb: string,
+): Promise<KubernetesObject> {
+  const request: KubernetesRequest = {
+    method: 'PATCH',
+    path: objectPath(body),
+    query: { fieldManager: FIELD_MANAGER, ...query },
+    body,
+    contentType,
+    attempt: `${verb} ${objectName(body)}`,
+  };
+  return requestJson(connection, request);
+}
+
+function groupPath(apiVersion: string): string {
+  return apiVersion.includes('/') ? `/apis/${apiVersion}` : `/api/${apiVersion}`;
+}
+
+function collectionPath(apiVersion: string, kind: string, namespace: string | undefined): string {
+  const scope = namespace === undefined ? '' : `/namespaces/${encodeURIComponent(namespace)}`;
+  return `${groupPath(apiVersion)}${scope}/${resourceOf(kind)}`;
+}
+
+function objectPath({ apiVersion, kind, metadata }: ObjectReference): string {
+  return `${collectionPath(apiVersion, kind, metadata.namespace)}/${encodeURIComponent(metadata.name)}`;
+}
+
+async function absentAsUndefined<T>(request: Promise<T>): Promise<T | undefined> {
+  try {
+    return await request;
+  } catch (error) {
+    if (error instanceof FederatorError && error.type === 'NotFound') return undefined;
+    throw error;
+  }
+}

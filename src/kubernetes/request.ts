@@ -1,0 +1,46 @@
+import { ApiException, HttpMethod, IsomorphicFetchHttpLibrary, RequestContext } from '@kubernetes/client-node';
+import type { ClusterConnection } from './connect.js';
+import { kubernetesError } from './errors.js';
+
+const http = new IsomorphicFetchHttpLibrary();
+
+export interface KubernetesRequest {
+  method: 'GET' | 'POST' | 'PATCH' | 'DELETE';
+  /** Path below the API server's URL, e.g. /api/v1/namespaces/x/pods. */
+  path: string;
+  query?: Record<string, string>;
+  body?: unknown;
+  contentType?: string;
+  /** What is attempted, for the error message: "read ConfigMap spire-server". */
+  attempt: string;
+}
+
+/**
+ * Sends one request with the cluster's credentials and returns the answer's text. Objects travel as plain JSON: the
+ * client library's typed models drop fields they do not know, and an undo must restore an object exactly.
+ * @throws FederatorError as classified by kubernetesError
+ */
+export async function requestText(connection: ClusterConnection, request: KubernetesRequest): Promise<string> {
+  const { method, path, query = {}, body, contentType = 'application/json', attempt } = request;
+  const server = connection.config.getCurrentCluster()?.server.replace(/\/$/, '');
+  const context = new RequestContext(`${server}${path}`, HttpMethod[method]);
+  for (const [key, value] of Object.entries(query)) context.setQueryParam(key, value);
+  if (body !== undefined) {
+    context.setHeaderParam('Content-Type', contentType);
+    context.setBody(JSON.stringify(body));
+  }
+  try {
+    await connection.config.applySecurityAuthentication(context);
+    const response = await http.send(context).toPromise();
+    const text = await response.body.text();
+    if (response.httpStatusCode >= 300) throw new ApiException(response.httpStatusCode, '', text, {});
+    return text;
+  } catch (error) {
+    throw kubernetesError(connection.cluster.name, attempt, error);
+  }
+}
+
+/** As requestText, for answers in JSON. */
+export async function requestJson<T>(connection: ClusterConnection, request: KubernetesRequest): Promise<T> {
+  return JSON.parse(await requestText(connection, request)) as T;
+}

@@ -1,0 +1,167 @@
+import { createHash, X509Certificate } from 'node:crypto';
+import { FederatorError } from '../contract/errors.js';
+
+/** One public key of a trust bundle. */
+export interface BundleKey {
+  use: 'x509-svid' | 'jwt-svid';
+  /** SHA-256 (hex) of the CA certificate's DER, or of a JWT key's RFC 7638 thumbprint input and key ID. */
+  id: string;
+  /** When a CA certificate expires, ISO 8601. */
+  notAfter?: string;
+}
+
+/** A SPIFFE trust bundle as far as it has to be compared. */
+export interface TrustBundle {
+  keys: BundleKey[];
+  refreshHintSeconds?: number;
+  sequence?: number;
+}
+
+interface Jwk {
+  use?: string;
+  kid?: string;
+  kty?: string;
+  x5c?: string[];
+  [member: string]: unknown;
+}
+
+interface Jwks {
+  keys?: Jwk[] | null;
+  spiffe_refresh_hint?: number;
+  spiffe_sequence?: number;
+}
+
+/** Members of a JWK that its RFC 7638 thumbprint is made of, by key type. */
+const THUMBPRINT_MEMBERS: Readonly<Record<string, readonly string[]>> = {
+  EC: ['crv', 'kty', 'x', 'y'],
+  RSA: ['e', 'kty', 'n'],
+  OKP: ['crv', 'kty', 'x'],
+};
+
+/**
+ * Reads a SPIFFE bundle (JWKS). Keys of unknown use are passed over, as the SPIFFE standard says.
+ * @throws FederatorError BundleUnreadable
+ */
+export function parseBundle(text: string): TrustBundle {
+  const jwks = parseJwks(text);
+  const keys = (jwks.keys ?? []).flatMap(readKey);
+  const distinct = [...new Map(keys.map((key) => [`${key.use} ${key.id}`, key])).values()];
+  return {
+    keys: distinct,
+    ...(jwks.spiffe_refresh_hint === undefined ? {} : { refreshHintSeconds: jwks.spiffe_refresh_hint }),
+    ...(jwks.spiffe_sequence === undefined ? {} : { sequence: jwks.spiffe_sequence }),
+  };
+}
+
+/**
+ * Reads what `spire-server bundle list -format spiffe` prints: per trust domain a banner (`* <trust domain>` between two
+ * lines of stars) and a JWKS; with `-id` and nothing else, the same.
+ * @throws FederatorError BundleUnreadable
+ */
+export function parseBundleList(output: string): Map<string, TrustBundle> {
+  const bundles = new Map<string, TrustBundle>();
+  const sections = output.split(/^\*{4,}\s*\n\* (.+?)\s*\n\*{4,}\s*$/m);
+  for (let index = 1; index < sections.length; index += 2) {
+    const trustDomain = (sections[index] ?? '').replace(/^spiffe:\/\//, '');
+    bundles.set(trustDomain, parseBundle(sections[index + 1] ?? ''));
+  }
+  if (sections.length === 1 && output.trim() !== '') {
+    throw new FederatorError(
+      'BundleUnreadable',
+      `SPIRE server's list of bundles has no banner: ${output.trim().slice(0, 80)}`,
+    );
+  }
+  return bundles;
+}
+
+/** A bundle's name for people: `SHA256:` and the first 16 bytes of the hash over its sorted X.509 authorities. */
+export function bundleFingerprint({ keys }: TrustBundle): string {
+  const ids = keys.filter(({ use }) => use === 'x509-svid').map(({ id }) => id);
+  return `SHA256:${createHash('sha256').update(ids.sort().join('\n')).digest('hex').slice(0, 32)}`;
+}
+
+/** Compares by key; order and metadata play no part. `missing` are of `own` only, `extra` of `stored` only. */
+export function compareBundles(
+  stored: TrustBundle,
+  own: TrustBundle,
+): { equal: boolean; missing: BundleKey[]; extra: BundleKey[] } {
+  const missing = own.keys.filter((key) => !hasKey(stored, key));
+  const extra = stored.keys.filter((key) => !hasKey(own, key));
+  return { equal: missing.length === 0 && extra.length === 0, missing, extra };
+}
+
+/**
+ * The bundle with `spiffe_refresh_hint` set. SPIRE's CLI leaves the hint out, and a peer bootstrapped without one would
+ * poll at a fortieth of the CA's lifetime (36 minutes at 24 h).
+ */
+export function withRefreshHint(text: string, seconds: number): string {
+  return JSON.stringify({ ...parseJwks(text), spiffe_refresh_hint: seconds });
+}
+
+/** When the first CA certificate of a bundle expires, ISO 8601; undefined without certificates. */
+export function earliestExpiry({ keys }: TrustBundle): string | undefined {
+  return keys
+    .flatMap(({ notAfter }) => notAfter ?? [])
+    .sort()
+    .at(0);
+}
+
+/** Trust domains that the CA certificates of a bundle name (URI SAN); none where an upstream authority issued them. */
+export function bundleTrustDomains(text: string): string[] {
+  const domains = (parseJwks(text).keys ?? [])
+    .flatMap(({ x5c }) => x5c?.[0] ?? [])
+    .flatMap((der) => [...(certificate(der).subjectAltName ?? '').matchAll(/URI:spiffe:\/\/([^/,\s]+)/g)])
+    .flatMap((match) => match[1] ?? []);
+  return [...new Set(domains)];
+}
+
+function hasKey({ keys }: TrustBundle, { use, id }: BundleKey): boolean {
+  return keys.some((key) => key.use === use && key.id === id);
+}
+
+function parseJwks(text: string): Jwks {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    throw new FederatorError('BundleUnreadable', `A trust bundle is not JSON: ${(error as Error).message}`);
+  }
+  const isBundle =
+    typeof value === 'object' &&
+    value !== null &&
+    'keys' in value &&
+    (value.keys === null || Array.isArray(value.keys));
+  if (!isBundle) throw new FederatorError('BundleUnreadable', 'A trust bundle is no JWKS: it has no list of keys.');
+  return value as Jwks;
+}
+
+function readKey(jwk: Jwk): BundleKey[] {
+  if (jwk.use === 'x509-svid') {
+    const [der] = jwk.x5c ?? [];
+    if (der === undefined)
+      throw new FederatorError('BundleUnreadable', 'An X.509 authority of a trust bundle has no certificate (x5c).');
+    const { raw, validTo } = certificate(der);
+    return [{ use: 'x509-svid', id: sha256(raw), notAfter: new Date(validTo).toISOString() }];
+  }
+  if (jwk.use === 'jwt-svid') {
+    const members = THUMBPRINT_MEMBERS[jwk.kty ?? ''] ?? ['kty'];
+    const thumbprint = JSON.stringify(Object.fromEntries(members.map((member) => [member, jwk[member]])));
+    return [{ use: 'jwt-svid', id: sha256(`${jwk.kid ?? ''} ${thumbprint}`) }];
+  }
+  return [];
+}
+
+function certificate(base64: string): X509Certificate {
+  try {
+    return new X509Certificate(Buffer.from(base64, 'base64'));
+  } catch (error) {
+    throw new FederatorError(
+      'BundleUnreadable',
+      `A CA certificate of a trust bundle is unreadable: ${(error as Error).message}`,
+    );
+  }
+}
+
+function sha256(data: string | Buffer): string {
+  return createHash('sha256').update(data).digest('hex');
+}

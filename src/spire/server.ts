@@ -1,0 +1,147 @@
+import { FederatorError } from '../contract/errors.js';
+import type { ClusterConnection } from '../kubernetes/connect.js';
+import { execInPod, type ExecResult, type ExecTarget } from '../kubernetes/exec.js';
+
+/** Where images keep the binary: the POC's and older images, ZTWIM's, upstream's. They have no shell to ask. */
+const BINARIES = ['./spire-server', '/spire-server', '/opt/spire/bin/spire-server'] as const;
+
+/** Words of the CLI for a server whose API socket is not there (yet): a restart in progress, not a wrong call. */
+const UNAVAILABLE =
+  /connection error|connect: connection refused|no such file or directory|code = Unavailable|transport is closing|context deadline exceeded|server is unavailable/i;
+
+/** Words of exec for a binary that is not at that path. */
+const NO_SUCH_BINARY = /no such file or directory.*|executable file not found|not found in \$PATH|exec format error/i;
+
+/** The pod and container of a cluster's SPIRE server. */
+export function serverTarget({ cluster }: ClusterConnection): ExecTarget {
+  return { namespace: cluster.namespace, pod: `${cluster.server}-0`, container: cluster.server };
+}
+
+/**
+ * A SPIRE server, spoken to through its own command line in its own pod: authenticated by the cluster's Kubernetes API,
+ * with no other port needed.
+ */
+export class SpireServer {
+  private binary: string | undefined;
+
+  constructor(private readonly connection: ClusterConnection) {}
+
+  /** The server's own trust bundle as a SPIFFE bundle (JWKS). SPIRE leaves the refresh hint out of it. */
+  async bundle(signal?: AbortSignal): Promise<string> {
+    return this.read(['bundle', 'show', '-format', 'spiffe'], signal);
+  }
+
+  /** Every foreign bundle it stores, as `bundle list -format spiffe` prints them. Empty when there are none. */
+  async storedBundles(signal?: AbortSignal): Promise<string> {
+    // No bundles is an empty answer, which exec also gives when it loses output: only a second one is believed.
+    const first = await this.run(['bundle', 'list', '-format', 'spiffe'], { signal });
+    return first === '' ? this.run(['bundle', 'list', '-format', 'spiffe'], { signal }) : first;
+  }
+
+  /** Version as the binary says it, e.g. "1.15.2". */
+  async version(signal?: AbortSignal): Promise<string> {
+    const { stdout, stderr } = await this.exec(['--version'], { signal });
+    return `${stdout}${stderr}`.trim().split('\n')[0] ?? '';
+  }
+
+  /** Trust domains of the dynamic relationships, which SPIRE controller manager made. Static ones are not listed by SPIRE. */
+  async dynamicRelationships(signal?: AbortSignal): Promise<string[]> {
+    const text = await this.read(['federation', 'list', '-output', 'json'], signal);
+    const list = JSON.parse(text) as { federation_relationships?: { trust_domain: string }[] };
+    return (list.federation_relationships ?? []).map((each) => each.trust_domain);
+  }
+
+  /** Number of registration entries that federate with a trust domain. */
+  async federatedEntries(trustDomain: string, signal?: AbortSignal): Promise<number> {
+    const args = ['entry', 'show', '-federatesWith', `spiffe://${trustDomain}`, '-output', 'json'];
+    const list = JSON.parse(await this.read(args, signal)) as { entries?: unknown[] };
+    return list.entries?.length ?? 0;
+  }
+
+  /**
+   * Makes the server fetch a peer's bundle now, and waits for it.
+   * @throws FederatorError NotReady when it has no such relationship (yet), EndpointUnreachable with SPIRE's own words
+   *   when the fetch failed
+   */
+  async refresh(trustDomain: string, signal?: AbortSignal): Promise<void> {
+    // SPIRE sets no limit of its own: a peer that accepts and never answers would hang this for good.
+    const result = await this.exec(['federation', 'refresh', '-id', `spiffe://${trustDomain}`], {
+      signal,
+      timeoutMs: 20_000,
+    });
+    if (result.exitCode === 0) return;
+    const said = words(result);
+    if (said.includes('there is no federation relationship')) {
+      throw new FederatorError(
+        'NotReady',
+        `${this.name}: SPIRE server has no federation relationship with ${trustDomain} yet.`,
+      );
+    }
+    if (UNAVAILABLE.test(said) && !said.includes('failed to refresh bundle')) throw this.unavailable(said);
+    throw new FederatorError(
+      'EndpointUnreachable',
+      `${this.name}: SPIRE server cannot fetch the bundle of ${trustDomain}: ${said}`,
+    );
+  }
+
+  /** Deletes a stored foreign bundle and its mention in entries; no error when it is not stored. */
+  async deleteBundle(trustDomain: string, signal?: AbortSignal): Promise<void> {
+    const result = await this.exec(['bundle', 'delete', '-id', `spiffe://${trustDomain}`, '-mode', 'dissociate'], {
+      signal,
+    });
+    if (result.exitCode === 0 || /not found/i.test(words(result))) return;
+    throw this.failed('delete a bundle', result);
+  }
+
+  private get name(): string {
+    return this.connection.cluster.name;
+  }
+
+  /** Runs a command that must print something. */
+  private async read(args: string[], signal?: AbortSignal): Promise<string> {
+    const text = await this.run(args, { signal });
+    // Exec over a web socket now and then loses the output of a command that succeeded.
+    return text === '' ? this.run(args, { signal }) : text;
+  }
+
+  private async run(args: string[], options: { signal?: AbortSignal | undefined }): Promise<string> {
+    const result = await this.exec(args, options);
+    if (result.exitCode !== 0) throw this.failed(args.slice(0, 2).join(' '), result);
+    return result.stdout.trim();
+  }
+
+  private async exec(
+    args: string[],
+    { signal, timeoutMs }: { signal?: AbortSignal | undefined; timeoutMs?: number },
+  ): Promise<ExecResult> {
+    const target = serverTarget(this.connection);
+    const options = { ...(signal === undefined ? {} : { signal }), ...(timeoutMs === undefined ? {} : { timeoutMs }) };
+    if (this.binary !== undefined) return execInPod(this.connection, target, [this.binary, ...args], options);
+    let result: ExecResult | undefined;
+    for (const binary of BINARIES) {
+      result = await execInPod(this.connection, target, [binary, ...args], options);
+      if (result.exitCode < 126 || !NO_SUCH_BINARY.test(words(result))) {
+        this.binary = binary;
+        return result;
+      }
+    }
+    throw new FederatorError(
+      'SpireFailed',
+      `${this.name}: container ${target.container} of pod ${target.pod} has no SPIRE server binary at ${BINARIES.join(', ')}.`,
+    );
+  }
+
+  private failed(what: string, result: ExecResult): FederatorError {
+    const said = words(result);
+    if (UNAVAILABLE.test(said)) return this.unavailable(said);
+    return new FederatorError('SpireFailed', `${this.name}: SPIRE server refused to ${what}: ${said}`);
+  }
+
+  private unavailable(said: string): FederatorError {
+    return new FederatorError('SpireUnavailable', `${this.name}: SPIRE server does not answer: ${said}`);
+  }
+}
+
+function words({ stdout, stderr, exitCode }: ExecResult): string {
+  return `${stderr}\n${stdout}`.trim().replaceAll(/\s+/g, ' ').slice(0, 500) || `exit code ${exitCode}`;
+}

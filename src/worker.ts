@@ -1,0 +1,107 @@
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { ApplicationFailure } from '@temporalio/common';
+import { loadClientConnectConfig } from '@temporalio/envconfig';
+import { NativeConnection, Runtime, DefaultLogger, Worker, type ActivityInterceptorsFactory } from '@temporalio/worker';
+import { Clusters } from './activities/clusters.js';
+import { FederatorActivityInterceptor } from './activities/heartbeat.js';
+import { createActivities } from './activities/index.js';
+import { inventoryPath } from './config.js';
+import { FederatorError } from './contract/errors.js';
+import { SEARCH_ATTRIBUTES, TASK_QUEUE } from './contract/names.js';
+
+const DEFAULT_ADDRESS = '127.0.0.1:7233';
+/** gRPC status for something that exists already. */
+const ALREADY_EXISTS = 6;
+/** Keyword, as Temporal's API numbers the types of search attributes. */
+const KEYWORD = 2;
+
+export interface WorkerDependencies {
+  connection: NativeConnection;
+  namespace: string;
+  taskQueue?: string;
+  inventoryFile: string;
+  /** The prebuilt bundle of src/workflows. */
+  workflowBundle: string;
+  /** Wrapped around every activity, outside the engine's own. */
+  activityInterceptors?: ActivityInterceptorsFactory[];
+}
+
+/** Builds a worker: the one place where the engine's parts are put together. */
+export async function createWorker(dependencies: WorkerDependencies): Promise<Worker> {
+  const {
+    connection,
+    namespace,
+    taskQueue = TASK_QUEUE,
+    inventoryFile,
+    workflowBundle,
+    activityInterceptors = [],
+  } = dependencies;
+  const clusters = new Clusters(inventoryFile);
+  // A worker whose inventory is unusable says so now, and not with the first change.
+  await clusters.read();
+  return Worker.create({
+    connection,
+    namespace,
+    taskQueue,
+    workflowBundle: { codePath: workflowBundle },
+    activities: { ...createActivities(clusters) },
+    interceptors: { activity: [...activityInterceptors, () => ({ inbound: new FederatorActivityInterceptor() })] },
+    // A cancellation reaches a running activity with its next heartbeat.
+    maxHeartbeatThrottleInterval: '1 second',
+    // After a crash, what the dead worker had cached goes to another one soon.
+    stickyQueueScheduleToStartTimeout: '1 second',
+    shutdownGraceTime: '10 seconds',
+  });
+}
+
+async function main(): Promise<void> {
+  const { connectionOptions, namespace = 'default' } = loadClientConnectConfig();
+  const address = connectionOptions.address ?? DEFAULT_ADDRESS;
+  const inventoryFile = inventoryPath();
+  Runtime.install({ logger: new DefaultLogger('WARN') });
+  let connection: NativeConnection;
+  try {
+    connection = await NativeConnection.connect({ ...connectionOptions, address });
+  } catch (error) {
+    throw new FederatorError(
+      'TemporalUnreachable',
+      `There is no Temporal server at ${address} (${(error as Error).message.split('\n')[0]}). Start one with: npm run temporal, or set TEMPORAL_ADDRESS.`,
+    );
+  }
+  await registerSearchAttributes(connection, namespace);
+  const worker = await createWorker({
+    connection,
+    namespace,
+    inventoryFile,
+    workflowBundle: path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../workflow-bundle.js'),
+  });
+  console.log(`Worker on task queue ${TASK_QUEUE} of ${address} (namespace ${namespace}), inventory ${inventoryFile}`);
+  try {
+    await worker.run();
+  } finally {
+    await connection.close();
+  }
+}
+
+/** Makes the engine's search attributes known to the server; Temporal Cloud wants them made by hand. */
+async function registerSearchAttributes(connection: NativeConnection, namespace: string): Promise<void> {
+  for (const name of SEARCH_ATTRIBUTES) {
+    try {
+      await connection.operatorService.addSearchAttributes({ namespace, searchAttributes: { [name]: KEYWORD } });
+    } catch (error) {
+      if (error instanceof Error && 'code' in error && error.code === ALREADY_EXISTS) continue;
+      console.error(
+        `Search attribute ${name} (Keyword) cannot be registered (${(error as Error).message}): without it no workflow starts. Register it by hand if it is not there.`,
+      );
+    }
+  }
+}
+
+if (process.argv[1] !== undefined && path.resolve(process.argv[1]) === fileURLToPath(import.meta.url)) {
+  main().catch((error: unknown) => {
+    const known = error instanceof FederatorError || error instanceof ApplicationFailure;
+    console.error(known ? error.message : error);
+    process.exitCode = 1;
+  });
+}

@@ -1,0 +1,64 @@
+import { proxyActivities, type ActivityFunctionWithOptions, type ActivityOptions } from '@temporalio/workflow';
+import type { FederatorActivities } from '../contract/activities.js';
+
+/** A worker that stops heartbeating this long is taken for dead, and its step is given to another. */
+const HEARTBEAT_TIMEOUT = '5 seconds';
+/** No step works longer than this in one go; each has a shorter limit of its own, given as input. */
+const STEP_TIMEOUT = '15 minutes';
+/** How long an undo is tried before a person has to: long enough for a cluster to come back from an outage. */
+const UNDO_TIMEOUT = '6 hours';
+
+const options: ActivityOptions = {
+  startToCloseTimeout: STEP_TIMEOUT,
+  heartbeatTimeout: HEARTBEAT_TIMEOUT,
+  // Nothing may be undone while the step that is cancelled may still act.
+  cancellationType: 'WAIT_CANCELLATION_COMPLETED',
+};
+
+const retry = { initialInterval: '500 ms', backoffCoefficient: 2, maximumInterval: '10 seconds' } as const;
+
+type Activity = Extract<keyof FederatorActivities, string>;
+type Call<K extends Activity> = {
+  input: Parameters<FederatorActivities[K]>[0];
+  output: Awaited<ReturnType<FederatorActivities[K]>>;
+};
+
+const proxies = proxyActivities<FederatorActivities>(options);
+
+function call<K extends Activity>(
+  name: K,
+  overrides: ActivityOptions,
+  input: Call<K>['input'],
+): Promise<Call<K>['output']> {
+  const activity = proxies[name] as unknown as ActivityFunctionWithOptions<
+    (input: Call<K>['input']) => Promise<Call<K>['output']>
+  >;
+  return activity.executeWithOptions({ ...options, ...overrides }, [input]);
+}
+
+/**
+ * Runs an activity as a step of a change.
+ * @param summary what the Temporal Web UI shows for it: what is done, and to which cluster
+ * @param attempts how often it is tried when it fails for a reason that may pass
+ */
+export function runStep<K extends Activity>(
+  name: K,
+  summary: string,
+  attempts: number,
+  input: Call<K>['input'],
+): Promise<Call<K>['output']> {
+  return call(name, { summary, retry: { ...retry, maximumAttempts: attempts } }, input);
+}
+
+/** Runs an activity as an undo: tried again until it succeeds or a person has to look. */
+export function runUndo<K extends Activity>(
+  name: K,
+  summary: string,
+  input: Call<K>['input'],
+): Promise<Call<K>['output']> {
+  return call(
+    name,
+    { summary, retry: { ...retry, maximumInterval: '30 seconds' }, scheduleToCloseTimeout: UNDO_TIMEOUT },
+    input,
+  );
+}

@@ -1,0 +1,52 @@
+import { ApplicationFailure, CancelledFailure } from '@temporalio/workflow';
+import type { Problem } from '../contract/facts.js';
+import type { Check } from '../contract/verify.js';
+import type { SagaFailure } from './saga.js';
+
+/** Everything that stands in the way of a change, at once; nothing was changed. */
+export function preflightFailure(problems: readonly Problem[]): ApplicationFailure {
+  const lines = problems.map(({ message }) => `- ${message}`);
+  return ApplicationFailure.nonRetryable(
+    `${problems.length === 1 ? 'One thing stands' : `${problems.length} things stand`} in the way; nothing was changed.\n${lines.join('\n')}`,
+    'PreflightFailed',
+    { problems },
+  );
+}
+
+/** The message of the innermost failure, which is what happened; the ones around it only say where. */
+export function rootMessage(error: unknown): string {
+  let current = error;
+  while (current instanceof Error && current.cause instanceof Error && !(current instanceof ApplicationFailure))
+    current = current.cause;
+  return current instanceof Error ? current.message : String(current);
+}
+
+/** What a change that did not finish tells its caller: the cause, and that everything is as before (or what is not). */
+export function changeFailure({ cause, cancelled, failedUndos }: SagaFailure): Error {
+  const undone =
+    failedUndos.length === 0
+      ? 'Every cluster is as it was before.'
+      : `NOT undone, to be done by hand:\n${failedUndos.map(({ title, error }) => `- ${title}: ${rootMessage(error)}`).join('\n')}`;
+  if (cancelled && failedUndos.length === 0) return new CancelledFailure(`The change was cancelled. ${undone}`);
+  const type =
+    cause instanceof Error && cause.cause instanceof ApplicationFailure ? (cause.cause.type ?? 'Internal') : 'Internal';
+  const what = cancelled ? 'The change was cancelled.' : rootMessage(cause);
+  return ApplicationFailure.nonRetryable(`${what}\n${undone}`, failedUndos.length === 0 ? type : 'UndoFailed');
+}
+
+/** A federation that no cluster of the inventory carries. */
+export function nothingFound(federation: string): ApplicationFailure {
+  return ApplicationFailure.nonRetryable(
+    `No cluster of the inventory is a member of federation ${federation}. Name another with --federation, or set it up: npm run start-workflow setupPair -- --federation ${federation}`,
+    'NotFound',
+  );
+}
+
+/** A change that did all its steps and yet did not lead to a federation that is right. */
+export function verifyFailure(wrong: readonly Check[]): ApplicationFailure {
+  const lines = wrong.map(({ scope, name, evidence }) => `- ${scope}: ${name}: ${evidence}`);
+  return ApplicationFailure.nonRetryable(
+    `The federation is not right after the change:\n${lines.join('\n')}`,
+    'VerifyFailed',
+  );
+}

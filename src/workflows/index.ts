@@ -1,0 +1,3 @@
+export { setupPair } from './setupPair.js';
+export { teardown } from './teardown.js';
+export { verify } from './verify.js';

@@ -1,0 +1,100 @@
+import type { DeployedProbe } from '../contract/activities.js';
+import type { PlannedStep, ProbeSummary, SetupInput } from '../contract/change.js';
+import type { ClusterFacts } from '../contract/facts.js';
+import { probeExposure } from '../federation/probe.js';
+import { runStep, runUndo } from './activities.js';
+import type { Progress } from './progress.js';
+import type { Saga } from './saga.js';
+
+const PROBE_STAGE = 4;
+
+/**
+ * Proves a federation by mTLS between test workloads: each cluster's federated one reaches every other's, and the
+ * unfederated ones are refused. The test workloads are removed in the end, whatever comes of it.
+ */
+export async function probeFederation(
+  { federation, timeouts }: SetupInput,
+  members: readonly ClusterFacts[],
+  steps: readonly PlannedStep[],
+  progress: Progress,
+  saga: Saga,
+): Promise<ProbeSummary[]> {
+  if (steps.length === 0) return [];
+  const timeoutMs = timeouts.probeMs;
+  const run = async <T>(id: string, work: (title: string) => Promise<T>): Promise<T> => {
+    progress.set(id, 'running');
+    try {
+      const outcome = await saga.follow(work(steps.find((step) => step.id === id)?.title ?? id));
+      progress.set(id, 'done');
+      return outcome;
+    } catch (error) {
+      progress.set(id, 'failed');
+      throw error;
+    }
+  };
+  const deployed = new Map<string, DeployedProbe>();
+  await Promise.all(
+    members.map(({ cluster, className, exposure, trustDomain }) => {
+      const reach = probeExposure(exposure);
+      if (reach === undefined) return undefined;
+      const title = `Remove test workloads from ${cluster}`;
+      saga.onUndo(PROBE_STAGE, title, () => runUndo('removeProbe', title, { cluster, federation, timeoutMs }));
+      return run(`deployProbe/${cluster}`, async (summary) => {
+        const federatesWith = members.map((each) => each.trustDomain).filter((each) => each !== trustDomain);
+        deployed.set(
+          cluster,
+          await runStep('deployProbe', summary, timeouts.attempts, {
+            cluster,
+            federation,
+            className,
+            exposure: reach,
+            trustDomain,
+            federatesWith,
+            timeoutMs,
+          }),
+        );
+      });
+    }),
+  );
+  const summaries: ProbeSummary[] = [];
+  await Promise.all(
+    members.flatMap((from) =>
+      members
+        .filter((to) => to !== from && deployed.has(from.cluster) && deployed.has(to.cluster))
+        .map((to) =>
+          run(`probe/${from.cluster}→${to.cluster}`, async (summary) => {
+            const target = deployed.get(to.cluster);
+            if (target === undefined) return;
+            const dial = (role: 'federated' | 'unfederated') =>
+              runStep('runProbe', `${summary} (${role})`, timeouts.attempts, {
+                cluster: from.cluster,
+                federation,
+                role,
+                address: target.address,
+                expectSpiffeId: target.spiffeId,
+                timeoutMs,
+              });
+            const [federated, unfederated] = await Promise.all([dial('federated'), dial('unfederated')]);
+            summaries.push(
+              { from: from.cluster, to: to.cluster, federated: true, ok: federated.ok, outcome: federated.evidence },
+              {
+                from: from.cluster,
+                to: to.cluster,
+                federated: false,
+                ok: unfederated.ok,
+                outcome: unfederated.evidence,
+              },
+            );
+          }),
+        ),
+    ),
+  );
+  await Promise.all(
+    members.map(({ cluster }) =>
+      run(`removeProbe/${cluster}`, (summary) =>
+        runStep('removeProbe', summary, timeouts.attempts, { cluster, federation, timeoutMs }),
+      ),
+    ),
+  );
+  return summaries;
+}

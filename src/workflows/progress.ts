@@ -1,0 +1,59 @@
+import { defineQuery, setCurrentDetails, setHandler } from '@temporalio/workflow';
+import type { ChangeProgress, PlannedStep, StepProgress, StepState } from '../contract/change.js';
+import { PROGRESS_QUERY } from '../contract/names.js';
+
+const progressQuery = defineQuery<ChangeProgress>(PROGRESS_QUERY);
+
+const SYMBOLS: Readonly<Record<StepState, string>> = {
+  pending: '·',
+  running: '…',
+  done: '✓',
+  unchanged: '=',
+  failed: '✗',
+  undoing: '↶',
+  undone: '↶',
+};
+
+/** Where a change stands: answered to queries, and shown in the Temporal Web UI. */
+export class Progress {
+  private phase: ChangeProgress['phase'] = 'checking';
+  private readonly steps = new Map<string, StepProgress>();
+
+  constructor() {
+    setHandler(progressQuery, () => ({ phase: this.phase, steps: this.list }));
+  }
+
+  get list(): StepProgress[] {
+    return [...this.steps.values()];
+  }
+
+  plan(steps: readonly PlannedStep[]): void {
+    for (const step of steps) {
+      this.steps.set(step.id, { ...step, state: step.action === 'none' ? 'unchanged' : 'pending' });
+    }
+    this.enter('working');
+  }
+
+  enter(phase: ChangeProgress['phase']): void {
+    this.phase = phase;
+    this.show();
+  }
+
+  set(id: string, state: StepState, note?: string): void {
+    const step = this.steps.get(id);
+    if (step === undefined) return;
+    step.state = state;
+    if (note !== undefined) step.note = note;
+    if (state === 'running') step.startedAt ??= Date.now();
+    else if (step.startedAt !== undefined) step.elapsedMs ??= Date.now() - step.startedAt;
+    this.show();
+  }
+
+  private show(): void {
+    const lines = this.list.map(
+      ({ state, title, elapsedMs, note }) =>
+        `| ${SYMBOLS[state]} | ${title} | ${elapsedMs === undefined ? '' : `${(elapsedMs / 1000).toFixed(1)} s`} | ${note ?? ''} |`,
+    );
+    setCurrentDetails([`**${this.phase}**`, '', '| | step | took | |', '|-|-|-|-|', ...lines].join('\n'));
+  }
+}

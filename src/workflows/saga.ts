@@ -1,0 +1,89 @@
+import { CancellationScope, isCancellation, log } from '@temporalio/workflow';
+
+interface Undo {
+  title: string;
+  stage: number;
+  run: () => Promise<unknown>;
+}
+
+/**
+ * A change that leaves everything either finished or as it was.
+ *
+ * The undo of a step is registered *before* the step runs, since a step that failed or timed out may have taken effect;
+ * so every undo must also be right when its step did nothing. Undos run stage by stage, the latest stage first, those of
+ * one stage side by side; they are not cancelled with the change.
+ */
+export class Saga {
+  private readonly undos: Undo[] = [];
+  private readonly running = new Set<Promise<unknown>>();
+
+  /**
+   * Registers how to undo what comes next.
+   * @param stage undos of a higher stage run before those of a lower one
+   */
+  onUndo(stage: number, title: string, run: () => Promise<unknown>): void {
+    this.undos.push({ title, stage, run });
+  }
+
+  /** Follows a step, so that nothing is undone while it may still be acting. */
+  async follow<T>(work: Promise<T>): Promise<T> {
+    this.running.add(work);
+    try {
+      return await work;
+    } finally {
+      this.running.delete(work);
+    }
+  }
+
+  /** Waits for steps that were cancelled, then undoes what was done. Returns the undos that failed. */
+  async undo(): Promise<{ title: string; error: unknown }[]> {
+    await Promise.allSettled(this.running);
+    const failed: { title: string; error: unknown }[] = [];
+    const stages = [...new Set(this.undos.map((each) => each.stage))].sort((a, b) => b - a);
+    for (const stage of stages) {
+      await Promise.all(
+        this.undos
+          .filter((each) => each.stage === stage)
+          .reverse()
+          .map(async ({ title, run }) => {
+            try {
+              await run();
+            } catch (error) {
+              log.error('Undo failed', { title, error });
+              failed.push({ title, error });
+            }
+          }),
+      );
+    }
+    return failed;
+  }
+}
+
+/** What came of a change that did not finish: why, and which undos could not be done. */
+export interface SagaFailure {
+  cause: unknown;
+  cancelled: boolean;
+  failedUndos: { title: string; error: unknown }[];
+}
+
+/**
+ * Runs a change; when it throws or is cancelled, stops its other steps, undoes all of it and throws what `describe`
+ * makes of the failure.
+ */
+export async function runSaga<T>(
+  change: (saga: Saga) => Promise<T>,
+  { onUndoing, describe }: { onUndoing: () => void; describe: (failure: SagaFailure) => Error },
+): Promise<T> {
+  const saga = new Saga();
+  const scope = new CancellationScope();
+  try {
+    return await scope.run(() => change(saga));
+  } catch (cause) {
+    scope.cancel();
+    const failedUndos = await CancellationScope.nonCancellable(() => {
+      onUndoing();
+      return saga.undo();
+    });
+    throw describe({ cause, cancelled: isCancellation(cause), failedUndos });
+  }
+}

@@ -1,0 +1,42 @@
+import { readFileSync } from 'node:fs';
+import { parse } from 'yaml';
+
+interface Compose {
+  services: Record<string, { image?: string; build?: string; ports?: string[]; depends_on?: Record<string, unknown> }>;
+}
+
+const compose = parse(readFileSync('docker-compose.yml', 'utf8'), { merge: true }) as Compose;
+const services = Object.entries(compose.services);
+
+describe('docker-compose.yml', () => {
+  it.each(services)('%s listens on this machine only', (_name, { ports = [] }) => {
+    for (const port of ports) expect(port).toMatch(/^127\.0\.0\.1:\d+:\d+$/);
+  });
+
+  it.each(services)('%s comes from a pinned image or from this repository', (_name, { image, build }) => {
+    if (build === undefined) expect(image).toMatch(/^[a-z/-]+:\d+(\.\d+)*$/);
+    else expect(build).toBe('.');
+  });
+
+  it.each(services)('%s waits only for services that exist', (_name, { depends_on = {} }) => {
+    expect(Object.keys(compose.services)).toEqual(expect.arrayContaining(Object.keys(depends_on)));
+  });
+});
+
+describe('package-lock.json', () => {
+  const { packages } = JSON.parse(readFileSync('package-lock.json', 'utf8')) as {
+    packages: Record<string, { resolved?: string; optionalDependencies?: Record<string, string> }>;
+  };
+
+  it('leaves the choice of a registry to whoever installs', () => {
+    expect(Object.values(packages).filter(({ resolved }) => resolved !== undefined)).toEqual([]);
+  });
+
+  // A registry that carries few platforms makes npm leave the others out of the lock, and then `npm ci` refuses it.
+  it('has the optional packages of every platform', () => {
+    const missing = Object.values(packages)
+      .flatMap(({ optionalDependencies = {} }) => Object.keys(optionalDependencies))
+      .filter((name) => !Object.keys(packages).some((folder) => folder.endsWith(`node_modules/${name}`)));
+    expect(missing).toEqual([]);
+  });
+});
