@@ -1,3 +1,4 @@
+import type { IncomingMessage } from 'node:http';
 import https from 'node:https';
 import { createInterface } from 'node:readline';
 import { readFileSync } from 'node:fs';
@@ -177,7 +178,7 @@ export class ClusterApi {
       timeoutMs,
       signal,
     }: ApiRequest & { signal?: AbortSignal },
-  ): Promise<import('node:http').IncomingMessage> {
+  ): Promise<IncomingMessage> {
     return new Promise((resolve, reject) => {
       const text = body === undefined ? undefined : JSON.stringify(body);
       const request = https.request(
@@ -229,7 +230,7 @@ export async function eventually<T>(
       return await attempt();
     } catch (error) {
       if (Date.now() > deadline)
-        throw new Error(`Not within ${timeoutMs / 1000} s: ${what}: ${(error as Error).message}`);
+        throw new Error(`Not within ${timeoutMs / 1000} s: ${what}: ${(error as Error).message}`, { cause: error });
       await delay(intervalMs);
     }
   }

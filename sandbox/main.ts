@@ -81,13 +81,9 @@ function main(): Promise<Command> {
   fault
     .command('heal [kind] [first] [second]')
     .description('take a fault away, named as it was made; all of them when none is named')
-    .action(async (kind?: Fault['kind'], first = '', second = '') => {
-      const named =
-        kind &&
-        (kind === 'stop-server' || kind === 'api-down'
-          ? { kind, cluster: first }
-          : { kind, from: first, to: second, delayMs: 0 });
-      print(await heal({ ...options(), ...(named === undefined ? {} : { fault: named as Fault }) }));
+    .action(async (kind?: string, first?: string, second?: string) => {
+      const named = kind === undefined ? undefined : namedFault(kind, first ?? '', second ?? '');
+      print(await heal({ ...options(), ...(named === undefined ? {} : { fault: named }) }));
     });
   fault
     .command('list')
@@ -117,6 +113,22 @@ function print({ clusters, faults }: SandboxStatus): void {
     }
   }
   if (faults.length > 0) console.log(`\nFaults: ${faults.join(', ')}`);
+}
+
+/** A fault as its words name it, to be found again among those that are on. */
+function namedFault(kind: string, first: string, second: string): Fault {
+  switch (kind) {
+    case 'stop-server':
+    case 'api-down':
+      return { kind, cluster: first };
+    case 'cut':
+    case 'hang':
+      return { kind, from: first, to: second };
+    case 'delay':
+      return { kind, from: first, to: second, delayMs: 0 };
+    default:
+      throw new SandboxError(`There is no fault ${kind}. There are: cut, hang, delay, stop-server, api-down.`);
+  }
 }
 
 function count(text: string): number {

@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { parse } from 'yaml';
-import { z } from 'zod';
+import { type z } from 'zod';
 import { FederatorError } from './contract/errors.js';
 import { inventorySchema, type Inventory } from './contract/inventory.js';
 

@@ -22,7 +22,7 @@ export function restorable(object: KubernetesObject): KubernetesObject {
   const metadata = Object.fromEntries(
     Object.entries(object.metadata).filter(([key]) => !SERVER_SET.includes(key)),
   ) as unknown as KubernetesObject['metadata'];
-  return { ...rest, metadata } as KubernetesObject;
+  return { ...rest, metadata };
 }
 
 /**

@@ -1,6 +1,6 @@
 import type { ClusterFacts } from '../contract/facts.js';
 import { BUNDLE_ENDPOINT_PORT } from '../contract/names.js';
-import type { FederatesWith, ServerConf, WantedFederation } from '../contract/serverConf.js';
+import { durationSeconds, type FederatesWith, type ServerConf, type WantedFederation } from '../contract/serverConf.js';
 import { federatesWithEntry } from './relationship.js';
 
 /** A peer as a member's server.conf has to know it. */
@@ -63,16 +63,5 @@ function sameEntry(actual: FederatesWith | { unreadable: string }, wanted: Feder
   return (
     actual.profile.type === 'https_web' ||
     (wanted.profile.type === 'https_spiffe' && actual.profile.endpointSpiffeId === wanted.profile.endpointSpiffeId)
-  );
-}
-
-const UNIT_SECONDS: Readonly<Record<string, number>> = { h: 3600, m: 60, s: 1, ms: 0.001 };
-
-/** Seconds of a Go duration such as "5m0s"; undefined when it is none. */
-export function durationSeconds(duration: string | undefined): number | undefined {
-  if (duration === undefined || !/^(\d+(\.\d+)?(h|ms|m|s))+$/.test(duration)) return undefined;
-  return [...duration.matchAll(/(\d+(?:\.\d+)?)(h|ms|m|s)/g)].reduce(
-    (sum, [, amount, unit]) => sum + Number(amount) * (UNIT_SECONDS[unit ?? 's'] ?? 0),
-    0,
   );
 }

@@ -6,7 +6,8 @@ import { exposureStrategy } from './exposure.js';
 import { covers } from './ownership.js';
 import { exposureContext } from './plan.js';
 import { relationshipDifferences, wantedRelationship } from './relationship.js';
-import { endpointPort, serverConfDifferences, wantedFederation, durationSeconds } from './serverConfPlan.js';
+import { endpointPort, serverConfDifferences, wantedFederation } from './serverConfPlan.js';
+import { durationSeconds } from '../contract/serverConf.js';
 
 /** What was found out about one member; without facts it could not be looked at. */
 export interface MemberObservation {

@@ -21,14 +21,14 @@ class PooledKubeConfig extends KubeConfig {
     const fresh = context.getAgent();
     // A proxy's agent is another class: leave it as the library made it.
     if (fresh?.constructor !== https.Agent) return;
-    const { ca, cert, key, pfx, rejectUnauthorized, servername } = (fresh as https.Agent).options;
+    const { ca, cert, key, pfx, rejectUnauthorized, servername } = fresh.options;
     // Renewed client certificates must take effect, so the pool is keyed by what it was made with.
     const digest = createHash('sha256')
       .update(JSON.stringify([ca, cert, key, pfx, rejectUnauthorized, servername].map(String)))
       .digest('hex');
     if (this.pool?.key !== digest) {
       this.pool?.agent.destroy();
-      this.pool = { key: digest, agent: new https.Agent({ ...(fresh as https.Agent).options, keepAlive: true }) };
+      this.pool = { key: digest, agent: new https.Agent({ ...fresh.options, keepAlive: true }) };
     }
     context.setAgent(this.pool.agent);
   }

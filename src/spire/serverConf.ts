@@ -11,8 +11,7 @@ import {
   type ParseError,
 } from 'jsonc-parser';
 import { FederatorError } from '../contract/errors.js';
-import type { FederatesWith, ServerConf, WantedFederation } from '../contract/serverConf.js';
-import { durationSeconds } from '../federation/serverConfPlan.js';
+import { durationSeconds, type FederatesWith, type ServerConf, type WantedFederation } from '../contract/serverConf.js';
 
 /** One replacement in a text. */
 export interface TextSplice {
