@@ -68,8 +68,8 @@ func serveOn(ctx context.Context, listener net.Listener, source *workloadapi.X50
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       10 * time.Second,
 	}
-	stopped := context.AfterFunc(ctx, func() { server.Close() })
-	defer stopped()
+	release := context.AfterFunc(ctx, func() { server.Close() })
+	defer release()
 	logs.Printf("%s listens on %s", self.ID, listener.Addr())
 	err = server.Serve(newMTLSListener(listener, config, logs))
 	if errors.Is(err, http.ErrServerClosed) {

@@ -1,6 +1,6 @@
-import Table from 'cli-table3';
 import { Command, CommanderError, InvalidArgumentError } from 'commander';
 import pc from 'picocolors';
+import { formatTable } from '../src/cli/table.js';
 import { addFault, down, heal, rotateCa, SandboxError, status, up } from './client.js';
 import type { Fault } from './faults.js';
 import type { SandboxStatus } from './supervisor.js';
@@ -95,16 +95,15 @@ function main(): Promise<Command> {
 }
 
 function print({ clusters, faults }: SandboxStatus): void {
-  const table = new Table({
-    head: ['cluster', 'part', 'state', ''].map((each) => pc.bold(each)),
-    style: { head: [], border: [] },
-  });
-  for (const { cluster, parts } of clusters) {
-    for (const { part, state, detail } of parts) {
-      table.push([cluster, part, state === 'running' ? pc.green(state) : pc.red(state), detail ?? '']);
-    }
-  }
-  console.log(table.toString());
+  const rows = clusters.flatMap(({ cluster, parts }) =>
+    parts.map(({ part, state, detail }) => [
+      cluster,
+      part,
+      state === 'running' ? pc.green(state) : pc.red(state),
+      detail ?? '',
+    ]),
+  );
+  console.log(formatTable(['cluster', 'part', 'state', ''], rows));
   for (const { cluster, parts } of clusters) {
     for (const { part, log } of parts.filter(({ log: lines }) => lines !== undefined)) {
       console.log(

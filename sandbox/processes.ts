@@ -93,9 +93,12 @@ export function recordProcess(file: string, pid: number, name: string): void {
   writeFileSync(file, JSON.stringify({ pid, startTime, name } satisfies ProcessRecord));
 }
 
-/** Ends every recorded process that still lives; for after their starter is gone. */
-export async function endRecordedProcesses(folder: string): Promise<number> {
-  const alive = readRecords(folder).filter(isAlive);
+/** Ends every recorded process that still lives, or those whose name fits; for after their starter is gone. */
+export async function endRecordedProcesses(
+  folder: string,
+  fits: (name: string) => boolean = () => true,
+): Promise<number> {
+  const alive = readRecords(folder).filter((record) => fits(record.name) && isAlive(record));
   for (const { pid } of alive) kill(pid, 'SIGTERM');
   const deadline = Date.now() + 5_000;
   while (alive.some(isAlive) && Date.now() < deadline) await delay(50);

@@ -172,7 +172,9 @@ export class FederatorClient {
 
 /** What failed a workflow, as the error that was raised where it happened. */
 function federatorError({ cause, message }: WorkflowFailedError): FederatorError {
-  if (cause instanceof CancelledFailure) return new FederatorError('Cancelled', cause.message);
+  if (cause instanceof CancelledFailure) {
+    return new FederatorError('Cancelled', 'The change was cancelled. Every cluster is as it was before.');
+  }
   if (cause instanceof TerminatedFailure) {
     return new FederatorError(
       'Cancelled',

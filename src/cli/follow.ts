@@ -61,7 +61,7 @@ async function watch(client: FederatorClient, handle: ChangeHandle, screen: Scre
     const progress = await client.progress(handle);
     if (!ended.aborted && progress !== undefined) {
       screen.show(progress.steps);
-      screen.status(progress.phase === 'undoing' ? 'undoing what was done' : running(progress.steps));
+      screen.status(running(progress.steps));
     }
     await delay(POLL_MS, undefined, { signal: ended }).catch(() => undefined);
   }
@@ -69,7 +69,7 @@ async function watch(client: FederatorClient, handle: ChangeHandle, screen: Scre
 
 function running(steps: readonly StepProgress[]): string {
   return steps
-    .filter(({ state }) => state === 'running')
+    .filter(({ state }) => state === 'running' || state === 'undoing')
     .map(
       ({ title, startedAt }) =>
         `${title} ${startedAt === undefined ? '' : `${Math.max(0, Math.round((Date.now() - startedAt) / 1000))} s`}`,
@@ -89,6 +89,7 @@ class Screen {
     for (const step of steps) {
       const ended =
         step.state === 'done' ||
+        step.state === 'undone' ||
         step.state === 'failed' ||
         (step.state === 'unchanged' && step.startedAt !== undefined);
       const key = `${step.id} ${step.state}`;

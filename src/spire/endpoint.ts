@@ -1,5 +1,6 @@
 import type { PeerCertificate } from 'node:tls';
-import { EnvHttpProxyAgent, request } from 'undici';
+import { getProxyForUrl } from 'proxy-from-env';
+import { Agent, ProxyAgent, request, type Dispatcher } from 'undici';
 import { FederatorError } from '../contract/errors.js';
 
 const TIMEOUT_MS = 10_000;
@@ -30,13 +31,7 @@ export async function fetchBundleEndpoint(question: EndpointQuestion): Promise<s
     ca: authorities,
     checkServerIdentity: (_host: string, certificate: PeerCertificate) => identityError(certificate, endpointSpiffeId),
   };
-  // The proxy agent passes requestTls on to the tunnelled connection; undici's types leave that out.
-  const options = {
-    ...(httpsProxy === undefined ? {} : { httpsProxy }),
-    connect: { ...tls, timeout: TIMEOUT_MS },
-    requestTls: tls,
-  };
-  const agent = new EnvHttpProxyAgent(options);
+  const agent = endpointAgent(httpsProxy ?? getProxyForUrl(url), tls);
   try {
     const response = await request(url, { dispatcher: agent, headersTimeout: TIMEOUT_MS, bodyTimeout: TIMEOUT_MS });
     const body = await response.body.text();
@@ -62,6 +57,18 @@ export async function fetchBundleEndpoint(question: EndpointQuestion): Promise<s
   } finally {
     await agent.destroy();
   }
+}
+
+interface EndpointTls {
+  ca: string[];
+  checkServerIdentity: (host: string, certificate: PeerCertificate) => Error | undefined;
+}
+
+/** @param proxy URL of the proxy; empty to go straight */
+function endpointAgent(proxy: string, tls: EndpointTls): Dispatcher {
+  return proxy === ''
+    ? new Agent({ connect: { ...tls, timeout: TIMEOUT_MS } })
+    : new ProxyAgent({ uri: proxy, requestTls: { ...tls, timeout: TIMEOUT_MS } });
 }
 
 function identityError(certificate: PeerCertificate, expected: string): Error | undefined {

@@ -38,7 +38,7 @@ export async function probeFederation(
       const reach = probeExposure(exposure);
       if (reach === undefined) return undefined;
       const title = `Remove test workloads from ${cluster}`;
-      saga.onUndo(PROBE_STAGE, title, () => runUndo('removeProbe', title, { cluster, federation, timeoutMs }));
+      saga.onUndo(PROBE_STAGE, cluster, title, () => runUndo('removeProbe', title, { cluster, federation, timeoutMs }));
       return run(`deployProbe/${cluster}`, async (summary) => {
         const federatesWith = members.map((each) => each.trustDomain).filter((each) => each !== trustDomain);
         deployed.set(

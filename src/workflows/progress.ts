@@ -44,9 +44,17 @@ export class Progress {
     if (step === undefined) return;
     step.state = state;
     if (note !== undefined) step.note = note;
-    if (state === 'running') step.startedAt ??= Date.now();
+    if (state === 'running' || state === 'undoing') step.startedAt ??= Date.now();
     else if (step.startedAt !== undefined) step.elapsedMs ??= Date.now() - step.startedAt;
     this.show();
+  }
+
+  /** Notes an undo; it has a line of its own, below the steps. */
+  undo(cluster: string, title: string, state: 'undoing' | 'undone' | 'failed'): void {
+    const id = `undo/${title}`;
+    if (!this.steps.has(id)) this.steps.set(id, { id, cluster, title, action: 'change', state, startedAt: Date.now() });
+    this.phase = 'undoing';
+    this.set(id, state);
   }
 
   private show(): void {

@@ -1,6 +1,7 @@
 import { CancellationScope, isCancellation, log } from '@temporalio/workflow';
 
 interface Undo {
+  cluster: string;
   title: string;
   stage: number;
   run: () => Promise<unknown>;
@@ -21,8 +22,8 @@ export class Saga {
    * Registers how to undo what comes next.
    * @param stage undos of a higher stage run before those of a lower one
    */
-  onUndo(stage: number, title: string, run: () => Promise<unknown>): void {
-    this.undos.push({ title, stage, run });
+  onUndo(stage: number, cluster: string, title: string, run: () => Promise<unknown>): void {
+    this.undos.push({ cluster, title, stage, run });
   }
 
   /** Follows a step, so that nothing is undone while it may still be acting. */
@@ -36,7 +37,7 @@ export class Saga {
   }
 
   /** Waits for steps that were cancelled, then undoes what was done. Returns the undos that failed. */
-  async undo(): Promise<{ title: string; error: unknown }[]> {
+  async undo(observer: UndoObserver): Promise<{ title: string; error: unknown }[]> {
     await Promise.allSettled(this.running);
     const failed: { title: string; error: unknown }[] = [];
     const stages = [...new Set(this.undos.map((each) => each.stage))].sort((a, b) => b - a);
@@ -45,11 +46,14 @@ export class Saga {
         this.undos
           .filter((each) => each.stage === stage)
           .reverse()
-          .map(async ({ title, run }) => {
+          .map(async ({ cluster, title, run }) => {
+            observer.undo(cluster, title, 'undoing');
             try {
               await run();
+              observer.undo(cluster, title, 'undone');
             } catch (error) {
               log.error('Undo failed', { title, error });
+              observer.undo(cluster, title, 'failed');
               failed.push({ title, error });
             }
           }),
@@ -57,6 +61,11 @@ export class Saga {
     }
     return failed;
   }
+}
+
+/** Is told of every undo as it begins and ends. */
+export interface UndoObserver {
+  undo(cluster: string, title: string, state: 'undoing' | 'undone' | 'failed'): void;
 }
 
 /** What came of a change that did not finish: why, and which undos could not be done. */
@@ -72,7 +81,8 @@ export interface SagaFailure {
  */
 export async function runSaga<T>(
   change: (saga: Saga) => Promise<T>,
-  { onUndoing, describe }: { onUndoing: () => void; describe: (failure: SagaFailure) => Error },
+  observer: UndoObserver,
+  describe: (failure: SagaFailure) => Error,
 ): Promise<T> {
   const saga = new Saga();
   const scope = new CancellationScope();
@@ -80,10 +90,7 @@ export async function runSaga<T>(
     return await scope.run(() => change(saga));
   } catch (cause) {
     scope.cancel();
-    const failedUndos = await CancellationScope.nonCancellable(() => {
-      onUndoing();
-      return saga.undo();
-    });
+    const failedUndos = await CancellationScope.nonCancellable(() => saga.undo(observer));
     throw describe({ cause, cancelled: isCancellation(cause), failedUndos });
   }
 }

@@ -26,10 +26,7 @@ export async function setupPair(input: SetupInput): Promise<ChangeResult> {
   if (plan.problems.length > 0) throw preflightFailure(plan.problems);
   progress.plan(planSteps(plan));
   if (input.planOnly) return result(input, progress, plan, { planned: true, changed: plan.changes });
-  return runSaga((saga) => new Setup(input, plan, progress, saga).run(), {
-    onUndoing: () => progress.enter('undoing'),
-    describe: changeFailure,
-  });
+  return runSaga((saga) => new Setup(input, plan, progress, saga).run(), progress, changeFailure);
 }
 
 /** Reads all clusters side by side; what stands in the way on any of them is reported at once. */
@@ -107,7 +104,7 @@ class Setup {
             metadata: { name, ...(namespace === undefined ? {} : { namespace }) },
           };
           const title = `Restore ${object.kind} ${name} on ${cluster}`;
-          this.saga.onUndo(STAGE.expose, title, () =>
+          this.saga.onUndo(STAGE.expose, cluster, title, () =>
             runUndo('restoreObject', title, {
               cluster,
               federation,
@@ -144,7 +141,7 @@ class Setup {
     if (editServerConf.action !== 'none' || rolloutServer.action !== 'none') {
       // One undo for both steps: the old configuration must be back before the server restarts.
       const title = `Restore server.conf and StatefulSet ${facts.server} on ${cluster}`;
-      this.saga.onUndo(STAGE.configure, title, () =>
+      this.saga.onUndo(STAGE.configure, cluster, title, () =>
         runUndo('restoreServer', title, {
           cluster,
           federation,
@@ -187,7 +184,7 @@ class Setup {
     const bundle = this.bundles.get(trusted.cluster)?.bundle ?? '';
     const relationship = wantedRelationship(trusting, trusted, this.url(trusted.cluster), federation);
     const title = `Restore the relationship with ${trustDomain} on ${cluster}`;
-    this.saga.onUndo(STAGE.relate, title, () =>
+    this.saga.onUndo(STAGE.relate, cluster, title, () =>
       runUndo('removeRelationship', title, {
         cluster,
         federation,

@@ -5,6 +5,7 @@ import net from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
 import { Client, credentials, Metadata, status, type ServiceError } from '@grpc/grpc-js';
+import { startRouteProxy, type LinkFault } from '../../sandbox/routeProxy.js';
 import { spireServices } from '../../sandbox/spireProtos.js';
 import { toolPath } from '../../sandbox/tools/toolPath.js';
 import { serveWorkloadApi, type ServedWorkloadApi } from '../../sandbox/workloadApi.js';
@@ -79,6 +80,47 @@ describe('Workload API of a pod, answered by a real SPIRE agent', () => {
     });
     expect(await bundlesOf(pod(a, 'unfederated'))).toEqual(['a.test']);
     expect(await bundlesOf(pod(a, 'federated'))).toEqual(['a.test', 'b.test']);
+  });
+
+  it('shows the probe the state of the network between the clusters', async () => {
+    let fault: LinkFault = { kind: 'none' };
+    const targets = new Map(
+      Object.entries(addresses).map(([name, address]) => [`${name.replace('/', '-')}.test`, address]),
+    );
+    const proxy = await startRouteProxy({
+      port: 0,
+      source: 'a',
+      resolve: async (host) => {
+        const [address, port] = targets.get(host)?.split(':') ?? [];
+        return address === undefined ? undefined : { cluster: 'b', address, port: Number(port) };
+      },
+      link: () => fault,
+    });
+    const through = (host: string, id: string): Promise<unknown> => {
+      const args = ['dial', '--address', `${host}:443`, '--expect', id, '--timeout', '1500ms'];
+      return probe(pod(a, 'federated').directory, args, { HTTPS_PROXY: `http://127.0.0.1:${proxy.port}` });
+    };
+    const federated = (): Promise<unknown> => through('b-federated.test', b.id('/federated'));
+    try {
+      expect(await federated()).toMatchObject({ ok: true });
+      expect(await through('nobody.test', b.id('/federated'))).toMatchObject({
+        reason: 'unreachable',
+        error: expect.stringContaining('no Route has the host nobody.test') as string,
+      });
+      fault = { kind: 'cut' };
+      expect(await federated()).toMatchObject({
+        reason: 'unreachable',
+        error: expect.stringContaining('the link from a to b is cut') as string,
+      });
+      fault = { kind: 'hang' };
+      expect(await federated()).toMatchObject({ reason: 'timeout' });
+      fault = { kind: 'delay', delayMs: 100 };
+      const { ok, handshakeMs } = (await federated()) as { ok: boolean; handshakeMs: number };
+      expect({ ok, slow: handshakeMs >= 200 }).toEqual({ ok: true, slow: true });
+      expect(await through('b-unfederated.test', b.id('/unfederated'))).toMatchObject({ reason: 'refused-by-peer' });
+    } finally {
+      await proxy.close();
+    }
   });
 
   it('keeps the files of spiffe-helper beside the socket', () => {
@@ -214,9 +256,9 @@ describe('Workload API of a pod, answered by a real SPIRE agent', () => {
 });
 
 /** Runs a command of the probe. @returns the JSON that it prints, whatever its exit code */
-function probe(directory: string, args: string[]): Promise<unknown> {
+function probe(directory: string, args: string[], more: NodeJS.ProcessEnv = {}): Promise<unknown> {
   return new Promise((resolve, reject) => {
-    execFile(toolPath('probe'), args, { env: env(directory) }, (error, stdout, stderr) => {
+    execFile(toolPath('probe'), args, { env: { ...env(directory), ...more } }, (error, stdout, stderr) => {
       if (stdout === '') reject(error ?? new Error(stderr));
       else resolve(JSON.parse(stdout));
     });

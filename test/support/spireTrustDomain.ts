@@ -100,6 +100,7 @@ export class SpireTrustDomain {
         socket_path: path.join(this.folder, 'server.sock'),
         trust_domain: this.name,
         data_dir: path.join(this.folder, 'server'),
+        experimental: { cache_reload_interval: '1s' },
       },
       plugins: {
         DataStore: [

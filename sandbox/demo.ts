@@ -1,0 +1,162 @@
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import net from 'node:net';
+import path from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import pc from 'picocolors';
+import { runChange } from '../src/cli/change.js';
+import { printVerification } from '../src/cli/report.js';
+import { FederatorClient } from '../src/client.js';
+import { setupInputSchema } from '../src/contract/change.js';
+import { FederatorError } from '../src/contract/errors.js';
+import { endInBackground, logTail, runsInBackground, startInBackground } from './background.js';
+import { down, SandboxError, up } from './client.js';
+import { sandboxPaths } from './layout.js';
+import { projectRoot } from './projectRoot.js';
+import { toolPath } from './tools/toolPath.js';
+
+const DIRECTORY = '.sandbox';
+const FEDERATION = 'demo';
+const CLUSTERS = ['client-1', 'server-1'];
+
+interface TemporalPorts {
+  port: number;
+  uiPort: number;
+}
+
+/** The main job from nothing: a sandbox, Temporal, a worker, and two SPIRE servers that a workflow federates. */
+async function demo(): Promise<void> {
+  const paths = sandboxPaths(DIRECTORY);
+  title('1. A sandbox: two real Kubernetes clusters with real SPIRE');
+  await up({ directory: DIRECTORY, clusters: CLUSTERS.length, onProgress: (message) => console.log(`  ${message}`) });
+
+  title('2. Temporal and a worker');
+  const { port, uiPort } = await ensureTemporal();
+  const environment = {
+    TEMPORAL_ADDRESS: `127.0.0.1:${port}`,
+    TEMPORAL_UI_URL: `http://127.0.0.1:${uiPort}`,
+    SPIRE_FEDERATOR_INVENTORY: paths.inventory,
+  };
+  Object.assign(process.env, environment);
+  await startWorker();
+  console.log(`  Web UI: ${environment.TEMPORAL_UI_URL}`);
+
+  title(`3. setupPair: federate ${CLUSTERS.join(' and ')}`);
+  await runChange('setupPair', setupInputSchema.parse({ federation: FEDERATION, clusters: CLUSTERS }), { wait: true });
+
+  title('4. verify: look again, and change nothing');
+  const client = await FederatorClient.connect();
+  try {
+    const result = await client.verify({ federation: FEDERATION, clusters: CLUSTERS });
+    printVerification(result);
+    if (result.verdict !== 'ok') process.exitCode = 1;
+  } finally {
+    await client.close();
+  }
+  lookAround(environment);
+}
+
+function lookAround(environment: Record<string, string>): void {
+  const server = '-n zero-trust-workload-identity-manager exec spire-server-0 -c spire-server -- ./spire-server';
+  title('Look around');
+  console.log(
+    [
+      `  Web UI        ${environment['TEMPORAL_UI_URL']}`,
+      ...CLUSTERS.map((name) => `  ${name.padEnd(12)}  export KUBECONFIG=${path.join(DIRECTORY, name, 'kubeconfig')}`),
+      `  bundles       kubectl ${server} bundle list`,
+      `  relationships kubectl get clusterfederatedtrustdomains`,
+      '',
+      ...settings(environment),
+      `  check again   npm run federator -- verify --federation ${FEDERATION}`,
+      `  undo it       npm run federator -- teardown --federation ${FEDERATION}`,
+      '  end all       npm run demo -- down',
+    ].join('\n'),
+  );
+}
+
+/** What has to be set for the commands to find the demo: nothing, when it got the usual ports. */
+function settings({ TEMPORAL_ADDRESS, TEMPORAL_UI_URL }: Record<string, string>): string[] {
+  if (TEMPORAL_ADDRESS === '127.0.0.1:7233') return [];
+  return [`  first         export TEMPORAL_ADDRESS=${TEMPORAL_ADDRESS} TEMPORAL_UI_URL=${TEMPORAL_UI_URL}`];
+}
+
+/** A Temporal dev server of the demo's own, on the usual ports when they are free. */
+async function ensureTemporal(): Promise<TemporalPorts> {
+  const paths = sandboxPaths(DIRECTORY);
+  const file = path.join(paths.directory, 'temporal.json');
+  if (runsInBackground(paths.processes, 'temporal') && existsSync(file)) {
+    return JSON.parse(readFileSync(file, 'utf8')) as TemporalPorts;
+  }
+  const ports = { port: await freePort(7233), uiPort: await freePort(8233) };
+  const log = path.join(paths.directory, 'temporal.log');
+  mkdirSync(paths.directory, { recursive: true });
+  startInBackground({
+    records: paths.processes,
+    name: 'temporal',
+    command: toolPath('temporal'),
+    args: [
+      'server',
+      'start-dev',
+      '--ip=127.0.0.1',
+      `--port=${ports.port}`,
+      `--ui-port=${ports.uiPort}`,
+      `--db-filename=${path.join(paths.directory, 'temporal.db')}`,
+      '--log-level=error',
+    ],
+    log,
+  });
+  writeFileSync(file, JSON.stringify(ports));
+  await untilListening(ports.port, 'Temporal', log);
+  return ports;
+}
+
+/** A worker with the code as it is now; an older one is replaced. */
+async function startWorker(): Promise<void> {
+  const paths = sandboxPaths(DIRECTORY);
+  const log = path.join(paths.directory, 'worker.log');
+  await endInBackground(paths.processes, 'worker');
+  startInBackground({
+    records: paths.processes,
+    name: 'worker',
+    command: process.execPath,
+    args: [path.join(projectRoot(), 'dist', 'src', 'worker.js')],
+    log,
+  });
+  const deadline = Date.now() + 60_000;
+  while (!existsSync(log) || !readFileSync(log, 'utf8').includes('Worker on task queue')) {
+    if (!runsInBackground(paths.processes, 'worker') || Date.now() > deadline) {
+      throw new SandboxError(`The worker did not start:\n${logTail(log)}`);
+    }
+    await delay(50);
+  }
+}
+
+async function untilListening(port: number, name: string, log: string): Promise<void> {
+  const deadline = Date.now() + 60_000;
+  while (await isFree(port)) {
+    if (Date.now() > deadline) throw new SandboxError(`${name} did not start:\n${logTail(log)}`);
+    await delay(50);
+  }
+}
+
+async function freePort(wanted: number): Promise<number> {
+  for (let port = wanted; ; port++) if (await isFree(port)) return port;
+}
+
+function isFree(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const server = net.createServer();
+    server.once('error', () => resolve(false));
+    server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
+  });
+}
+
+function title(text: string): void {
+  console.log(`\n${pc.bold(text)}`);
+}
+
+const [, , command] = process.argv;
+const run = command === 'down' ? down({ directory: DIRECTORY }) : demo();
+run.catch((error: unknown) => {
+  console.error(error instanceof SandboxError || error instanceof FederatorError ? error.message : error);
+  process.exitCode = 1;
+});
