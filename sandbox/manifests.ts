@@ -107,6 +107,8 @@ function serverConf(cluster: string): string {
       ca_ttl: '24h',
       ca_subject: [{ country: ['US'], organization: ['Sandbox'], common_name: trustDomain(cluster) }],
       default_x509_svid_ttl: '1h',
+      // Agents get new entries from a cache; five seconds by default.
+      experimental: { cache_reload_interval: '1s' },
       jwt_issuer: `https://oidc-discovery.${trustDomain(cluster)}`,
     },
     plugins: {
@@ -164,6 +166,8 @@ function agentConf(cluster: string): string {
       admin_socket_path: AGENT_ADMIN_SOCKET,
       authorized_delegates: [delegateSpiffeId(cluster)],
       trust_bundle_path: '/run/spire/bundle/bundle.crt',
+      // Five seconds by default; nobody wants to wait that long for a test workload's identity.
+      experimental: { sync_interval: '1s' },
       trust_domain: trustDomain(cluster),
     },
     plugins: {

@@ -121,9 +121,20 @@ export class FederatorClient {
     return this.outcome<ChangeResult>(this.client.workflow.getHandle(workflowId, runId));
   }
 
-  /** Asks a change to stop; it undoes what it did. */
-  async cancel({ workflowId, runId }: ChangeHandle): Promise<void> {
-    await this.client.workflow.getHandle(workflowId, runId).cancel();
+  /**
+   * Asks a change to stop; it undoes what it did.
+   * @throws FederatorError NotFound when it does not run any more
+   */
+  async cancel({ federation, workflowId, runId }: ChangeHandle): Promise<void> {
+    const handle = this.client.workflow.getHandle(workflowId, runId);
+    const { status } = await handle.describe();
+    if (status.name !== 'RUNNING') {
+      throw new FederatorError(
+        'NotFound',
+        `No change of federation ${federation} is running: the newest is ${status.name}.`,
+      );
+    }
+    await handle.cancel();
   }
 
   /** Looks at a federation and changes nothing. */

@@ -1,6 +1,7 @@
 import { Command, CommanderError } from 'commander';
 import { FederatorError } from '../contract/errors.js';
 import { attachCommand } from './attach.js';
+import { cancelCommand } from './cancel.js';
 import { startWorkflowCommand } from './startWorkflow.js';
 import { teardownCommand } from './teardown.js';
 import { verifyCommand } from './verify.js';
@@ -15,6 +16,7 @@ async function main(): Promise<void> {
     .addCommand(verifyCommand())
     .addCommand(teardownCommand())
     .addCommand(attachCommand())
+    .addCommand(cancelCommand())
     .exitOverride();
   for (const command of program.commands) command.exitOverride();
   try {

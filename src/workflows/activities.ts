@@ -1,5 +1,6 @@
 import { proxyActivities, type ActivityFunctionWithOptions, type ActivityOptions } from '@temporalio/workflow';
 import type { FederatorActivities } from '../contract/activities.js';
+import type { PlannedStep } from '../contract/change.js';
 
 /** A worker that stops heartbeating this long is taken for dead, and its step is given to another. */
 const HEARTBEAT_TIMEOUT = '5 seconds';
@@ -36,18 +37,31 @@ function call<K extends Activity>(
   return activity.executeWithOptions({ ...options, ...overrides }, [input]);
 }
 
+/** What a step is called: by its ID in the history, by its title in the Temporal Web UI. */
+export type StepName = Pick<PlannedStep, 'id' | 'title'>;
+
+export const FIND_MEMBERS: StepName = { id: 'findMembers', title: 'Find the members' };
+
+/** A part of a step that takes several activities. */
+export function part(step: StepName, name: string): StepName {
+  return { id: `${step.id}/${name}`, title: `${step.title} (${name})` };
+}
+
 /**
  * Runs an activity as a step of a change.
- * @param summary what the Temporal Web UI shows for it: what is done, and to which cluster
  * @param attempts how often it is tried when it fails for a reason that may pass
  */
 export function runStep<K extends Activity>(
   name: K,
-  summary: string,
+  step: StepName,
   attempts: number,
   input: Call<K>['input'],
 ): Promise<Call<K>['output']> {
-  return call(name, { summary, retry: { ...retry, maximumAttempts: attempts } }, input);
+  return call(
+    name,
+    { activityId: step.id, summary: step.title, retry: { ...retry, maximumAttempts: attempts } },
+    input,
+  );
 }
 
 /** Runs an activity as an undo: tried again until it succeeds or a person has to look. */

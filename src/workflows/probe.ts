@@ -2,7 +2,7 @@ import type { DeployedProbe } from '../contract/activities.js';
 import type { PlannedStep, ProbeSummary, SetupInput } from '../contract/change.js';
 import type { ClusterFacts } from '../contract/facts.js';
 import { probeExposure } from '../federation/probe.js';
-import { runStep, runUndo } from './activities.js';
+import { part, runStep, runUndo, type StepName } from './activities.js';
 import type { Progress } from './progress.js';
 import type { Saga } from './saga.js';
 
@@ -21,10 +21,10 @@ export async function probeFederation(
 ): Promise<ProbeSummary[]> {
   if (steps.length === 0) return [];
   const timeoutMs = timeouts.probeMs;
-  const run = async <T>(id: string, work: (title: string) => Promise<T>): Promise<T> => {
+  const run = async <T>(id: string, work: (step: StepName) => Promise<T>): Promise<T> => {
     progress.set(id, 'running');
     try {
-      const outcome = await saga.follow(work(steps.find((step) => step.id === id)?.title ?? id));
+      const outcome = await saga.follow(work(steps.find((step) => step.id === id) ?? { id, title: id }));
       progress.set(id, 'done');
       return outcome;
     } catch (error) {
@@ -39,11 +39,11 @@ export async function probeFederation(
       if (reach === undefined) return undefined;
       const title = `Remove test workloads from ${cluster}`;
       saga.onUndo(PROBE_STAGE, cluster, title, () => runUndo('removeProbe', title, { cluster, federation, timeoutMs }));
-      return run(`deployProbe/${cluster}`, async (summary) => {
+      return run(`deployProbe/${cluster}`, async (step) => {
         const federatesWith = members.map((each) => each.trustDomain).filter((each) => each !== trustDomain);
         deployed.set(
           cluster,
-          await runStep('deployProbe', summary, timeouts.attempts, {
+          await runStep('deployProbe', step, timeouts.attempts, {
             cluster,
             federation,
             className,
@@ -62,11 +62,11 @@ export async function probeFederation(
       members
         .filter((to) => to !== from && deployed.has(from.cluster) && deployed.has(to.cluster))
         .map((to) =>
-          run(`probe/${from.cluster}→${to.cluster}`, async (summary) => {
+          run(`probe/${from.cluster}→${to.cluster}`, async (step) => {
             const target = deployed.get(to.cluster);
             if (target === undefined) return;
             const dial = (role: 'federated' | 'unfederated') =>
-              runStep('runProbe', `${summary} (${role})`, timeouts.attempts, {
+              runStep('runProbe', part(step, role), timeouts.attempts, {
                 cluster: from.cluster,
                 federation,
                 role,
@@ -91,10 +91,14 @@ export async function probeFederation(
   );
   await Promise.all(
     members.map(({ cluster }) =>
-      run(`removeProbe/${cluster}`, (summary) =>
-        runStep('removeProbe', summary, timeouts.attempts, { cluster, federation, timeoutMs }),
+      run(`removeProbe/${cluster}`, (step) =>
+        runStep('removeProbe', step, timeouts.attempts, { cluster, federation, timeoutMs }),
       ),
     ),
   );
-  return summaries;
+  // Side by side they end in any order; a table wants one.
+  const order = members.map(({ cluster }) => cluster);
+  const rank = ({ from, to, federated }: ProbeSummary) =>
+    (order.indexOf(from) * order.length + order.indexOf(to)) * 2 + (federated ? 0 : 1);
+  return summaries.sort((a, b) => rank(a) - rank(b));
 }

@@ -32,7 +32,9 @@ export async function setupPair(input: SetupInput): Promise<ChangeResult> {
 /** Reads all clusters side by side; what stands in the way on any of them is reported at once. */
 export async function readAllFacts(federation: string, clusters: readonly string[]): Promise<ClusterFacts[]> {
   const results = await Promise.all(
-    clusters.map((cluster) => runStep('readFacts', `Read ${cluster}`, 3, { cluster, federation })),
+    clusters.map((cluster) =>
+      runStep('readFacts', { id: `readFacts/${cluster}`, title: `Read ${cluster}` }, 3, { cluster, federation }),
+    ),
   );
   const problems: Problem[] = results.flatMap((each) => each.problems);
   if (problems.length > 0) throw preflightFailure(problems);
@@ -71,6 +73,7 @@ class Setup {
     await Promise.all(edges.map((edge) => this.relate(edge)));
     const facts = await this.step(this.plan.verify, () =>
       verifyMembers(
+        this.plan.verify,
         this.input.federation,
         members.map((member) => member.facts.cluster),
       ),
@@ -112,7 +115,7 @@ class Setup {
               ...(before === undefined ? {} : { before }),
             }),
           );
-          return runStep('applyObject', step.title, timeouts.attempts, { cluster, federation, object });
+          return runStep('applyObject', step, timeouts.attempts, { cluster, federation, object });
         }),
       ),
     );
@@ -120,11 +123,16 @@ class Setup {
     const url =
       known ??
       (await this.saga.follow(
-        runStep('awaitEndpointUrl', `Read the address of the bundle endpoint of ${cluster}`, timeouts.attempts, {
-          cluster,
-          federation,
-          timeoutMs: timeouts.endpointMs,
-        }),
+        runStep(
+          'awaitEndpointUrl',
+          { id: `awaitEndpointUrl/${cluster}`, title: `Read the address of the bundle endpoint of ${cluster}` },
+          timeouts.attempts,
+          {
+            cluster,
+            federation,
+            timeoutMs: timeouts.endpointMs,
+          },
+        ),
       ));
     this.urls.set(cluster, url);
   }
@@ -153,10 +161,10 @@ class Setup {
       );
     }
     await this.step(editServerConf, () =>
-      runStep('editServerConf', editServerConf.title, timeouts.attempts, { cluster, federation, changeId, wanted }),
+      runStep('editServerConf', editServerConf, timeouts.attempts, { cluster, federation, changeId, wanted }),
     );
     const rollout = await this.step(rolloutServer, () =>
-      runStep('rolloutServer', rolloutServer.title, timeouts.attempts, {
+      runStep('rolloutServer', rolloutServer, timeouts.attempts, {
         cluster,
         federation,
         wanted,
@@ -165,7 +173,7 @@ class Setup {
     );
     if (rollout?.changed === true) this.restarted.add(cluster);
     const bundle = await this.step(readBundle, () =>
-      runStep('readBundle', readBundle.title, timeouts.attempts, {
+      runStep('readBundle', readBundle, timeouts.attempts, {
         cluster,
         federation,
         endpointUrl: this.url(cluster),
@@ -196,7 +204,7 @@ class Setup {
       }),
     );
     await this.step(applyRelationship, () =>
-      runStep('applyRelationship', applyRelationship.title, timeouts.attempts, {
+      runStep('applyRelationship', applyRelationship, timeouts.attempts, {
         cluster,
         federation,
         relationship,
@@ -204,7 +212,7 @@ class Setup {
       }),
     );
     await this.step(awaitBundle, () =>
-      runStep('awaitBundle', awaitBundle.title, timeouts.attempts, {
+      runStep('awaitBundle', awaitBundle, timeouts.attempts, {
         cluster,
         federation,
         trustDomain,

@@ -2,7 +2,7 @@ import type { ChangeResult, PlannedStep, TeardownInput } from '../contract/chang
 import type { ClusterFacts } from '../contract/facts.js';
 import { memberSteps, planTeardown, type TeardownMember } from '../federation/teardown.js';
 import { relationshipName } from '../federation/relationship.js';
-import { runStep } from './activities.js';
+import { FIND_MEMBERS, runStep } from './activities.js';
 import { Progress } from './progress.js';
 import { readAllFacts } from './setupPair.js';
 
@@ -16,7 +16,7 @@ export async function teardown(input: TeardownInput): Promise<ChangeResult> {
   const { federation } = input;
   const progress = new Progress();
   const clusters =
-    input.clusters.length > 0 ? input.clusters : await runStep('findMembers', 'Find the members', 3, { federation });
+    input.clusters.length > 0 ? input.clusters : await runStep('findMembers', FIND_MEMBERS, 3, { federation });
   const facts: ClusterFacts[] = await readAllFacts(federation, clusters);
   const plan = planTeardown(federation, facts);
   progress.plan(plan.members.flatMap(memberSteps));
@@ -58,7 +58,7 @@ async function tearDownMember(
     }
   };
   await step(removeProbe, () =>
-    runStep('removeProbe', removeProbe.title, attempts, { cluster, federation, timeoutMs: timeouts.probeMs }),
+    runStep('removeProbe', removeProbe, attempts, { cluster, federation, timeoutMs: timeouts.probeMs }),
   );
   await Promise.all(
     peers.map((peer, index) => {
@@ -66,7 +66,7 @@ async function tearDownMember(
       return (
         planned &&
         step(planned, () =>
-          runStep('removeRelationship', planned.title, attempts, {
+          runStep('removeRelationship', planned, attempts, {
             cluster,
             federation,
             trustDomain: peer,
@@ -79,7 +79,7 @@ async function tearDownMember(
     }),
   );
   await step(restoreServer, () =>
-    runStep('removeFederationFromServer', restoreServer.title, attempts, {
+    runStep('removeFederationFromServer', restoreServer, attempts, {
       cluster,
       federation,
       timeoutMs: timeouts.rolloutMs,
@@ -87,7 +87,7 @@ async function tearDownMember(
   );
   await Promise.all(
     deleteObjects.map(({ step: planned, reference }) =>
-      step(planned, () => runStep('restoreObject', planned.title, attempts, { cluster, federation, reference })),
+      step(planned, () => runStep('restoreObject', planned, attempts, { cluster, federation, reference })),
     ),
   );
   return changed;

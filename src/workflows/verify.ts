@@ -2,27 +2,30 @@ import type { VerifyInput } from '../contract/change.js';
 import type { ClusterFacts } from '../contract/facts.js';
 import type { VerifyResult } from '../contract/verify.js';
 import { verifyFederation, worstVerdict, type MemberObservation } from '../federation/verify.js';
-import { runStep } from './activities.js';
+import { FIND_MEMBERS, part, runStep, type StepName } from './activities.js';
 import { nothingFound, verifyFailure } from './failure.js';
 
 const ATTEMPTS = 3;
+const VERIFY: StepName = { id: 'verify', title: 'Verify' };
 
 /** Looks at a federation and changes nothing: every cluster and every edge, each check with evidence and remedy. */
 export async function verify(input: VerifyInput): Promise<VerifyResult> {
   const { federation } = input;
   const clusters =
-    input.clusters.length > 0
-      ? input.clusters
-      : await runStep('findMembers', 'Find the members', ATTEMPTS, { federation });
+    input.clusters.length > 0 ? input.clusters : await runStep('findMembers', FIND_MEMBERS, ATTEMPTS, { federation });
   if (clusters.length === 0) throw nothingFound(federation);
-  const members = await observeMembers(federation, clusters);
+  const members = await observeMembers(VERIFY, federation, clusters);
   const checks = verifyFederation(federation, members);
   return { federation, clusters: [...clusters], verdict: worstVerdict(checks), checks };
 }
 
 /** The last step of a change: fails with all that is not as it must be. */
-export async function verifyMembers(federation: string, clusters: readonly string[]): Promise<ClusterFacts[]> {
-  const members = await observeMembers(federation, clusters);
+export async function verifyMembers(
+  step: StepName,
+  federation: string,
+  clusters: readonly string[],
+): Promise<ClusterFacts[]> {
+  const members = await observeMembers(step, federation, clusters);
   const wrong = verifyFederation(federation, members).filter(
     ({ verdict }) => verdict === 'failed' || verdict === 'unknown',
   );
@@ -30,11 +33,15 @@ export async function verifyMembers(federation: string, clusters: readonly strin
   return members.map((member) => member.facts).filter((facts) => facts !== undefined);
 }
 
-async function observeMembers(federation: string, clusters: readonly string[]): Promise<MemberObservation[]> {
+async function observeMembers(
+  step: StepName,
+  federation: string,
+  clusters: readonly string[],
+): Promise<MemberObservation[]> {
   const read = await Promise.all(
     clusters.map(async (cluster) => ({
       cluster,
-      ...(await runStep('readFacts', `Read ${cluster}`, ATTEMPTS, { cluster, federation })),
+      ...(await runStep('readFacts', part(step, `read ${cluster}`), ATTEMPTS, { cluster, federation })),
     })),
   );
   return Promise.all(
@@ -42,7 +49,7 @@ async function observeMembers(federation: string, clusters: readonly string[]): 
       if (facts === undefined) return { cluster, problems };
       const peers = read.flatMap((each) => (each.facts && each.cluster !== cluster ? [each.facts.trustDomain] : []));
       const { endpointUrl } = facts;
-      const observation = await runStep('observe', `Ask SPIRE server and endpoint of ${cluster}`, ATTEMPTS, {
+      const observation = await runStep('observe', part(step, `ask ${cluster}`), ATTEMPTS, {
         cluster,
         federation,
         peers,

@@ -1,0 +1,24 @@
+import { Command } from 'commander';
+import { FederatorClient } from '../client.js';
+import { federationName } from '../contract/change.js';
+import { DEFAULT_FEDERATION } from '../contract/names.js';
+import { checked } from './options.js';
+
+/** `cancel`: stops the running change of a federation, which then undoes what it did. */
+export function cancelCommand(): Command {
+  return new Command('cancel')
+    .description('stop the running change of a federation; it puts every cluster back as it was')
+    .argument('[federation]', 'name of the federation', DEFAULT_FEDERATION)
+    .action(async (federation: string) => {
+      const client = await FederatorClient.connect();
+      try {
+        const handle = await client.findChange(checked(federationName, federation));
+        await client.cancel(handle);
+        console.log(
+          `Cancelling ${handle.workflowId}: ${handle.link}\nFollow it with: npm run federator -- attach ${federation}`,
+        );
+      } finally {
+        await client.close();
+      }
+    });
+}

@@ -1,0 +1,49 @@
+/**
+ * A worker with one fault built in: it fails, dies or hangs at one step. A process of its own, so that it can be killed
+ * as a worker is killed in earnest.
+ *
+ * FAULT_STEP  ID of the step, as the plan names it
+ * FAULT_MODE  fail: the step fails for good · kill: SIGKILL once the step has taken effect and before anybody knows ·
+ *             hang: the step waits until it is cancelled, after it has taken effect
+ */
+import { Context } from '@temporalio/activity';
+import { ApplicationFailure } from '@temporalio/common';
+import { NativeConnection, DefaultLogger, Runtime } from '@temporalio/worker';
+import { createWorker } from '../../dist/src/worker.js';
+
+const {
+  FAULT_STEP: step,
+  FAULT_MODE: mode,
+  TEMPORAL_ADDRESS: address,
+  SPIRE_FEDERATOR_INVENTORY: inventoryFile,
+} = process.env;
+
+/** A step may take several activities, whose IDs begin with the step's. */
+const isFaulty = (id) => id === step || id.startsWith(`${step}/`);
+
+const fault = {
+  async execute(input, next) {
+    const { info, cancelled } = Context.current();
+    if (!isFaulty(info.activityId)) return next(input);
+    if (mode === 'fail') throw ApplicationFailure.nonRetryable('the fault that was asked for', 'InvalidInput');
+    const result = await next(input);
+    console.log(`FAULT ${info.activityId}`);
+    if (mode === 'kill') process.kill(process.pid, 'SIGKILL');
+    if (mode === 'hang') {
+      const beat = setInterval(() => Context.current().heartbeat(), 500);
+      await cancelled.finally(() => clearInterval(beat));
+    }
+    return result;
+  },
+};
+
+Runtime.install({ logger: new DefaultLogger('ERROR') });
+const worker = await createWorker({
+  connection: await NativeConnection.connect({ address }),
+  namespace: 'default',
+  inventoryFile,
+  workflowBundle: new URL('../../dist/workflow-bundle.js', import.meta.url).pathname,
+  activityInterceptors: [() => ({ inbound: fault })],
+});
+console.log('Worker on task queue');
+await worker.run();

@@ -1,0 +1,168 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { createWriteStream, mkdtempSync, rmSync } from 'node:fs';
+import net from 'node:net';
+import os from 'node:os';
+import path from 'node:path';
+import { createInterface } from 'node:readline';
+import { addFault, down, heal, up } from '../../sandbox/client.js';
+import type { Fault } from '../../sandbox/faults';
+import { toolPath } from '../../sandbox/tools/toolPath.js';
+
+const ROOT = path.resolve(__dirname, '../..');
+
+export interface CommandResult {
+  code: number;
+  stdout: string;
+  stderr: string;
+}
+
+/** A sandbox, a Temporal dev server and workers as processes of their own: the engine as its users run it. */
+export class Testbed {
+  readonly directory: string;
+  readonly environment: Record<string, string>;
+  private readonly processes = new Set<ChildProcess>();
+
+  private constructor(
+    private readonly folder: string,
+    private readonly port: number,
+  ) {
+    this.directory = path.join(folder, '.sandbox');
+    this.environment = {
+      TEMPORAL_ADDRESS: `127.0.0.1:${port}`,
+      SPIRE_FEDERATOR_INVENTORY: path.join(this.directory, 'inventory.yaml'),
+      NO_COLOR: '1',
+    };
+  }
+
+  static async start({ clusters = 2 } = {}): Promise<Testbed> {
+    const folder = mkdtempSync(path.join(os.tmpdir(), 'federator-test-'));
+    const testbed = new Testbed(folder, await freePort());
+    await Promise.all([up({ directory: testbed.directory, clusters }), testbed.startTemporal()]);
+    return testbed;
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all([...this.processes].map(end));
+    await down({ directory: this.directory });
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+
+  /** Starts a worker and waits until it polls. With a fault, one that fails, dies or hangs at that step. */
+  async startWorker(fault?: { step: string; mode: 'fail' | 'kill' | 'hang' }): Promise<ChildProcess> {
+    const script = fault === undefined ? 'dist/src/worker.js' : 'test/support/faultyWorker.mjs';
+    const environment = fault === undefined ? {} : { FAULT_STEP: fault.step, FAULT_MODE: fault.mode };
+    const worker = this.spawn(process.execPath, [path.join(ROOT, script)], 'worker', environment);
+    await line(worker, /Worker on task queue/);
+    return worker;
+  }
+
+  async stopWorker(worker: ChildProcess): Promise<void> {
+    await end(worker);
+    this.processes.delete(worker);
+  }
+
+  /** Runs the command line to its end. */
+  async federator(...args: string[]): Promise<CommandResult> {
+    const command = this.spawn(process.execPath, [path.join(ROOT, 'dist/src/cli/main.js'), ...args], 'cli');
+    const [stdout, stderr] = [collect(command.stdout), collect(command.stderr)];
+    const code = await new Promise<number>((resolve) => command.once('exit', (status) => resolve(status ?? -1)));
+    this.processes.delete(command);
+    return { code, stdout: await stdout, stderr: await stderr };
+  }
+
+  /** Starts the command line and leaves it running. */
+  startFederator(...args: string[]): ChildProcess {
+    return this.spawn(process.execPath, [path.join(ROOT, 'dist/src/cli/main.js'), ...args], 'cli');
+  }
+
+  /** Temporal's own command line against the testbed's server. */
+  async temporal(...args: string[]): Promise<string> {
+    const command = this.spawn(toolPath('temporal'), [...args, '--address', `127.0.0.1:${this.port}`], 'temporal-cli');
+    const stdout = collect(command.stdout);
+    await new Promise((resolve) => command.once('exit', resolve));
+    this.processes.delete(command);
+    return stdout;
+  }
+
+  async addFault(fault: Fault): Promise<void> {
+    await addFault({ directory: this.directory, fault });
+  }
+
+  async heal(): Promise<void> {
+    await heal({ directory: this.directory });
+  }
+
+  private async startTemporal(): Promise<void> {
+    const uiPort = await freePort();
+    const server = this.spawn(
+      toolPath('temporal'),
+      ['server', 'start-dev', '--ip=127.0.0.1', `--port=${this.port}`, `--ui-port=${uiPort}`, '--log-level=error'],
+      'temporal',
+    );
+    while (!(await connects(this.port))) {
+      if (server.exitCode !== null) throw new Error(`Temporal ended with code ${server.exitCode}`);
+    }
+  }
+
+  private spawn(command: string, args: string[], name: string, environment: Record<string, string> = {}): ChildProcess {
+    const child = spawn(command, args, {
+      cwd: this.folder,
+      env: { ...process.env, ...this.environment, ...environment },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    const log = createWriteStream(path.join(this.folder, `${name}.log`), { flags: 'a' });
+    child.stdout.pipe(log, { end: false });
+    child.stderr.pipe(log, { end: false });
+    this.processes.add(child);
+    child.once('exit', () => log.end());
+    return child;
+  }
+}
+
+/** Waits until a process prints a line that fits. */
+export async function line(child: ChildProcess, pattern: RegExp): Promise<string> {
+  if (child.stdout === null) throw new Error('the process has no output');
+  for await (const text of createInterface({ input: child.stdout })) {
+    if (pattern.test(text)) {
+      child.stdout.resume();
+      return text;
+    }
+  }
+  throw new Error(`the process ended without printing ${pattern}`);
+}
+
+async function collect(stream: NodeJS.ReadableStream | null): Promise<string> {
+  let text = '';
+  for await (const chunk of stream ?? []) text += String(chunk);
+  return text;
+}
+
+async function end(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const exited = new Promise((resolve) => child.once('exit', resolve));
+  child.kill('SIGTERM');
+  const forced = setTimeout(() => child.kill('SIGKILL'), 15_000);
+  await exited;
+  clearTimeout(forced);
+}
+
+async function freePort(): Promise<number> {
+  return new Promise((resolve) => {
+    const server = net.createServer();
+    server.listen(0, '127.0.0.1', () => {
+      const { port } = server.address() as net.AddressInfo;
+      server.close(() => resolve(port));
+    });
+  });
+}
+
+function connects(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = net.connect(port, '127.0.0.1');
+    socket.once('connect', () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once('error', () => setTimeout(() => resolve(false), 50));
+  });
+}
