@@ -6,6 +6,8 @@
  * FAULT_MODE  fail: the step fails for good · kill: SIGKILL once the step has taken effect and before anybody knows ·
  *             hang: the step waits until it is cancelled, after it has taken effect
  */
+import console from 'node:console';
+import { URL } from 'node:url';
 import { Context } from '@temporalio/activity';
 import { ApplicationFailure } from '@temporalio/common';
 import { NativeConnection, DefaultLogger, Runtime } from '@temporalio/worker';

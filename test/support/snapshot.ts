@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
-import { ClusterApi, type Resource } from '../../sandbox/kubernetes';
+import { ClusterApi, type Resource } from '../../sandbox/kubernetes.js';
 import { connectCluster } from '../../src/kubernetes/connect.js';
 import { execInPod } from '../../src/kubernetes/exec.js';
 import { clusterSchema } from '../../src/contract/inventory.js';

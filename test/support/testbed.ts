@@ -5,7 +5,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { addFault, down, heal, up } from '../../sandbox/client.js';
-import type { Fault } from '../../sandbox/faults';
+import type { Fault } from '../../sandbox/faults.js';
 import { toolPath } from '../../sandbox/tools/toolPath.js';
 
 const ROOT = path.resolve(__dirname, '../..');

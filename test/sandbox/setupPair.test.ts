@@ -1,0 +1,286 @@
+import type { ChildProcess } from 'node:child_process';
+import type { Resource } from '../../sandbox/kubernetes.js';
+import type { ChangeResult } from '../../src/contract/change.js';
+import type { VerifyResult } from '../../src/contract/verify.js';
+import { parseBundle, parseBundleList } from '../../src/spire/bundle.js';
+import { adminApi, snapshotCluster, spireServer } from '../support/snapshot.js';
+import { Testbed } from '../support/testbed.js';
+
+const CLUSTERS = ['client-1', 'server-1'];
+const NAMESPACE = 'zero-trust-workload-identity-manager';
+const MINUTE = 60_000;
+
+let testbed: Testbed;
+let worker: ChildProcess;
+let before: Record<string, unknown>[];
+
+async function snapshot(): Promise<Record<string, unknown>[]> {
+  return Promise.all(CLUSTERS.map((cluster) => snapshotCluster(testbed.directory, cluster)));
+}
+
+async function read(cluster: string, path: string): Promise<Resource | undefined> {
+  const api = adminApi(testbed.directory, cluster);
+  try {
+    return await api.get(path);
+  } finally {
+    api.close();
+  }
+}
+
+function peerOf(cluster: string): string {
+  return cluster === 'client-1' ? 'server-1' : 'client-1';
+}
+
+function trustDomainOf(cluster: string): string {
+  return `apps.${cluster}.sandbox.test`;
+}
+
+beforeAll(async () => {
+  testbed = await Testbed.start();
+  before = await snapshot();
+  worker = await testbed.startWorker();
+}, 3 * MINUTE);
+
+afterAll(async () => testbed.stop(), MINUTE);
+
+describe('a bare setupPair on an inventory of two clusters', () => {
+  let result: ChangeResult;
+
+  beforeAll(async () => {
+    const { code, stdout, stderr } = await testbed.federator('start-workflow', 'setupPair', '--json');
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    result = JSON.parse(stdout) as ChangeResult;
+  }, 3 * MINUTE);
+
+  test('finishes, with a fingerprint per member and every probe as it must be', () => {
+    expect(result.changed).toBe(true);
+    expect(result.members.map(({ cluster }) => cluster)).toEqual(CLUSTERS);
+    for (const member of result.members) expect(member.fingerprint).toMatch(/^SHA256:[0-9a-f]{32}$/);
+    expect(result.probes.map(({ from, federated, ok }) => ({ from, federated, ok }))).toEqual([
+      { from: 'client-1', federated: true, ok: true },
+      { from: 'client-1', federated: false, ok: true },
+      { from: 'server-1', federated: true, ok: true },
+      { from: 'server-1', federated: false, ok: true },
+    ]);
+  });
+
+  test.each(CLUSTERS)('%s stores exactly the keys of its peer, by their own words', async (cluster) => {
+    const peer = peerOf(cluster);
+    const own = parseBundle(await spireServer(testbed.directory, peer, 'bundle', 'show', '-format', 'spiffe'));
+    const list = await spireServer(testbed.directory, cluster, 'bundle', 'list', '-format', 'spiffe');
+    const stored = parseBundleList(list).get(trustDomainOf(peer));
+    expect(new Set(stored?.keys.map(({ id }) => id))).toEqual(new Set(own.keys.map(({ id }) => id)));
+    expect(own.keys.length).toBeGreaterThan(0);
+  });
+
+  test.each(CLUSTERS)(
+    '%s has the relationship, the configuration, the Service, the Route and the port',
+    async (cluster) => {
+      const peer = peerOf(cluster);
+      const url = `https://spire-server-federation-${NAMESPACE}.${trustDomainOf(peer)}`;
+      const relationship = await read(
+        cluster,
+        `/apis/spire.spiffe.io/v1alpha1/clusterfederatedtrustdomains/${trustDomainOf(peer)}`,
+      );
+      const endpointSpiffeId = `spiffe://${trustDomainOf(peer)}/spire/server`;
+      expect(relationship?.['spec']).toMatchObject({
+        className: 'zero-trust-workload-identity-manager-spire',
+        trustDomain: trustDomainOf(peer),
+        bundleEndpointURL: url,
+        bundleEndpointProfile: { type: 'https_spiffe', endpointSPIFFEID: endpointSpiffeId },
+      });
+      expect(relationship?.metadata.labels).toMatchObject({ 'app.kubernetes.io/managed-by': 'spire-federator' });
+      const map = await read(cluster, `/api/v1/namespaces/${NAMESPACE}/configmaps/spire-server`);
+      const conf = JSON.parse((map?.['data'] as Record<string, string>)['server.conf'] ?? '') as {
+        server: { federation: unknown };
+      };
+      expect(conf.server.federation).toEqual({
+        bundle_endpoint: { address: '0.0.0.0', port: 8443, refresh_hint: '300s' },
+        federates_with: {
+          [trustDomainOf(peer)]: {
+            bundle_endpoint_url: url,
+            bundle_endpoint_profile: { https_spiffe: { endpoint_spiffe_id: endpointSpiffeId } },
+          },
+        },
+      });
+      const route = await read(
+        cluster,
+        `/apis/route.openshift.io/v1/namespaces/${NAMESPACE}/routes/spire-server-federation`,
+      );
+      expect(route?.['spec']).toMatchObject({ tls: { termination: 'passthrough' } });
+      const set = await read(cluster, `/apis/apps/v1/namespaces/${NAMESPACE}/statefulsets/spire-server`);
+      const { containers } = (
+        set?.['spec'] as { template: { spec: { containers: { name: string; ports?: object[] }[] } } }
+      ).template.spec;
+      expect(containers.find(({ name }) => name === 'spire-server')?.ports).toContainEqual({
+        containerPort: 8443,
+        name: 'federation',
+        protocol: 'TCP',
+      });
+    },
+  );
+
+  test('the test workloads are gone again', async () => {
+    for (const cluster of CLUSTERS) {
+      const { items } = (await read(cluster, '/api/v1/namespaces/spire-federator-probe/pods')) as unknown as {
+        items: unknown[];
+      };
+      expect(items).toEqual([]);
+      expect(await spireServer(testbed.directory, cluster, 'entry', 'show')).not.toContain('FederatesWith');
+    }
+  });
+
+  test(
+    'a second run changes nothing and says so',
+    async () => {
+      const finished = await snapshot();
+      const { code, stdout } = await testbed.federator('start-workflow', 'setupPair');
+      expect(code).toBe(0);
+      expect(stdout).toContain('Nothing was changed.');
+      expect(await snapshot()).toEqual(finished);
+    },
+    MINUTE,
+  );
+
+  test('every activity says what it does to which cluster', async () => {
+    const history = await testbed.temporal('workflow', 'show', '-w', 'federation/default/change', '--output', 'json');
+    const { events } = JSON.parse(history) as { events: { userMetadata?: { summary?: { data?: string } } }[] };
+    const summaries = events.flatMap(({ userMetadata }) => userMetadata?.summary?.data ?? []);
+    const texts = summaries.map((data) => Buffer.from(data, 'base64').toString('utf8'));
+    expect(texts).toContain('"Compare the trust bundle of client-1 with what its endpoint serves"');
+  });
+
+  test('no credential is in any history', async () => {
+    const listed = await testbed.temporal('workflow', 'list', '--output', 'json');
+    const runs = JSON.parse(listed) as { execution: { workflowId: string; runId: string } }[];
+    expect(runs.length).toBeGreaterThan(0);
+    for (const { execution } of runs) {
+      const history = await testbed.temporal(
+        'workflow',
+        'show',
+        '-w',
+        execution.workflowId,
+        '-r',
+        execution.runId,
+        '--output',
+        'json',
+      );
+      const decoded = history.replaceAll(/"data": "([A-Za-z0-9+/=]+)"/g, (_match, data: string) =>
+        Buffer.from(data, 'base64').toString('utf8'),
+      );
+      // Anything that could open a door: keys, service account tokens, kubeconfigs, database strings of server.conf.
+      expect(decoded).not.toMatch(
+        /PRIVATE KEY|eyJhbGciOi|client-key-data|certificate-authority-data|datastore\.sqlite3/,
+      );
+    }
+  });
+
+  test('verify finds all well', async () => {
+    const { code, stdout } = await testbed.federator('verify', '--json');
+    const { verdict, checks } = JSON.parse(stdout) as VerifyResult;
+    expect({ code, verdict }).toEqual({ code: 0, verdict: 'ok' });
+    expect(new Set(checks.map(({ name }) => name))).toEqual(
+      new Set([
+        'cluster',
+        'service',
+        'route',
+        'port',
+        'server-conf',
+        'endpoint',
+        'relationship',
+        'stored-bundle',
+        'entries',
+      ]),
+    );
+  });
+
+  test.each([
+    {
+      fault: 'a deleted relationship',
+      make: async () => {
+        const api = adminApi(testbed.directory, 'client-1');
+        await api.delete(`/apis/spire.spiffe.io/v1alpha1/clusterfederatedtrustdomains/${trustDomainOf('server-1')}`);
+        api.close();
+      },
+      finds: { scope: 'client-1←server-1', name: 'relationship' },
+    },
+    {
+      fault: 'a deleted Route',
+      make: async () => {
+        const api = adminApi(testbed.directory, 'server-1');
+        await api.delete(`/apis/route.openshift.io/v1/namespaces/${NAMESPACE}/routes/spire-server-federation`);
+        api.close();
+      },
+      finds: { scope: 'server-1', name: 'route' },
+    },
+    {
+      fault: 'a deleted bundle',
+      make: async () => {
+        await spireServer(
+          testbed.directory,
+          'server-1',
+          'bundle',
+          'delete',
+          '-id',
+          `spiffe://${trustDomainOf('client-1')}`,
+          '-mode',
+          'dissociate',
+        );
+      },
+      finds: { scope: 'server-1←client-1', name: 'stored-bundle' },
+    },
+  ])(
+    'verify finds $fault, and setupPair mends it',
+    async ({ make, finds }) => {
+      await make();
+      const broken = await testbed.federator('verify', '--json');
+      expect(broken.code).toBe(1);
+      const failed = (JSON.parse(broken.stdout) as VerifyResult).checks.filter(({ verdict }) => verdict === 'failed');
+      expect(failed.map(({ scope, name }) => ({ scope, name }))).toContainEqual(finds);
+      for (const { evidence, remedy } of failed) {
+        expect(evidence).not.toBe('');
+        expect(remedy).toBeTruthy();
+      }
+      const mended = await testbed.federator('start-workflow', 'setupPair', '--no-probe', '--json');
+      expect({ code: mended.code, stderr: mended.stderr }).toEqual({ code: 0, stderr: '' });
+      expect((await testbed.federator('verify', '--json')).code).toBe(0);
+    },
+    2 * MINUTE,
+  );
+
+  test(
+    'teardown puts both clusters back to what they were, and has nothing to do the second time',
+    async () => {
+      const torn = await testbed.federator('teardown', '--json');
+      expect({ code: torn.code, stderr: torn.stderr }).toEqual({ code: 0, stderr: '' });
+      expect((JSON.parse(torn.stdout) as ChangeResult).changed).toBe(true);
+      expect(await snapshot()).toEqual(before);
+      const again = await testbed.federator('teardown', '--json');
+      expect(again.code).toBe(0);
+      expect((JSON.parse(again.stdout) as ChangeResult).changed).toBe(false);
+    },
+    MINUTE,
+  );
+
+  test(
+    'dynamic relationships work without federates_with',
+    async () => {
+      const args = ['start-workflow', 'setupPair', '--relationships', 'dynamic', '--refresh-hint', '60', '--json'];
+      const { code, stderr } = await testbed.federator(...args);
+      expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+      const map = await read('client-1', `/api/v1/namespaces/${NAMESPACE}/configmaps/spire-server`);
+      const text = (map?.['data'] as Record<string, string>)['server.conf'] ?? '';
+      expect(text).toContain('"refresh_hint": "60s"');
+      expect(text).not.toContain('federates_with');
+      expect((await testbed.federator('verify')).code).toBe(0);
+      expect((await testbed.federator('teardown')).code).toBe(0);
+      expect(await snapshot()).toEqual(before);
+    },
+    3 * MINUTE,
+  );
+});
+
+test('the worker is one process that a SIGTERM ends cleanly', async () => {
+  await testbed.stopWorker(worker);
+  expect(worker.exitCode).toBe(0);
+});
