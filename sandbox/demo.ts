@@ -1,5 +1,4 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import net from 'node:net';
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import pc from 'picocolors';
@@ -11,6 +10,7 @@ import { FederatorError } from '../src/contract/errors.js';
 import { endInBackground, logTail, runsInBackground, startInBackground } from './background.js';
 import { down, SandboxError, up } from './client.js';
 import { sandboxPaths } from './layout.js';
+import { connects, freePort } from './ports.js';
 import { projectRoot } from './projectRoot.js';
 import { toolPath } from './tools/toolPath.js';
 
@@ -132,22 +132,10 @@ async function startWorker(): Promise<void> {
 
 async function untilListening(port: number, name: string, log: string): Promise<void> {
   const deadline = Date.now() + 60_000;
-  while (await isFree(port)) {
+  while (!(await connects(port))) {
     if (Date.now() > deadline) throw new SandboxError(`${name} did not start:\n${logTail(log)}`);
     await delay(50);
   }
-}
-
-async function freePort(wanted: number): Promise<number> {
-  for (let port = wanted; ; port++) if (await isFree(port)) return port;
-}
-
-function isFree(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const server = net.createServer();
-    server.once('error', () => resolve(false));
-    server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
-  });
 }
 
 function title(text: string): void {

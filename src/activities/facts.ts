@@ -2,7 +2,7 @@ import { Context } from '@temporalio/activity';
 import type { ClusterRequest } from '../contract/activities.js';
 import { FederatorError } from '../contract/errors.js';
 import type { BundleFacts, ClusterFacts, FactsResult, IdentityFacts, Problem } from '../contract/facts.js';
-import type { Exposure } from '../contract/inventory.js';
+import { DEFAULT_NAMESPACE, DEFAULT_SERVER, type Cluster, type Exposure } from '../contract/inventory.js';
 import type { KubernetesObject } from '../contract/kubernetes.js';
 import {
   BUNDLE_ENDPOINT_OBJECT,
@@ -105,7 +105,7 @@ async function readClusterFacts(
   if (permitted !== undefined && permitted.length > 0) {
     problems.add(
       'Forbidden',
-      `${name}: the engine's account may not: ${permitted.map(describePermission).join('; ')}. Apply deploy/rbac.yaml on that cluster.`,
+      `${name}: the engine's account may not: ${permitted.map(describePermission).join('; ')}. Apply deploy/rbac.yaml on that cluster${rbacNames(cluster)}.`,
     );
     return undefined;
   }
@@ -169,6 +169,13 @@ async function readClusterFacts(
   };
   const endpointUrl = exposureStrategy(exposure.type).endpointUrl(exposureContext(facts), endpointObjects);
   return endpointUrl === undefined ? facts : { ...facts, endpointUrl };
+}
+
+/** deploy/rbac.yaml grants by name, so other names must be put into it first. */
+function rbacNames({ namespace, server }: Cluster): string {
+  return namespace === DEFAULT_NAMESPACE && server === DEFAULT_SERVER
+    ? ''
+    : `, with namespace ${namespace} and server ${server} in it (it is written for ${DEFAULT_NAMESPACE} and ${DEFAULT_SERVER})`;
 }
 
 /** The federation whose objects a cluster carries. */

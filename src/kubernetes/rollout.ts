@@ -68,7 +68,7 @@ export async function readStatefulSet(
   if (found === undefined) {
     throw new FederatorError(
       'NotFound',
-      `${connection.cluster.name}: there is no StatefulSet ${name} in namespace ${namespace}.`,
+      `${connection.cluster.name}: there is no SPIRE server: no StatefulSet ${name} in namespace ${namespace}. Install SPIRE there, or set namespace and server of this cluster in the inventory.`,
     );
   }
   return found;

@@ -53,7 +53,7 @@ test(
       const worker = await testbed.startWorker({ step: id, mode: 'hang' });
       const change = testbed.startFederator(...SETUP);
       const ended = new Promise<number | null>((resolve) => change.once('exit', resolve));
-      await line(worker, /^FAULT/);
+      await line(worker.stdout, /^FAULT/);
       const cancelled = await testbed.federator('cancel', 'faulty');
       expect({ id, code: cancelled.code }).toEqual({ id, code: 0 });
       expect({ id, code: await ended }).toEqual({ id, code: 1 });

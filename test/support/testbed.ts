@@ -1,11 +1,13 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { createWriteStream, mkdtempSync, rmSync } from 'node:fs';
-import net from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
+import type { Readable } from 'node:stream';
 import { createInterface } from 'node:readline';
+import { setTimeout as delay } from 'node:timers/promises';
 import { addFault, down, heal, up } from '../../sandbox/client.js';
 import type { Fault } from '../../sandbox/faults.js';
+import { connects, freePort } from '../../sandbox/ports.js';
 import { toolPath } from '../../sandbox/tools/toolPath.js';
 
 const ROOT = path.resolve(__dirname, '../..');
@@ -52,7 +54,7 @@ export class Testbed {
     const script = fault === undefined ? 'dist/src/worker.js' : 'test/support/faultyWorker.mjs';
     const environment = fault === undefined ? {} : { FAULT_STEP: fault.step, FAULT_MODE: fault.mode };
     const worker = this.spawn(process.execPath, [path.join(ROOT, script)], 'worker', environment);
-    await line(worker, /Worker on task queue/);
+    await line(worker.stdout, /Worker on task queue/);
     return worker;
   }
 
@@ -63,7 +65,17 @@ export class Testbed {
 
   /** Runs the command line to its end. */
   async federator(...args: string[]): Promise<CommandResult> {
-    const command = this.spawn(process.execPath, [path.join(ROOT, 'dist/src/cli/main.js'), ...args], 'cli');
+    return this.federatorWith({}, ...args);
+  }
+
+  /** Runs the command line with some of its environment changed. */
+  async federatorWith(environment: Record<string, string>, ...args: string[]): Promise<CommandResult> {
+    const command = this.spawn(
+      process.execPath,
+      [path.join(ROOT, 'dist/src/cli/main.js'), ...args],
+      'cli',
+      environment,
+    );
     const [stdout, stderr] = [collect(command.stdout), collect(command.stderr)];
     const code = await new Promise<number>((resolve) => command.once('exit', (status) => resolve(status ?? -1)));
     this.processes.delete(command);
@@ -101,6 +113,7 @@ export class Testbed {
     );
     while (!(await connects(this.port))) {
       if (server.exitCode !== null) throw new Error(`Temporal ended with code ${server.exitCode}`);
+      await delay(50);
     }
   }
 
@@ -120,11 +133,11 @@ export class Testbed {
 }
 
 /** Waits until a process prints a line that fits. */
-export async function line(child: ChildProcess, pattern: RegExp): Promise<string> {
-  if (child.stdout === null) throw new Error('the process has no output');
-  for await (const text of createInterface({ input: child.stdout })) {
+export async function line(output: Readable | null, pattern: RegExp): Promise<string> {
+  if (output === null) throw new Error('the process has no output');
+  for await (const text of createInterface({ input: output })) {
     if (pattern.test(text)) {
-      child.stdout.resume();
+      output.resume();
       return text;
     }
   }
@@ -144,25 +157,4 @@ async function end(child: ChildProcess): Promise<void> {
   const forced = setTimeout(() => child.kill('SIGKILL'), 15_000);
   await exited;
   clearTimeout(forced);
-}
-
-async function freePort(): Promise<number> {
-  return new Promise((resolve) => {
-    const server = net.createServer();
-    server.listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as net.AddressInfo;
-      server.close(() => resolve(port));
-    });
-  });
-}
-
-function connects(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = net.connect(port, '127.0.0.1');
-    socket.once('connect', () => {
-      socket.destroy();
-      resolve(true);
-    });
-    socket.once('error', () => setTimeout(() => resolve(false), 50));
-  });
 }
