@@ -283,6 +283,21 @@ test(
   MINUTE,
 );
 
+test(
+  'an absent CRD is named, with what to install',
+  async () => {
+    const name = 'clusterfederatedtrustdomains.spire.spiffe.io';
+    const restore = await removed(`/apis/apiextensions.k8s.io/v1/customresourcedefinitions/${name}`);
+    const { code, stderr } = await testbed.federator('start-workflow', 'setupPair', '--no-probe');
+    await restore();
+    expect(code).toBe(1);
+    expect(stderr).toMatch(
+      /client-1: CRD clusterfederatedtrustdomains\.spire\.spiffe\.io is absent\. Install SPIRE controller manager/,
+    );
+  },
+  MINUTE,
+);
+
 /** Waits until SPIRE server of client-1 is ready again after what a case did to it. */
 async function settled(): Promise<void> {
   const api = adminApi(testbed.directory, 'client-1');
