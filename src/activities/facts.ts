@@ -1,5 +1,5 @@
 import { Context } from '@temporalio/activity';
-import type { ClusterRequest } from '../contract/activities.js';
+import type { ClusterRequest, FoundMembers } from '../contract/activities.js';
 import { FederatorError } from '../contract/errors.js';
 import type { BundleFacts, ClusterFacts, FactsResult, IdentityFacts, Problem } from '../contract/facts.js';
 import { DEFAULT_NAMESPACE, DEFAULT_SERVER, type Cluster, type Exposure } from '../contract/inventory.js';
@@ -46,19 +46,20 @@ export function factsActivities(clusters: Clusters) {
       return facts === undefined || problems.list.length > 0 ? { problems: problems.list } : { facts, problems: [] };
     },
 
-    /**
-     * Clusters of the inventory that carry a federation's objects.
-     * @throws FederatorError ClusterUnreachable and the like when a cluster cannot be asked, as it may be a member
-     */
-    async findMembers({ federation }: { federation: string }): Promise<string[]> {
+    /** Clusters of the inventory that carry a federation's objects, and those that could not be asked. */
+    async findMembers({ federation }: { federation: string }): Promise<FoundMembers> {
       const inventory = await clusters.read();
-      const members = await Promise.all(
+      const asked = await Promise.all(
         inventory.clusters.map(async ({ name }) => {
-          const { connection } = await clusters.get(name);
-          return (await memberOf(connection)) === federation ? name : undefined;
+          const problems = new Problems(name);
+          const found = await problems.collect(clusters.get(name).then(({ connection }) => memberOf(connection)));
+          return { name, isMember: found === federation, problems: problems.list };
         }),
       );
-      return members.filter((name) => name !== undefined);
+      return {
+        members: asked.filter(({ isMember }) => isMember).map(({ name }) => name),
+        unknown: asked.flatMap(({ problems }) => problems),
+      };
     },
   };
 }

@@ -1,4 +1,4 @@
-import type { RelationshipFacts, FactsResult } from './facts.js';
+import type { FactsResult, Problem, RelationshipFacts } from './facts.js';
 import type { Exposure } from './inventory.js';
 import type { KubernetesObject } from './kubernetes.js';
 import type { WantedFederation } from './serverConf.js';
@@ -141,10 +141,17 @@ export interface ProbeOutcome {
   evidence: string;
 }
 
+/** Which clusters of the inventory belong to a federation, as far as they could be asked. */
+export interface FoundMembers {
+  members: string[];
+  /** Clusters that could not be asked; they may be members. */
+  unknown: Problem[];
+}
+
 /** Everything the workflows ask of the world. Implemented by createActivities. */
 export interface FederatorActivities {
   readFacts(request: ClusterRequest): Promise<FactsResult>;
-  findMembers(request: { federation: string }): Promise<string[]>;
+  findMembers(request: { federation: string }): Promise<FoundMembers>;
   applyObject(request: ApplyObjectRequest): Promise<StepOutcome>;
   restoreObject(request: RestoreObjectRequest): Promise<StepOutcome>;
   awaitEndpointUrl(request: EndpointUrlRequest): Promise<string>;

@@ -3,6 +3,7 @@ import type { ClusterFacts } from '../contract/facts.js';
 import { memberSteps, planTeardown, type TeardownMember } from '../federation/teardown.js';
 import { relationshipName } from '../federation/relationship.js';
 import { FIND_MEMBERS, runStep } from './activities.js';
+import { preflightFailure } from './failure.js';
 import { Progress } from './progress.js';
 import { readAllFacts } from './setupPair.js';
 
@@ -15,8 +16,7 @@ import { readAllFacts } from './setupPair.js';
 export async function teardown(input: TeardownInput): Promise<ChangeResult> {
   const { federation } = input;
   const progress = new Progress();
-  const clusters =
-    input.clusters.length > 0 ? input.clusters : await runStep('findMembers', FIND_MEMBERS, 3, { federation });
+  const clusters = input.clusters.length > 0 ? input.clusters : await allMembers(federation);
   const facts: ClusterFacts[] = await readAllFacts(federation, clusters);
   const plan = planTeardown(federation, facts);
   progress.plan(plan.members.flatMap(memberSteps));
@@ -35,6 +35,18 @@ export async function teardown(input: TeardownInput): Promise<ChangeResult> {
     probes: [],
     leftAlone: plan.leftAlone,
   };
+}
+
+/** The members, all of them: a cluster that cannot be asked may be one, and must not be forgotten. */
+async function allMembers(federation: string): Promise<string[]> {
+  const { members, unknown } = await runStep('findMembers', FIND_MEMBERS, 3, { federation });
+  if (unknown.length === 0) return members;
+  throw preflightFailure(
+    unknown.map((problem) => ({
+      ...problem,
+      message: `${problem.message} It may be a member: restore the connection, or name the members with --clusters.`,
+    })),
+  );
 }
 
 async function tearDownMember(

@@ -11,12 +11,17 @@ const VERIFY: StepName = { id: 'verify', title: 'Verify' };
 /** Looks at a federation and changes nothing: every cluster and every edge, each check with evidence and remedy. */
 export async function verify(input: VerifyInput): Promise<VerifyResult> {
   const { federation } = input;
-  const clusters =
-    input.clusters.length > 0 ? input.clusters : await runStep('findMembers', FIND_MEMBERS, ATTEMPTS, { federation });
+  const clusters = input.clusters.length > 0 ? input.clusters : await possibleMembers(federation);
   if (clusters.length === 0) throw nothingFound(federation);
   const members = await observeMembers(VERIFY, federation, clusters);
   const checks = verifyFederation(federation, members);
   return { federation, clusters: [...clusters], verdict: worstVerdict(checks), checks };
+}
+
+/** Members, and clusters that cannot be asked whether they are: the checks say so of them. */
+async function possibleMembers(federation: string): Promise<string[]> {
+  const { members, unknown } = await runStep('findMembers', FIND_MEMBERS, ATTEMPTS, { federation });
+  return members.length === 0 ? [] : [...members, ...unknown.map(({ cluster }) => cluster)];
 }
 
 /** The last step of a change: fails with all that is not as it must be. */

@@ -249,6 +249,27 @@ describe('a bare setupPair on an inventory of two clusters', () => {
   );
 
   test(
+    'an unreachable cluster is unknown, not failed, and is not forgotten by a teardown',
+    async () => {
+      await testbed.addFault({ kind: 'api-down', cluster: 'server-1' });
+      const verified = await testbed.federator('verify', '--json');
+      const torn = await testbed.federator('teardown');
+      await testbed.heal();
+      expect(verified.code).toBe(1);
+      const { verdict, checks } = JSON.parse(verified.stdout) as VerifyResult;
+      expect(verdict).toBe('unknown');
+      expect(checks.filter((check) => check.verdict === 'failed')).toEqual([]);
+      expect(checks.find(({ scope, name }) => scope === 'server-1' && name === 'cluster')?.evidence).toMatch(
+        /API server cannot be reached/,
+      );
+      expect(torn.code).toBe(1);
+      expect(torn.stderr).toMatch(/server-1: .*cannot be reached.* It may be a member/);
+      expect((await testbed.federator('verify')).code).toBe(0);
+    },
+    MINUTE,
+  );
+
+  test(
     'teardown puts both clusters back to what they were, and has nothing to do the second time',
     async () => {
       const torn = await testbed.federator('teardown', '--json');
