@@ -181,6 +181,6 @@ test.each([
   ['[]', /not JSON/],
   ['{"server": {}}', /no server\.trust_domain/],
 ])('%j is refused with the reason', (text, reason) => {
-  expect(() => readServerConf(text)).toThrow(expect.objectContaining({ type: 'ServerConfUnreadable' }));
+  expect(() => readServerConf(text)).toThrow(expect.objectContaining({ type: 'ServerConfUnreadable' }) as Error);
   expect(() => readServerConf(text)).toThrow(reason);
 });
