@@ -1,0 +1,275 @@
+import fc from 'fast-check';
+import { setupInputSchema, type PlannedStep } from '../../src/contract/change.js';
+import type { ClusterFacts } from '../../src/contract/facts.js';
+import type { Verdict } from '../../src/contract/verify.js';
+import { exposureStrategy } from '../../src/federation/exposure.js';
+import { covers, mergePatch, owned } from '../../src/federation/ownership.js';
+import { exposureContext, planSetup, planSteps } from '../../src/federation/plan.js';
+import { wantedRelationship } from '../../src/federation/relationship.js';
+import { wantedFederation } from '../../src/federation/serverConfPlan.js';
+import { memberSteps, planTeardown } from '../../src/federation/teardown.js';
+import { verifyFederation, worstVerdict } from '../../src/federation/verify.js';
+
+const FEDERATION = 'demo';
+const input = setupInputSchema.parse({ federation: FEDERATION, clusters: ['a', 'b'] });
+
+/** A cluster with SPIRE and nothing of a federation. */
+function fresh(cluster: string): ClusterFacts {
+  return {
+    cluster,
+    namespace: 'spire',
+    server: 'spire-server',
+    trustDomain: `${cluster}.test`,
+    spireVersion: '1.15.2',
+    className: 'spire',
+    exposure: { type: 'route' },
+    bundle: { fingerprint: `SHA256:${cluster}`, keyIds: [`${cluster}-key`] },
+    selector: { app: 'spire-server' },
+    endpointObjects: [],
+    serverConf: { trustDomain: `${cluster}.test`, federatesWith: {} },
+    serverConfRecorded: false,
+    recordedPeers: [],
+    statefulSet: { portDeclared: false, portAdded: false },
+    relationships: [],
+    storedBundles: {},
+    identities: [],
+  };
+}
+
+/** Two clusters as setupPair leaves them. */
+function finished(): [ClusterFacts, ClusterFacts] {
+  const federate = (facts: ClusterFacts, peer: ClusterFacts): ClusterFacts => {
+    const endpointUrl = `https://federation.${facts.trustDomain}`;
+    const peerUrl = `https://federation.${peer.trustDomain}`;
+    const endpointObjects = exposureStrategy('route')
+      .objects(exposureContext(facts))
+      .map((object) => owned(object, FEDERATION));
+    const wanted = wantedFederation(facts, [{ trustDomain: peer.trustDomain, endpointUrl: peerUrl }], input);
+    return {
+      ...facts,
+      endpointUrl,
+      endpointObjects,
+      federation: FEDERATION,
+      serverConf: {
+        trustDomain: facts.trustDomain,
+        bundleEndpoint: { address: '0.0.0.0', port: 8443, refreshHint: '300s' },
+        federatesWith: wanted.federatesWith,
+      },
+      serverConfRecorded: true,
+      recordedPeers: [peer.trustDomain],
+      statefulSet: { portDeclared: true, portAdded: true, federationHash: 'hash' },
+      relationships: [wantedRelationship(facts, peer, peerUrl, FEDERATION)],
+      storedBundles: { [peer.trustDomain]: peer.bundle },
+    };
+  };
+  return [federate(fresh('a'), fresh('b')), federate(fresh('b'), fresh('a'))];
+}
+
+const actions = (steps: PlannedStep[]) => Object.fromEntries(steps.map(({ id, action }) => [id, action]));
+
+test('two fresh clusters: everything is made, each server restarts once, every edge is proven', () => {
+  const plan = planSetup(input, [fresh('a'), fresh('b')]);
+  expect(plan).toMatchObject({ problems: [], leftAlone: [], changes: true });
+  expect(actions(planSteps(plan))).toEqual({
+    'applyService/a': 'create',
+    'applyRoute/a': 'create',
+    'applyService/b': 'create',
+    'applyRoute/b': 'create',
+    'editServerConf/a': 'change',
+    'editServerConf/b': 'change',
+    'rolloutServer/a': 'restart',
+    'rolloutServer/b': 'restart',
+    'readBundle/a': 'check',
+    'readBundle/b': 'check',
+    'applyRelationship/a←b': 'create',
+    'applyRelationship/b←a': 'create',
+    'awaitBundle/a←b': 'check',
+    'awaitBundle/b←a': 'check',
+    'verify/all': 'check',
+    'deployProbe/a': 'create',
+    'deployProbe/b': 'create',
+    'probe/a→b': 'check',
+    'probe/b→a': 'check',
+    'removeProbe/a': 'delete',
+    'removeProbe/b': 'delete',
+  });
+});
+
+test('a finished federation: nothing to change, and no test workloads either', () => {
+  const plan = planSetup(input, finished());
+  expect(plan.changes).toBe(false);
+  expect(new Set(planSteps(plan).map(({ action }) => action))).toEqual(new Set(['none', 'check']));
+  expect(plan.probe).toEqual([]);
+});
+
+test('a drifted relationship is changed, and only that', () => {
+  const [a, b] = finished();
+  const [relationship] = a.relationships;
+  if (relationship === undefined) throw new Error('no relationship');
+  const { className: _className, ...withoutClass } = relationship;
+  const plan = planSetup(input, [{ ...a, relationships: [withoutClass] }, b]);
+  const changed = planSteps(plan).filter(({ action }) => !['none', 'check'].includes(action) && !/robe/.test(action));
+  expect(changed.filter(({ id }) => !/[pP]robe/.test(id))).toMatchObject([
+    { id: 'applyRelationship/a←b', action: 'change' },
+  ]);
+});
+
+test("somebody else's objects are left alone where they fit, and stand in the way where they do not", () => {
+  const [a, b] = finished();
+  const strange = a.endpointObjects.map((object) => ({ ...object, metadata: { name: object.metadata.name } }));
+  expect(planSetup(input, [{ ...a, endpointObjects: strange }, b]).leftAlone).toHaveLength(2);
+  const edge = strange.map((object) =>
+    object.kind === 'Route' ? { ...object, spec: { tls: { termination: 'edge' } } } : object,
+  );
+  expect(planSetup(input, [{ ...a, endpointObjects: edge }, b]).problems).toMatchObject([
+    { cluster: 'a', type: 'ForeignObject' },
+  ]);
+  const relationships = a.relationships.map(({ federation: _federation, ...rest }) => rest);
+  expect(planSetup(input, [{ ...a, relationships }, b]).leftAlone).toHaveLength(1);
+  const other = relationships.map((each) => ({ ...each, bundleEndpointURL: 'https://elsewhere' }));
+  expect(planSetup(input, [{ ...a, relationships: other }, b]).problems).toMatchObject([
+    { cluster: 'a', type: 'ForeignObject' },
+  ]);
+});
+
+test('equal trust domains and members of another federation stand in the way, both said at once', () => {
+  const twin = { ...fresh('b'), trustDomain: 'a.test', federation: 'other' };
+  const { problems } = planSetup(input, [fresh('a'), twin]);
+  expect(problems.map(({ type }) => type)).toEqual(['InvalidInput', 'Conflict']);
+});
+
+test('dynamic relationships leave federates_with alone', () => {
+  expect(
+    wantedFederation(fresh('a'), [{ trustDomain: 'b.test', endpointUrl: 'https://b' }], {
+      ...input,
+      relationships: 'dynamic',
+    }).federatesWith,
+  ).toEqual({});
+});
+
+test('an endpoint that is configured elsewhere keeps its address and port', () => {
+  const facts = {
+    ...fresh('a'),
+    serverConf: { trustDomain: 'a.test', federatesWith: {}, bundleEndpoint: { address: '10.0.0.1', port: 9443 } },
+  };
+  expect(wantedFederation(facts, [], input).bundleEndpoint).toEqual({
+    address: '10.0.0.1',
+    port: 9443,
+    refreshHintSeconds: 300,
+  });
+  expect(exposureContext(facts).targetPort).toBe(9443);
+});
+
+test("a teardown takes what the federation made, in SPIRE's order, and nothing of others", () => {
+  const [a] = finished();
+  const foreign = { name: 'c.test', trustDomain: 'c.test', bundleEndpointURL: '', profileType: 'https_web' };
+  const plan = planTeardown(FEDERATION, [{ ...a, relationships: [...a.relationships, foreign] }]);
+  expect(plan.leftAlone).toEqual(['ClusterFederatedTrustDomain c.test on a: not made for this federation']);
+  const [member] = plan.members;
+  expect(member && memberSteps(member).map(({ id, action }) => `${action} ${id}`)).toEqual([
+    'none removeProbe/a',
+    'delete removeRelationship/a←b.test',
+    'restart removeFederationFromServer/a',
+    'delete deleteService/a',
+    'delete deleteRoute/a',
+  ]);
+  expect(planTeardown(FEDERATION, [fresh('a')]).changes).toBe(false);
+});
+
+const FAULTS: { fault: string; change: (a: ClusterFacts) => Partial<ClusterFacts>; finds: string; verdict: Verdict }[] =
+  [
+    {
+      fault: 'Route gone',
+      change: (a) => ({ endpointObjects: a.endpointObjects.slice(0, 1) }),
+      finds: 'route',
+      verdict: 'failed',
+    },
+    {
+      fault: 'port gone',
+      change: () => ({ statefulSet: { portDeclared: false, portAdded: false } }),
+      finds: 'port',
+      verdict: 'failed',
+    },
+    {
+      fault: 'server.conf reverted',
+      change: () => ({ serverConf: { trustDomain: 'a.test', federatesWith: {} } }),
+      finds: 'server-conf',
+      verdict: 'failed',
+    },
+    { fault: 'relationship gone', change: () => ({ relationships: [] }), finds: 'relationship', verdict: 'failed' },
+    { fault: 'bundle gone', change: () => ({ storedBundles: {} }), finds: 'stored-bundle', verdict: 'failed' },
+    {
+      fault: 'bundle stale',
+      change: () => ({ storedBundles: { 'b.test': { fingerprint: '', keyIds: ['old'] } } }),
+      finds: 'stored-bundle',
+      verdict: 'failed',
+    },
+    {
+      fault: 'bundle with an old key besides',
+      change: () => ({ storedBundles: { 'b.test': { fingerprint: '', keyIds: ['b-key', 'old'] } } }),
+      finds: 'stored-bundle',
+      verdict: 'warning',
+    },
+    {
+      fault: 'own trust domain in a federatesWith',
+      change: () => ({ identities: [{ name: 'all', className: 'spire', federatesWith: ['a.test'], stats: {} }] }),
+      finds: 'identity',
+      verdict: 'failed',
+    },
+    {
+      fault: 'an identity without the class',
+      change: () => ({ identities: [{ name: 'all', federatesWith: ['b.test'], stats: {} }] }),
+      finds: 'identity',
+      verdict: 'warning',
+    },
+    {
+      fault: 'an identity that federates with a domain whose bundle is not stored',
+      change: () => ({ identities: [{ name: 'all', className: 'spire', federatesWith: ['c.test'], stats: {} }] }),
+      finds: 'identity',
+      verdict: 'failed',
+    },
+  ];
+
+test.each(FAULTS)(
+  'verify: $fault is $finds, with a remedy, and nothing else is blamed',
+  ({ change, finds, verdict }) => {
+    const [a, b] = finished();
+    const observation = { federatedEntries: {} };
+    const observe = (facts: ClusterFacts) => ({ cluster: facts.cluster, facts, observation, problems: [] });
+    expect(worstVerdict(verifyFederation(FEDERATION, [observe(a), observe(b)]))).toBe('ok');
+    const checks = verifyFederation(FEDERATION, [observe({ ...a, ...change(a) }), observe(b)]);
+    const wrong = checks.filter((check) => check.verdict !== 'ok');
+    expect(wrong.map(({ name, verdict: each }) => ({ name, verdict: each }))).toEqual([{ name: finds, verdict }]);
+    expect(wrong[0]?.remedy).toBeTruthy();
+  },
+);
+
+test('a merge patch gives the target, whatever was there', () => {
+  const leaf = fc.oneof(fc.string(), fc.integer(), fc.boolean(), fc.array(fc.integer(), { maxLength: 3 }));
+  const object = fc.dictionary(
+    fc.constantFrom('a', 'b', 'c'),
+    fc.oneof(leaf, fc.dictionary(fc.constantFrom('d', 'e'), leaf)),
+  );
+  const apply = (value: unknown, patch: unknown): unknown => {
+    if (typeof patch !== 'object' || patch === null || Array.isArray(patch)) return patch;
+    const result = { ...(typeof value === 'object' && !Array.isArray(value) ? value : {}) } as Record<string, unknown>;
+    for (const [key, each] of Object.entries(patch)) {
+      if (each === null) delete result[key];
+      else result[key] = apply(result[key], each);
+    }
+    return result;
+  };
+  fc.assert(
+    fc.property(object, object, (current, target) => {
+      expect(apply(current, mergePatch(current, target))).toEqual(target);
+    }),
+  );
+});
+
+test('covers: what is wanted must be there, what is there besides does not matter, lists must be as long', () => {
+  expect(covers({ a: 1, b: { c: 2, d: 3 } }, { b: { c: 2 } })).toBe(true);
+  expect(covers({ a: 1 }, { a: 1, b: undefined })).toBe(true);
+  expect(covers({ a: 1 }, { b: 1 })).toBe(false);
+  expect(covers([{ port: 1, protocol: 'TCP' }], [{ port: 1 }])).toBe(true);
+  expect(covers([{ port: 1 }, { port: 2 }], [{ port: 1 }])).toBe(false);
+});
