@@ -8,33 +8,11 @@ import { exposureContext, planSetup, planSteps } from '../../src/federation/plan
 import { wantedRelationship } from '../../src/federation/relationship.js';
 import { wantedFederation } from '../../src/federation/serverConfPlan.js';
 import { memberSteps, planTeardown } from '../../src/federation/teardown.js';
+import { freshCluster } from '../support/freshCluster.js';
 import { verifyFederation, worstVerdict } from '../../src/federation/verify.js';
 
 const FEDERATION = 'demo';
 const input = setupInputSchema.parse({ federation: FEDERATION, clusters: ['a', 'b'] });
-
-/** A cluster with SPIRE and nothing of a federation. */
-function fresh(cluster: string): ClusterFacts {
-  return {
-    cluster,
-    namespace: 'spire',
-    server: 'spire-server',
-    trustDomain: `${cluster}.test`,
-    spireVersion: '1.15.2',
-    className: 'spire',
-    exposure: { type: 'route' },
-    bundle: { fingerprint: `SHA256:${cluster}`, keyIds: [`${cluster}-key`] },
-    selector: { app: 'spire-server' },
-    endpointObjects: [],
-    serverConf: { trustDomain: `${cluster}.test`, federatesWith: {} },
-    serverConfRecorded: false,
-    recordedPeers: [],
-    statefulSet: { portDeclared: false, portAdded: false },
-    relationships: [],
-    storedBundles: {},
-    identities: [],
-  };
-}
 
 /** Two clusters as setupPair leaves them. */
 function finished(): [ClusterFacts, ClusterFacts] {
@@ -62,13 +40,13 @@ function finished(): [ClusterFacts, ClusterFacts] {
       storedBundles: { [peer.trustDomain]: peer.bundle },
     };
   };
-  return [federate(fresh('a'), fresh('b')), federate(fresh('b'), fresh('a'))];
+  return [federate(freshCluster('a'), freshCluster('b')), federate(freshCluster('b'), freshCluster('a'))];
 }
 
 const actions = (steps: PlannedStep[]) => Object.fromEntries(steps.map(({ id, action }) => [id, action]));
 
 test('two fresh clusters: everything is made, each server restarts once, every edge is proven', () => {
-  const plan = planSetup(input, [fresh('a'), fresh('b')]);
+  const plan = planSetup(input, [freshCluster('a'), freshCluster('b')]);
   expect(plan).toMatchObject({ problems: [], leftAlone: [], changes: true });
   expect(actions(planSteps(plan))).toEqual({
     'applyService/a': 'create',
@@ -133,14 +111,14 @@ test("somebody else's objects are left alone where they fit, and stand in the wa
 });
 
 test('equal trust domains and members of another federation stand in the way, both said at once', () => {
-  const twin = { ...fresh('b'), trustDomain: 'a.test', federation: 'other' };
-  const { problems } = planSetup(input, [fresh('a'), twin]);
+  const twin = { ...freshCluster('b'), trustDomain: 'a.test', federation: 'other' };
+  const { problems } = planSetup(input, [freshCluster('a'), twin]);
   expect(problems.map(({ type }) => type)).toEqual(['InvalidInput', 'Conflict']);
 });
 
 test('dynamic relationships leave federates_with alone', () => {
   expect(
-    wantedFederation(fresh('a'), [{ trustDomain: 'b.test', endpointUrl: 'https://b' }], {
+    wantedFederation(freshCluster('a'), [{ trustDomain: 'b.test', endpointUrl: 'https://b' }], {
       ...input,
       relationships: 'dynamic',
     }).federatesWith,
@@ -149,7 +127,7 @@ test('dynamic relationships leave federates_with alone', () => {
 
 test('an endpoint that is configured elsewhere keeps its address and port', () => {
   const facts = {
-    ...fresh('a'),
+    ...freshCluster('a'),
     serverConf: { trustDomain: 'a.test', federatesWith: {}, bundleEndpoint: { address: '10.0.0.1', port: 9443 } },
   };
   expect(wantedFederation(facts, [], input).bundleEndpoint).toEqual({
@@ -173,7 +151,7 @@ test("a teardown takes what the federation made, in SPIRE's order, and nothing o
     'delete deleteService/a',
     'delete deleteRoute/a',
   ]);
-  expect(planTeardown(FEDERATION, [fresh('a')]).changes).toBe(false);
+  expect(planTeardown(FEDERATION, [freshCluster('a')]).changes).toBe(false);
 });
 
 const FAULTS: { fault: string; change: (a: ClusterFacts) => Partial<ClusterFacts>; finds: string; verdict: Verdict }[] =

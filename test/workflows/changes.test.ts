@@ -1,0 +1,267 @@
+import { Context } from '@temporalio/activity';
+import { WorkflowFailedError, type WorkflowHandle } from '@temporalio/client';
+import { ApplicationFailure, CancelledFailure } from '@temporalio/common';
+import {
+  setupInputSchema,
+  teardownInputSchema,
+  type ChangeProgress,
+  type ChangeResult,
+} from '../../src/contract/change.js';
+import type { FederatorActivities } from '../../src/contract/activities.js';
+import { PROGRESS_QUERY } from '../../src/contract/names.js';
+import type { VerifyResult } from '../../src/contract/verify.js';
+import { planSetup, planSteps } from '../../src/federation/plan.js';
+import { freshCluster } from '../support/freshCluster.js';
+import { federate, RecordedActivities, type Call } from '../support/recordedActivities.js';
+import { WorkflowEnvironment } from '../support/workflowEnvironment.js';
+
+const FEDERATION = 'demo';
+const SETUP = setupInputSchema.parse({ federation: FEDERATION, clusters: ['a', 'b'], timeouts: { attempts: 3 } });
+const STEPS = planSteps(planSetup(SETUP, ['a', 'b'].map(freshCluster))).map(({ id }) => id);
+
+/** Undos by the order in which they must come. */
+const UNDO_ORDER: (keyof FederatorActivities)[] = [
+  'removeProbe',
+  'removeRelationship',
+  'restoreServer',
+  'restoreObject',
+];
+
+let environment: WorkflowEnvironment;
+beforeAll(async () => {
+  environment = await WorkflowEnvironment.start();
+});
+afterAll(async () => environment.stop());
+
+const result = async (handle: WorkflowHandle) => (await handle.result()) as ChangeResult;
+
+/** What failed the workflow. */
+async function failure(handle: WorkflowHandle): Promise<Error | undefined> {
+  try {
+    await handle.result();
+    return undefined;
+  } catch (error) {
+    if (error instanceof WorkflowFailedError) return error.cause;
+    throw error;
+  }
+}
+
+const isAt = (step: string) => (call: Call) => call.id === step || call.id.startsWith(`${step}/`);
+
+/** Undos are registered before their step, so the step that failed is undone too; and everything that came before it. */
+function expectUndone(recorded: RecordedActivities, from: number): void {
+  const undos = recorded.names.slice(from).filter((name) => UNDO_ORDER.includes(name));
+  const order = undos.map((name) => UNDO_ORDER.indexOf(name));
+  expect(order).toEqual([...order].sort((a, b) => a - b));
+  const done = (name: keyof FederatorActivities) =>
+    new Set(
+      recorded.calls
+        .slice(0, from)
+        .filter((call) => call.name === name)
+        .map(({ cluster }) => cluster),
+    );
+  const undone = (name: keyof FederatorActivities) =>
+    new Set(
+      recorded.calls
+        .slice(from)
+        .filter((call) => call.name === name)
+        .map(({ cluster }) => cluster),
+    );
+  for (const cluster of done('applyObject')) expect(undone('restoreObject')).toContain(cluster);
+  for (const cluster of done('editServerConf')) expect(undone('restoreServer')).toContain(cluster);
+  for (const cluster of done('applyRelationship')) expect(undone('removeRelationship')).toContain(cluster);
+  for (const cluster of done('deployProbe')) expect(undone('removeProbe')).toContain(cluster);
+}
+
+describe('setupPair', () => {
+  test.each([{}, { maxCachedWorkflows: 0 }])('takes the steps in order, with gates between (%j)', async (worker) => {
+    const recorded = new RecordedActivities('a', 'b');
+    const outcome = await environment.run(recorded, 'setupPair', SETUP, result, worker);
+    expect(outcome).toMatchObject({ changed: true, planned: false });
+    expect(outcome.steps.map(({ id }) => id)).toEqual(STEPS);
+    expect(new Set(outcome.steps.map(({ state }) => state))).toEqual(new Set(['done']));
+    const last = (name: keyof FederatorActivities) => recorded.names.lastIndexOf(name);
+    const first = (name: keyof FederatorActivities) => recorded.names.indexOf(name);
+    expect(last('awaitEndpointUrl')).toBeLessThan(first('editServerConf'));
+    expect(first('editServerConf')).toBeLessThan(first('rolloutServer'));
+    expect(last('readBundle')).toBeLessThan(first('applyRelationship'));
+    expect(last('awaitBundle')).toBeLessThan(first('deployProbe'));
+    expect(last('deployProbe')).toBeLessThan(first('runProbe'));
+    expect(last('runProbe')).toBeLessThan(first('removeProbe'));
+    expect(recorded.names).not.toContain('restoreServer');
+  });
+
+  test('plans without changing anything', async () => {
+    const recorded = new RecordedActivities('a', 'b');
+    const outcome = await environment.run(recorded, 'setupPair', { ...SETUP, planOnly: true }, result);
+    expect(outcome).toMatchObject({ planned: true, changed: true });
+    expect(new Set(recorded.names)).toEqual(new Set(['readFacts']));
+  });
+
+  test('changes nothing on a finished federation', async () => {
+    const recorded = new RecordedActivities('a', 'b');
+    federate(recorded, 'a', 'b', FEDERATION);
+    federate(recorded, 'b', 'a', FEDERATION);
+    const outcome = await environment.run(recorded, 'setupPair', SETUP, result);
+    expect(outcome.changed).toBe(false);
+    expect(new Set(recorded.names)).toEqual(new Set(['readFacts', 'readBundle', 'awaitBundle', 'observe']));
+  });
+
+  test('reports what stands in the way on all clusters at once, and touches none', async () => {
+    const recorded = new RecordedActivities('a', 'b');
+    recorded.change('b', { trustDomain: 'a.test', federation: 'other' });
+    const cause = await environment.run(recorded, 'setupPair', SETUP, failure);
+    expect(cause).toMatchObject({ type: 'PreflightFailed' });
+    expect(cause?.message).toMatch(
+      /2 things stand in the way; nothing was changed[^]*same trust domain[^]*member of federation other/,
+    );
+    expect(new Set(recorded.names)).toEqual(new Set(['readFacts']));
+  });
+
+  test('tries a step again that fails for a reason that passes', async () => {
+    const recorded = new RecordedActivities('a', 'b');
+    recorded.interfere = ({ id, attempt }) => {
+      if (id === 'readBundle/a' && attempt < 3) throw ApplicationFailure.retryable('not yet', 'EndpointUnreachable');
+    };
+    const outcome = await environment.run(recorded, 'setupPair', SETUP, result);
+    expect(outcome.changed).toBe(true);
+    expect(recorded.calls.find(({ id }) => id === 'readBundle/a')?.attempt).toBe(3);
+  });
+
+  test('gives up after the attempts it was given, and undoes', async () => {
+    const recorded = new RecordedActivities('a', 'b');
+    let tries = 0;
+    recorded.interfere = ({ id }) => {
+      if (id !== 'readBundle/a') return;
+      tries++;
+      throw ApplicationFailure.retryable('never', 'EndpointUnreachable');
+    };
+    const cause = await environment.run(recorded, 'setupPair', SETUP, failure);
+    expect(tries).toBe(3);
+    expect(cause?.message).toBe('never\nEvery cluster is as it was before.');
+    expectUndone(recorded, recorded.names.indexOf('restoreServer'));
+  });
+
+  test.each(STEPS)('undoes everything in order when %s fails for good', async (step) => {
+    const recorded = new RecordedActivities('a', 'b');
+    let failedAt = -1;
+    recorded.interfere = (call) => {
+      if (!isAt(step)(call)) return;
+      if (failedAt < 0) failedAt = recorded.calls.length;
+      throw ApplicationFailure.nonRetryable('no', 'Forbidden');
+    };
+    const cause = await environment.run(recorded, 'setupPair', SETUP, failure);
+    expect(cause).toBeInstanceOf(ApplicationFailure);
+    expect(cause).toMatchObject({ type: 'Forbidden', message: 'no\nEvery cluster is as it was before.' });
+    const firstUndo = recorded.calls.findIndex(({ name, id }) => UNDO_ORDER.includes(name) && !STEPS.includes(id));
+    expect(failedAt).toBeGreaterThanOrEqual(0);
+    expectUndone(recorded, firstUndo < 0 ? recorded.calls.length : firstUndo);
+    expect(recorded.names.filter((name) => name === 'restoreObject').length).toBeGreaterThan(0);
+  });
+
+  test.each(STEPS)('undoes everything when it is cancelled during %s, after that step has ended', async (step) => {
+    const recorded = new RecordedActivities('a', 'b');
+    let reached: () => void = () => undefined;
+    const hanging = new Promise<void>((resolve) => (reached = resolve));
+    let ended = false;
+    recorded.interfere = async (call) => {
+      if (!isAt(step)(call)) return;
+      reached();
+      const beat = setInterval(() => Context.current().heartbeat(), 100);
+      try {
+        await Context.current().cancelled;
+      } finally {
+        clearInterval(beat);
+        ended = true;
+      }
+    };
+    const cause = await environment.run(recorded, 'setupPair', SETUP, async (handle) => {
+      await hanging;
+      await handle.cancel();
+      return failure(handle);
+    });
+    expect(cause).toBeInstanceOf(CancelledFailure);
+    expect(ended).toBe(true);
+    expect(recorded.names).toContain('restoreObject');
+  });
+
+  test('tries an undo again until it succeeds, and shows it in its progress', async () => {
+    const recorded = new RecordedActivities('a', 'b');
+    recorded.interfere = ({ id, name, attempt }) => {
+      if (id === 'applyRelationship/a←b') throw ApplicationFailure.nonRetryable('no', 'Forbidden');
+      if (name === 'restoreServer' && attempt < 3) throw ApplicationFailure.retryable('not yet', 'ClusterUnreachable');
+    };
+    const { cause, progress } = await environment.run(recorded, 'setupPair', SETUP, async (handle) => ({
+      cause: await failure(handle),
+      progress: await handle.query<ChangeProgress>(PROGRESS_QUERY),
+    }));
+    expect(cause?.message).toContain('Every cluster is as it was before.');
+    expect(recorded.calls.filter(({ name }) => name === 'restoreServer').map(({ attempt }) => attempt)).toEqual([3, 3]);
+    expect(progress.steps.find(({ id }) => id === 'applyRelationship/a←b')?.state).toBe('failed');
+    expect(progress.steps.filter(({ state }) => state === 'undone').length).toBeGreaterThanOrEqual(8);
+  });
+
+  test('an undo that cannot be done is named, with what is left to do by hand', async () => {
+    const recorded = new RecordedActivities('a', 'b');
+    recorded.interfere = ({ id, name, cluster }) => {
+      if (id === 'readBundle/a') throw ApplicationFailure.nonRetryable('no', 'Forbidden');
+      if (name === 'restoreServer' && cluster === 'b') throw ApplicationFailure.nonRetryable('gone', 'NotFound');
+    };
+    const cause = await environment.run(recorded, 'setupPair', SETUP, failure);
+    expect(cause).toMatchObject({ type: 'UndoFailed' });
+    expect(cause?.message).toMatch(
+      /^no\nNOT undone, to be done by hand:\n- Restore server\.conf and StatefulSet spire-server on b: gone$/,
+    );
+    expect(recorded.names.filter((name) => name === 'restoreObject')).toHaveLength(4);
+  });
+});
+
+describe('teardown', () => {
+  const input = teardownInputSchema.parse({ federation: FEDERATION });
+
+  test("goes in SPIRE's order on each member", async () => {
+    const recorded = new RecordedActivities('a', 'b');
+    federate(recorded, 'a', 'b', FEDERATION);
+    federate(recorded, 'b', 'a', FEDERATION);
+    const outcome = await environment.run(recorded, 'teardown', input, result);
+    expect(outcome.changed).toBe(true);
+    for (const cluster of ['a', 'b']) {
+      const names = recorded.calls.filter((call) => call.cluster === cluster).map(({ name }) => name);
+      expect(names).toEqual([
+        'readFacts',
+        'removeRelationship',
+        'removeFederationFromServer',
+        'restoreObject',
+        'restoreObject',
+      ]);
+    }
+  });
+
+  test('has nothing to do where nothing is', async () => {
+    const recorded = new RecordedActivities('a', 'b');
+    const outcome = await environment.run(recorded, 'teardown', input, result);
+    expect(outcome.changed).toBe(false);
+    expect(new Set(recorded.names)).toEqual(new Set(['findMembers', 'readFacts']));
+  });
+});
+
+test('verify reads and judges', async () => {
+  const recorded = new RecordedActivities('a', 'b');
+  federate(recorded, 'a', 'b', FEDERATION);
+  federate(recorded, 'b', 'a', FEDERATION);
+  recorded.change('b', { relationships: [] });
+  const outcome = await environment.run(
+    recorded,
+    'verify',
+    { federation: FEDERATION, clusters: [] },
+    async (handle) => (await handle.result()) as VerifyResult,
+  );
+  expect(outcome.verdict).toBe('failed');
+  expect(outcome.checks.filter(({ verdict }) => verdict === 'failed')).toMatchObject([
+    { scope: 'b←a', name: 'relationship' },
+  ]);
+});
+
+test('every history made here replays', async () => {
+  expect(await environment.replayAll()).toBeGreaterThan(STEPS.length * 2);
+});
