@@ -91,9 +91,10 @@ export class SandboxCluster {
     await this.controlPlane.start(this.api);
     onProgress(`${name}: API server ready`);
     writeKubeconfig(this.kubeconfig, { name, server: addresses.apiServer, ca, user: admin });
-    await this.applyCrds();
+    // The controllers take their time to start; what they work on may be there before, and the CRDs come meanwhile.
+    const [core, custom] = partition(spireManifests(name), ({ apiVersion }) => !apiVersion.startsWith('spire.'));
+    await Promise.all([this.applyCrds(), this.createAll([nodeManifest(name), ...core])]);
     this.controlPlane.startKwok();
-    await this.createAll([nodeManifest(name)]);
     await this.api.request(`/api/v1/nodes/${nodeName(name)}/status`, {
       method: 'PATCH',
       contentType: 'application/merge-patch+json',
@@ -104,9 +105,7 @@ export class SandboxCluster {
       this.router.start();
       this.started = true;
     }
-    await this.createAll(spireManifests(name));
-    await this.applyEngineAccount();
-    await this.allowDelegate();
+    await Promise.all([this.createAll(custom), this.applyEngineAccount(), this.allowDelegate()]);
     await eventually(`${name}: SPIRE server and agent are ready`, () => this.requireReady(), 120_000);
     onProgress(`${name}: SPIRE ready`);
   }
@@ -265,6 +264,10 @@ export class SandboxCluster {
 /** kwok's kinds that the sandbox has no use for. */
 const UNUSED_CRDS =
   /^(metrics|attaches|clusterattaches|portforwards|clusterportforwards|resourceusages|clusterresourceusages|clusterexecs|clusterlogs)\./;
+
+function partition<T>(all: T[], isFirst: (each: T) => boolean): [T[], T[]] {
+  return [all.filter(isFirst), all.filter((each) => !isFirst(each))];
+}
 
 function documents(text: string): Resource[] {
   return parseAllDocuments(text)

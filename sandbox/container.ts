@@ -131,7 +131,8 @@ export class Container {
     this.stopped = true;
     clearTimeout(this.timer);
     await this.process?.stop(graceMs);
-    this.log.close();
+    // Its last words may still be on their way; nobody has to wait for them.
+    void Promise.resolve(this.process?.drained).then(() => this.log.close());
   }
 
   /** Local path of a path inside the container. */

@@ -1,7 +1,7 @@
 import { mkdirSync } from 'node:fs';
 import path from 'node:path';
 import { eventually, type ClusterApi } from './kubernetes.js';
-import type { ClusterAddresses } from './layout.js';
+import { API_SERVER_PORT, type ClusterAddresses } from './layout.js';
 import { writeKubeconfig, type ClusterPki } from './pki.js';
 import { SandboxProcess } from './processes.js';
 import { toolPath } from './tools/toolPath.js';
@@ -152,7 +152,7 @@ export class ControlPlane {
     const { apiServer, ca, admin, serviceAccountKey, serviceAccountPublicKey } = this.pki;
     return [
       `--bind-address=${host}`,
-      '--secure-port=6443',
+      `--secure-port=${API_SERVER_PORT}`,
       `--advertise-address=${advertised}`,
       '--endpoint-reconciler-type=none',
       `--etcd-servers=http://${host}:2379`,

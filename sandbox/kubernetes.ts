@@ -169,16 +169,8 @@ export class ClusterApi {
     }
   }
 
-  private open(
-    path: string,
-    {
-      method = 'GET',
-      body,
-      contentType = 'application/json',
-      timeoutMs,
-      signal,
-    }: ApiRequest & { signal?: AbortSignal },
-  ): Promise<IncomingMessage> {
+  private open(path: string, options: ApiRequest & { signal?: AbortSignal }): Promise<IncomingMessage> {
+    const { method = 'GET', body, contentType = 'application/json', timeoutMs, signal } = options;
     return new Promise((resolve, reject) => {
       const text = body === undefined ? undefined : JSON.stringify(body);
       const request = https.request(
@@ -196,7 +188,11 @@ export class ClusterApi {
         resolve,
       );
       request.once('timeout', () => request.destroy(new Error(`${method} ${path}: no answer within ${timeoutMs} ms`)));
-      request.once('error', reject);
+      request.once('error', (error: NodeJS.ErrnoException) => {
+        // The server may close an idle connection just as it is used again: that says nothing about the request.
+        if (request.reusedSocket && error.code === 'ECONNRESET') this.open(path, options).then(resolve, reject);
+        else reject(error);
+      });
       request.end(text);
     });
   }

@@ -6,6 +6,8 @@ import path from 'node:path';
 export const SPIRE_NAMESPACE = 'zero-trust-workload-identity-manager';
 export const CLASS_NAME = 'zero-trust-workload-identity-manager-spire';
 
+export const API_SERVER_PORT = 6443;
+
 /** Names of the sandbox's clusters, in the order in which they are made: client-1, server-1, edge-1, edge-2 … */
 export function clusterName(index: number): string {
   return ['client-1', 'server-1'][index] ?? `edge-${index - 1}`;
@@ -72,7 +74,7 @@ export class ClusterAddresses {
   }
 
   get apiServer(): string {
-    return `https://${this.host}:6443`;
+    return `https://${this.host}:${API_SERVER_PORT}`;
   }
 
   /** A pod's address as the cluster shows it. */

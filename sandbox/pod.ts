@@ -5,7 +5,7 @@ import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Container, type ContainerSpec } from './container.js';
 import { knownImage } from './images.js';
-import { ApiError, type ClusterApi, type Resource } from './kubernetes.js';
+import { ApiError, eventually, type ClusterApi, type Resource } from './kubernetes.js';
 import { loopback } from './layout.js';
 import { mountVolumes, NotMountable, type MountedVolumes, type Volume, type VolumeHost } from './volumes.js';
 
@@ -99,33 +99,44 @@ export class Pod {
     this.pod = pod;
   }
 
-  /** Ends the processes, gives up the volumes and lets the API server forget the pod. */
-  async stop({ forget }: { forget: boolean }): Promise<void> {
+  /** Ends the processes and gives up the volumes. */
+  async stop(): Promise<void> {
     this.ended ??= (async () => {
       this.stopping.abort();
       await Promise.all(this.containers.map((container) => container.stop(5_000)));
       await this.volumes?.close();
-      const { namespace, name, uid } = this.pod.metadata;
-      if (!forget) return;
-      if (this.containers.length > 0) {
-        const kwok = `/apis/kwok.x-k8s.io/v1alpha1/namespaces/${namespace}`;
-        await Promise.all([
-          this.host.api.delete(`${kwok}/execs/${name}`),
-          this.host.api.delete(`${kwok}/logs/${name}`),
-        ]);
-      }
-      rmSync(this.socketFolder, { recursive: true, force: true });
-      try {
-        await this.host.api.request(`/api/v1/namespaces/${namespace}/pods/${name}`, {
-          method: 'DELETE',
-          body: { gracePeriodSeconds: 0, preconditions: { uid } },
-        });
-      } catch (error) {
-        // Gone already, or another one of that name is there: both are what was wanted.
-        if (!(error instanceof ApiError && [404, 409].includes(error.status))) throw error;
-      }
     })();
     await this.ended;
+  }
+
+  /** Lets the API server forget the pod, once it is stopped; tried until the API server has heard it. */
+  async forget(): Promise<void> {
+    const { namespace, name, uid } = this.pod.metadata;
+    const kwok = `/apis/kwok.x-k8s.io/v1alpha1/namespaces/${namespace}`;
+    rmSync(this.socketFolder, { recursive: true, force: true });
+    await eventually(
+      `pod ${this.name} is forgotten`,
+      async () => {
+        if (this.containers.length > 0) {
+          await Promise.all([
+            this.host.api.delete(`${kwok}/execs/${name}`),
+            this.host.api.delete(`${kwok}/logs/${name}`),
+          ]);
+        }
+        await this.deletePod(`/api/v1/namespaces/${namespace}/pods/${name}`, uid);
+      },
+      10 * 60_000,
+      200,
+    );
+  }
+
+  private async deletePod(at: string, uid: string | undefined): Promise<void> {
+    try {
+      await this.host.api.request(at, { method: 'DELETE', body: { gracePeriodSeconds: 0, preconditions: { uid } } });
+    } catch (error) {
+      // Gone already, or another one of that name is there: both are what was wanted.
+      if (!(error instanceof ApiError && [404, 409].includes(error.status))) throw error;
+    }
   }
 
   /** Volumes that cannot be mounted yet are tried again, and the pod says why it waits. */

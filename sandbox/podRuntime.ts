@@ -16,6 +16,7 @@ export interface PodView {
 export class PodRuntime {
   private readonly pods = new Map<string, Pod>();
   private readonly numbers = new Map<string, number>();
+  private readonly ending = new Set<string>();
   private readonly watching = new AbortController();
   private watch: Promise<void> | undefined;
   private readonly host: PodHost;
@@ -68,7 +69,7 @@ export class PodRuntime {
     this.stopping = true;
     this.watching.abort();
     await this.watch;
-    await Promise.all([...this.pods.values()].map((pod) => pod.stop({ forget: false })));
+    await Promise.all([...this.pods.values()].map((pod) => pod.stop()));
     this.pods.clear();
   }
 
@@ -94,10 +95,16 @@ export class PodRuntime {
   }
 
   private end(uid: string, pod: Pod): void {
-    pod.stop({ forget: true }).then(
-      () => this.pods.delete(uid),
-      (error: unknown) => console.error(`pod ${pod.name}: cannot be ended: ${(error as Error).message}`),
-    );
+    if (this.ending.has(uid)) return;
+    this.ending.add(uid);
+    pod
+      .stop()
+      .then(() => (this.stopping ? undefined : pod.forget()))
+      .catch((error: unknown) => console.error(`pod ${pod.name}: cannot be ended: ${(error as Error).message}`))
+      .finally(() => {
+        this.pods.delete(uid);
+        this.ending.delete(uid);
+      });
   }
 
   private create(object: Resource): Pod {

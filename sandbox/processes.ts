@@ -27,6 +27,8 @@ export interface ProcessOptions {
 /** A process of the sandbox: recorded while it lives. */
 export class SandboxProcess {
   readonly exited: Promise<string>;
+  /** Once it has ended and all of its output has arrived, which may be later. */
+  readonly drained: Promise<void>;
   private readonly child: ChildProcess;
   private readonly record: string;
   private end: string | undefined;
@@ -46,6 +48,10 @@ export class SandboxProcess {
     }
     this.record = path.join(records, `${name.replaceAll('/', '_')}.json`);
     if (this.child.pid !== undefined) recordProcess(this.record, this.child.pid, name);
+    this.drained = new Promise((resolve) => {
+      this.child.once('close', () => resolve());
+      this.child.once('error', () => resolve());
+    });
     this.exited = new Promise((resolve) => {
       const ended = (how: string) => {
         if (this.end !== undefined) return;

@@ -5,7 +5,14 @@ import path from 'node:path';
 import { stringify } from 'yaml';
 import { SandboxCluster, type PartView } from './cluster.js';
 import { describeFault, linkFault, sameFault, type Fault } from './faults.js';
-import { ClusterAddresses, clusterName, sandboxPaths, trustDomain, type SandboxPaths } from './layout.js';
+import {
+  API_SERVER_PORT,
+  ClusterAddresses,
+  clusterName,
+  sandboxPaths,
+  trustDomain,
+  type SandboxPaths,
+} from './layout.js';
 import { recordProcess } from './processes.js';
 import { startRouteProxy, type RouteProxy } from './routeProxy.js';
 
@@ -35,6 +42,8 @@ const FIRST_BLOCK = 64;
 const LAST_BLOCK = 127;
 /** Held for as long as a sandbox lives, so that no other one takes its addresses. */
 const RESERVATION_PORT = 6400;
+/** A sandbox that was left behind is recognised by its first clusters. */
+const CHECKED_CLUSTERS = 8;
 
 /** The process that runs and watches over everything in a sandbox. */
 class Supervisor {
@@ -193,14 +202,32 @@ function sameLink(a: Fault, b: Fault): boolean {
 async function reserveBlock(earlier: number): Promise<number> {
   const range = Array.from({ length: LAST_BLOCK - FIRST_BLOCK }, (_, index) => FIRST_BLOCK + index);
   for (const block of earlier > 0 ? [earlier, ...range] : range) {
-    const free = await new Promise<boolean>((resolve) => {
-      const server = net.createServer();
-      server.once('error', () => resolve(false));
-      server.listen(RESERVATION_PORT, `127.${block}.0.1`, () => resolve(true));
-    });
-    if (free) return block;
+    const reservation = await listen(`127.${block}.0.1`, RESERVATION_PORT);
+    if (reservation === undefined) continue;
+    if (!(await isOccupied(block))) return block;
+    reservation.close();
   }
   throw new Error('Too many sandboxes run on this machine: no addresses are left.');
+}
+
+/** Whether API servers listen in a range: those of a sandbox whose supervisor was killed, with nobody to reserve it. */
+async function isOccupied(block: number): Promise<boolean> {
+  const servers = await Promise.all(
+    Array.from({ length: CHECKED_CLUSTERS }, async (_, index) => {
+      const server = await listen(new ClusterAddresses(block, index).host, API_SERVER_PORT);
+      server?.close();
+      return server;
+    }),
+  );
+  return servers.includes(undefined);
+}
+
+function listen(host: string, port: number): Promise<net.Server | undefined> {
+  return new Promise((resolve) => {
+    const server = net.createServer();
+    server.once('error', () => resolve(undefined));
+    server.listen(port, host, () => resolve(server));
+  });
 }
 
 function writeAtomically(file: string, text: string): void {

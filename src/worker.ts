@@ -1,4 +1,5 @@
 import path from 'node:path';
+import { setFlagsFromString } from 'node:v8';
 import { fileURLToPath } from 'node:url';
 import { ApplicationFailure } from '@temporalio/common';
 import { loadClientConnectConfig } from '@temporalio/envconfig';
@@ -15,6 +16,9 @@ const DEFAULT_ADDRESS = '127.0.0.1:7233';
 const ALREADY_EXISTS = 6;
 /** Keyword, as Temporal's API numbers the types of search attributes. */
 const KEYWORD = 2;
+
+/** Garbage is collected a little more often, in the workflows' thread too, for a third less memory. */
+const SEMI_SPACE_MB = 2;
 
 export interface WorkerDependencies {
   connection: NativeConnection;
@@ -59,6 +63,7 @@ async function main(): Promise<void> {
   const { connectionOptions, namespace = 'default' } = loadClientConnectConfig();
   const address = connectionOptions.address ?? DEFAULT_ADDRESS;
   const inventoryFile = inventoryPath();
+  setFlagsFromString(`--max-semi-space-size=${SEMI_SPACE_MB}`);
   Runtime.install({ logger: new DefaultLogger('WARN') });
   let connection: NativeConnection;
   try {

@@ -1,5 +1,5 @@
 import { Context } from '@temporalio/activity';
-import type { ClusterRequest, FoundMembers } from '../contract/activities.js';
+import type { FoundMembers, ReadFactsRequest } from '../contract/activities.js';
 import { FederatorError } from '../contract/errors.js';
 import type { BundleFacts, ClusterFacts, FactsResult, IdentityFacts, Problem } from '../contract/facts.js';
 import { DEFAULT_NAMESPACE, DEFAULT_SERVER, type Cluster, type Exposure } from '../contract/inventory.js';
@@ -40,9 +40,9 @@ const CLUSTER_SPIFFE_ID = { apiVersion: 'spire.spiffe.io/v1alpha1', kind: 'Clust
 export function factsActivities(clusters: Clusters) {
   return {
     /** Everything a plan needs to know of one cluster, and everything that stands in its way, at once. Changes nothing. */
-    async readFacts({ cluster }: ClusterRequest): Promise<FactsResult> {
+    async readFacts({ cluster, preflight }: ReadFactsRequest): Promise<FactsResult> {
       const problems = new Problems(cluster);
-      const facts = await problems.collect(readClusterFacts(clusters, cluster, problems));
+      const facts = await problems.collect(readClusterFacts(clusters, cluster, preflight, problems));
       return facts === undefined || problems.list.length > 0 ? { problems: problems.list } : { facts, problems: [] };
     },
 
@@ -91,6 +91,7 @@ class Problems {
 async function readClusterFacts(
   clusters: Clusters,
   name: string,
+  preflight: boolean,
   problems: Problems,
 ): Promise<ClusterFacts | undefined> {
   const { connection, spire } = await clusters.get(name);
@@ -100,9 +101,9 @@ async function readClusterFacts(
   await requestJson(connection, { method: 'GET', path: '/version', attempt: 'ask its version' });
 
   const exposure = await problems.collect(resolveExposure(connection));
-  const permitted = await problems.collect(
-    missingPermissions(connection, requiredPermissions(cluster, exposure?.type ?? 'address')),
-  );
+  const permitted = preflight
+    ? await problems.collect(missingPermissions(connection, requiredPermissions(cluster, exposure?.type ?? 'address')))
+    : [];
   if (permitted !== undefined && permitted.length > 0) {
     problems.add(
       'Forbidden',

@@ -118,6 +118,7 @@ export function relationshipActivities(clusters: Clusters) {
       if (relationships === 'dynamic') await awaitManaged(open, trustDomain, signal);
       const startedAt = Date.now();
       let rebootstrapped = false;
+      let own = parseBundle(request.bundle);
       return waitFor(
         async (): Promise<Look<StepOutcome>> => {
           try {
@@ -129,18 +130,16 @@ export function relationshipActivities(clusters: Clusters) {
             }
             throw error;
           }
-          const [stored, own] = await Promise.all([
-            open.spire.storedBundles(signal).then((text) => parseBundleList(text).get(trustDomain)),
-            trusted.spire.bundle(signal).then(parseBundle),
-          ]);
+          const stored = parseBundleList(await open.spire.storedBundles(signal)).get(trustDomain);
           if (stored === undefined) return { done: false, seen: `no bundle of ${trustDomain} is stored` };
           const { equal, missing, extra } = compareBundles(stored, own);
-          if (!equal)
-            return { done: false, seen: `${missing.length} keys are missing and ${extra.length} are not the peer's` };
-          return {
-            done: true,
-            value: { changed: rebootstrapped, note: `${own.keys.length} of ${own.keys.length} keys` },
-          };
+          if (equal) {
+            const note = `${own.keys.length} of ${own.keys.length} keys`;
+            return { done: true, value: { changed: rebootstrapped, note } };
+          }
+          // It may have rotated since it was read.
+          own = parseBundle(await trusted.spire.bundle(signal));
+          return { done: false, seen: `${missing.length} keys are missing and ${extra.length} are not the peer's` };
         },
         { what: `${cluster} stores exactly the keys of ${peer} (${trustDomain})`, timeoutMs, signal },
       );

@@ -15,6 +15,11 @@ export interface ClusterRequest {
   federation: string;
 }
 
+export interface ReadFactsRequest extends ClusterRequest {
+  /** Also what is asked before a change only: whether the engine's account may do everything a change takes. */
+  preflight: boolean;
+}
+
 export interface ApplyObjectRequest extends ClusterRequest {
   object: KubernetesObject;
 }
@@ -78,10 +83,12 @@ export interface RelationshipRequest extends ClusterRequest {
 
 export interface AwaitBundleRequest extends ClusterRequest {
   trustDomain: string;
+  /** The peer's bundle as it was read just before: these keys are expected. */
+  bundle: string;
   /** For the case that the relationship has to be made anew. */
   relationship: RelationshipFacts;
   refreshHintSeconds: number;
-  /** The peer, whose Kubernetes API is asked for the keys that should have arrived. */
+  /** The peer, whose Kubernetes API is asked again when other keys arrived than expected. */
   peer: string;
   relationships: 'static' | 'dynamic';
   timeoutMs: number;
@@ -150,7 +157,7 @@ export interface FoundMembers {
 
 /** Everything the workflows ask of the world. Implemented by createActivities. */
 export interface FederatorActivities {
-  readFacts(request: ClusterRequest): Promise<FactsResult>;
+  readFacts(request: ReadFactsRequest): Promise<FactsResult>;
   findMembers(request: { federation: string }): Promise<FoundMembers>;
   applyObject(request: ApplyObjectRequest): Promise<StepOutcome>;
   restoreObject(request: RestoreObjectRequest): Promise<StepOutcome>;

@@ -73,24 +73,23 @@ function clusterChecks(
           'Run setupPair again: it declares it.',
         ),
     serverConfCheck(facts, members),
-    observation?.endpointProblem === undefined
-      ? check(
-          'endpoint',
-          observation === undefined ? 'unknown' : 'ok',
-          observation === undefined
-            ? 'it could not be asked'
-            : `${facts.endpointUrl} serves the server's own keys, authenticated`,
-        )
-      : check(
-          'endpoint',
-          'failed',
-          observation.endpointProblem,
-          'Check Route, Service and port above, then the network to that address.',
-        ),
+    ...(observation === undefined ? [] : [endpointCheck(facts, observation)]),
     ...facts.identities
       .filter((identity) => identity.federatesWith.length > 0)
       .map((identity) => identityCheck(facts, identity)),
   ];
+}
+
+function endpointCheck({ cluster, endpointUrl }: ClusterFacts, { endpointProblem }: Observation): Check {
+  const check = checker(cluster);
+  return endpointProblem === undefined
+    ? check('endpoint', 'ok', `${endpointUrl} serves the server's own keys, authenticated`)
+    : check(
+        'endpoint',
+        'failed',
+        endpointProblem,
+        'Check Route, Service and port above, then the network to that address.',
+      );
 }
 
 function serverConfCheck(facts: ClusterFacts, members: readonly MemberObservation[]): Check {
@@ -166,7 +165,8 @@ function identityCheck(
 }
 
 function edgeChecks(federation: string, trusting: MemberObservation, trusted: MemberObservation): Check[] {
-  const check = checker(edgeName(trusting.cluster, trusted.cluster));
+  const edge = edgeName(trusting.cluster, trusted.cluster);
+  const check = checker(edge);
   if (trusting.facts === undefined || trusted.facts === undefined) {
     const missing = trusting.facts === undefined ? trusting : trusted;
     return [check('edge', 'unknown', `${missing.cluster} could not be read`, `See the checks of ${missing.cluster}.`)];
@@ -174,12 +174,15 @@ function edgeChecks(federation: string, trusting: MemberObservation, trusted: Me
   return [
     relationshipCheck(federation, trusting.facts, trusted.facts),
     bundleCheck(trusting.facts, trusted.facts),
-    check(
-      'entries',
-      'ok',
-      `${trusting.observation?.federatedEntries[trusted.facts.trustDomain] ?? 0} registration entries federate with ${trusted.facts.trustDomain}`,
-    ),
+    ...(trusting.observation === undefined
+      ? []
+      : [entriesCheck(edge, trusting.observation, trusted.facts.trustDomain)]),
   ];
+}
+
+function entriesCheck(scope: string, { federatedEntries }: Observation, trustDomain: string): Check {
+  const count = federatedEntries[trustDomain] ?? 0;
+  return checker(scope)('entries', 'ok', `${count} registration entries federate with ${trustDomain}`);
 }
 
 function relationshipCheck(federation: string, trusting: ClusterFacts, trusted: ClusterFacts): Check {

@@ -33,7 +33,11 @@ export async function setupPair(input: SetupInput): Promise<ChangeResult> {
 export async function readAllFacts(federation: string, clusters: readonly string[]): Promise<ClusterFacts[]> {
   const results = await Promise.all(
     clusters.map((cluster) =>
-      runStep('readFacts', { id: `readFacts/${cluster}`, title: `Read ${cluster}` }, 3, { cluster, federation }),
+      runStep('readFacts', { id: `readFacts/${cluster}`, title: `Read ${cluster}` }, 3, {
+        cluster,
+        federation,
+        preflight: true,
+      }),
     ),
   );
   const problems: Problem[] = results.flatMap((each) => each.problems);
@@ -216,6 +220,7 @@ class Setup {
         cluster,
         federation,
         trustDomain,
+        bundle,
         relationship,
         relationships,
         refreshHintSeconds,
