@@ -19,7 +19,7 @@ export interface PodHost extends Omit<VolumeHost, 'podFolder' | 'socketFolder' |
   records: string;
 }
 
-const MOUNT_RETRY_MS = 300;
+const MOUNT_RETRY_MS = 100;
 const PROBE_INTERVAL_MS = 50;
 const SETTLED_PROBE_INTERVAL_MS = 1_000;
 

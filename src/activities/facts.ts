@@ -81,6 +81,10 @@ class Problems {
     }
   }
 
+  addAll({ list }: Problems): void {
+    for (const { type, message } of list) this.add(type, message);
+  }
+
   add(type: Problem['type'], message: string): void {
     // Different reads often fail for one reason.
     if (!this.list.some((problem) => problem.message === message))
@@ -101,26 +105,37 @@ async function readClusterFacts(
   await requestJson(connection, { method: 'GET', path: '/version', attempt: 'ask its version' });
 
   const exposure = await problems.collect(resolveExposure(connection));
-  const permitted = preflight
-    ? await problems.collect(missingPermissions(connection, requiredPermissions(cluster, exposure?.type ?? 'address')))
-    : [];
-  if (permitted !== undefined && permitted.length > 0) {
+  // All at once; what of it is reported depends on what else is wrong.
+  const reads = new Problems(name);
+  const asked = new Problems(name);
+  const [missing, kinds, set, pod, serverConf, className, endpointObjects, relationships, identities, answers] =
+    await Promise.all([
+      preflight
+        ? reads.collect(missingPermissions(connection, requiredPermissions(cluster, exposure?.type ?? 'address')))
+        : [],
+      reads.collect(checkKinds(connection, reads)),
+      reads.collect(readStatefulSet(connection, cluster.namespace, cluster.server)),
+      reads.collect(readPod(connection, cluster.namespace, `${cluster.server}-0`)),
+      reads.collect(readServerConfMap(connection)),
+      reads.collect(readClassName(connection)),
+      exposure && reads.collect(readEndpointObjects(connection, exposure)),
+      reads.collect(listObjects(connection, CFTD)),
+      reads.collect(listObjects(connection, CLUSTER_SPIFFE_ID)),
+      Promise.all([
+        asked.collect(spire.version(signal)),
+        asked.collect(spire.bundle(signal)),
+        asked.collect(spire.storedBundles(signal)),
+      ]),
+    ]);
+  if (missing !== undefined && missing.length > 0) {
+    // Whatever else failed, it failed for this.
     problems.add(
       'Forbidden',
-      `${name}: the engine's account may not: ${permitted.map(describePermission).join('; ')}. Apply deploy/rbac.yaml on that cluster${rbacNames(cluster)}.`,
+      `${name}: the engine's account may not: ${missing.map(describePermission).join('; ')}. Apply deploy/rbac.yaml on that cluster${rbacNames(cluster)}.`,
     );
     return undefined;
   }
-  const [kinds, set, pod, serverConf, className, endpointObjects, relationships, identities] = await Promise.all([
-    problems.collect(checkKinds(connection, problems)),
-    problems.collect(readStatefulSet(connection, cluster.namespace, cluster.server)),
-    problems.collect(readPod(connection, cluster.namespace, `${cluster.server}-0`)),
-    problems.collect(readServerConfMap(connection)),
-    problems.collect(readClassName(connection)),
-    exposure && problems.collect(readEndpointObjects(connection, exposure)),
-    problems.collect(listObjects(connection, CFTD)),
-    problems.collect(listObjects(connection, CLUSTER_SPIFFE_ID)),
-  ]);
+  problems.addAll(reads);
   if (set === undefined || kinds === undefined) return undefined;
   checkControl(connection, serverConf?.map, kinds.operator, problems);
   const conf = serverConf && (await problems.collect((async () => readServerConf(serverConf.text))()));
@@ -133,11 +148,8 @@ async function readClusterFacts(
     );
     return undefined;
   }
-  const [version, own, stored] = await Promise.all([
-    problems.collect(spire.version(signal)),
-    problems.collect(spire.bundle(signal)),
-    problems.collect(spire.storedBundles(signal)),
-  ]);
+  problems.addAll(asked);
+  const [version, own, stored] = answers;
   if (!conf || own === undefined || stored === undefined || version === undefined || exposure === undefined)
     return undefined;
   if (endpointObjects === undefined || relationships === undefined || identities === undefined) return undefined;
