@@ -3,7 +3,6 @@ import type { WorkflowHandle } from '@temporalio/client';
 import { defineSearchAttributeKey } from '@temporalio/common';
 import { TestWorkflowEnvironment } from '@temporalio/testing';
 import { DefaultLogger, Runtime, Worker } from '@temporalio/worker';
-import { FederatorActivityInterceptor } from '../../src/activities/heartbeat.js';
 import { toolPath } from '../../sandbox/tools/toolPath.js';
 import type { RecordedActivities } from './recordedActivities.js';
 
@@ -45,7 +44,6 @@ export class WorkflowEnvironment {
       taskQueue,
       workflowBundle: WORKFLOW_BUNDLE,
       activities: { ...recorded.activities },
-      interceptors: { activity: [() => ({ inbound: new FederatorActivityInterceptor() })] },
       maxHeartbeatThrottleInterval: '100 ms',
       ...(maxCachedWorkflows === undefined ? {} : { maxCachedWorkflows }),
     });

@@ -19,13 +19,59 @@ const FEDERATION = 'demo';
 const SETUP = setupInputSchema.parse({ federation: FEDERATION, clusters: ['a', 'b'], timeouts: { attempts: 3 } });
 const STEPS = planSteps(planSetup(SETUP, ['a', 'b'].map(freshCluster))).map(({ id }) => id);
 
+/** Undos by the order in which they must come. */
+const UNDO_ORDER: (keyof FederatorActivities)[] = [
+  'removeProbe',
+  'removeRelationship',
+  'restoreServer',
+  'restoreObject',
+];
+
 let environment: WorkflowEnvironment;
 beforeAll(async () => {
   environment = await WorkflowEnvironment.start();
 });
 afterAll(async () => environment.stop());
 
+const result = async (handle: WorkflowHandle) => (await handle.result()) as ChangeResult;
+
+/** What failed the workflow. */
+async function failure(handle: WorkflowHandle): Promise<Error | undefined> {
+  try {
+    await handle.result();
+    return undefined;
+  } catch (error) {
+    if (error instanceof WorkflowFailedError) return error.cause;
+    throw error;
+  }
+}
+
 const isAt = (step: string) => (call: Call) => call.id === step || call.id.startsWith(`${step}/`);
+
+/** Undos are registered before their step, so the step that failed is undone too; and everything that came before it. */
+function expectUndone(recorded: RecordedActivities, from: number): void {
+  const undos = recorded.names.slice(from).filter((name) => UNDO_ORDER.includes(name));
+  const order = undos.map((name) => UNDO_ORDER.indexOf(name));
+  expect(order).toEqual([...order].sort((a, b) => a - b));
+  const done = (name: keyof FederatorActivities) =>
+    new Set(
+      recorded.calls
+        .slice(0, from)
+        .filter((call) => call.name === name)
+        .map(({ cluster }) => cluster),
+    );
+  const undone = (name: keyof FederatorActivities) =>
+    new Set(
+      recorded.calls
+        .slice(from)
+        .filter((call) => call.name === name)
+        .map(({ cluster }) => cluster),
+    );
+  for (const cluster of done('applyObject')) expect(undone('restoreObject')).toContain(cluster);
+  for (const cluster of done('editServerConf')) expect(undone('restoreServer')).toContain(cluster);
+  for (const cluster of done('applyRelationship')) expect(undone('removeRelationship')).toContain(cluster);
+  for (const cluster of done('deployProbe')) expect(undone('removeProbe')).toContain(cluster);
+}
 
 describe('setupPair', () => {
   test.each([{}, { maxCachedWorkflows: 0 }])('takes the steps in order, with gates between (%j)', async (worker) => {
@@ -168,6 +214,52 @@ describe('setupPair', () => {
     );
     expect(recorded.names.filter((name) => name === 'restoreObject')).toHaveLength(4);
   });
+});
+
+describe('teardown', () => {
+  const input = teardownInputSchema.parse({ federation: FEDERATION });
+
+  test("goes in SPIRE's order on each member", async () => {
+    const recorded = new RecordedActivities('a', 'b');
+    federate(recorded, 'a', 'b', FEDERATION);
+    federate(recorded, 'b', 'a', FEDERATION);
+    const outcome = await environment.run(recorded, 'teardown', input, result);
+    expect(outcome.changed).toBe(true);
+    for (const cluster of ['a', 'b']) {
+      const names = recorded.calls.filter((call) => call.cluster === cluster).map(({ name }) => name);
+      expect(names).toEqual([
+        'readFacts',
+        'removeRelationship',
+        'removeFederationFromServer',
+        'restoreObject',
+        'restoreObject',
+      ]);
+    }
+  });
+
+  test('has nothing to do where nothing is', async () => {
+    const recorded = new RecordedActivities('a', 'b');
+    const outcome = await environment.run(recorded, 'teardown', input, result);
+    expect(outcome.changed).toBe(false);
+    expect(new Set(recorded.names)).toEqual(new Set(['findMembers', 'readFacts']));
+  });
+});
+
+test('verify reads and judges', async () => {
+  const recorded = new RecordedActivities('a', 'b');
+  federate(recorded, 'a', 'b', FEDERATION);
+  federate(recorded, 'b', 'a', FEDERATION);
+  recorded.change('b', { relationships: [] });
+  const outcome = await environment.run(
+    recorded,
+    'verify',
+    { federation: FEDERATION, clusters: [] },
+    async (handle) => (await handle.result()) as VerifyResult,
+  );
+  expect(outcome.verdict).toBe('failed');
+  expect(outcome.checks.filter(({ verdict }) => verdict === 'failed')).toMatchObject([
+    { scope: 'b←a', name: 'relationship' },
+  ]);
 });
 
 test('every history made here replays', async () => {
