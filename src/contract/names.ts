@@ -19,7 +19,7 @@ export const FEDERATION_HASH = 'spire-federator.io/federation-hash';
 /** Annotation on the StatefulSet: the engine added the bundle endpoint's container port. */
 export const PORT_ADDED = 'spire-federator.io/federation-port-added';
 
-/** The POC's and ZTWIM's name for the bundle endpoint's Service, Route and port. */
+/** Name of the bundle endpoint's Service and Route in ZTWIM, and in the scripts that people federate with by hand. */
 export const BUNDLE_ENDPOINT_OBJECT = 'spire-server-federation';
 export const BUNDLE_ENDPOINT_PORT_NAME = 'federation';
 /** Port of the bundle endpoint in SPIRE's documentation and in ZTWIM. */

@@ -2,7 +2,7 @@ import { FederatorError } from '../contract/errors.js';
 import type { ClusterConnection } from '../kubernetes/connect.js';
 import { execInPod, type ExecResult, type ExecTarget } from '../kubernetes/exec.js';
 
-/** Where images keep the binary: the POC's and older images, ZTWIM's, upstream's. They have no shell to ask. */
+/** Where images keep the binary: in the working folder of older ones, ZTWIM's, upstream's. They have no shell to ask. */
 const BINARIES = ['./spire-server', '/spire-server', '/opt/spire/bin/spire-server'] as const;
 
 /** Words of the CLI for a server whose API socket is not there (yet): a restart in progress, not a wrong call. */
