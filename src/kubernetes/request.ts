@@ -1,4 +1,5 @@
 import { ApiException, HttpMethod, IsomorphicFetchHttpLibrary, RequestContext } from '@kubernetes/client-node';
+import { FederatorError } from '../contract/errors.js';
 import type { ClusterConnection } from './connect.js';
 import { kubernetesError } from './errors.js';
 
@@ -42,5 +43,13 @@ export async function requestText(connection: ClusterConnection, request: Kubern
 
 /** As requestText, for answers in JSON. */
 export async function requestJson<T>(connection: ClusterConnection, request: KubernetesRequest): Promise<T> {
-  return JSON.parse(await requestText(connection, request)) as T;
+  const text = await requestText(connection, request);
+  try {
+    return JSON.parse(text) as T;
+  } catch {
+    throw new FederatorError(
+      'KubernetesUnavailable',
+      `${connection.cluster.name}: cannot ${request.attempt}: the answer is not JSON, so something else than the API server answers: ${text.slice(0, 100)}`,
+    );
+  }
 }
