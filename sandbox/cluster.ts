@@ -88,12 +88,16 @@ export class SandboxCluster {
   async start(): Promise<void> {
     const { name, addresses, onProgress } = this.options;
     const { ca, admin } = this.pki;
-    await this.controlPlane.start(this.api);
-    onProgress(`${name}: API server ready`);
+    await this.controlPlane.startApiServer(this.api);
     writeKubeconfig(this.kubeconfig, { name, server: addresses.apiServer, ca, user: admin });
-    // The controllers take their time to start; what they work on may be there before, and the CRDs come meanwhile.
     const [core, custom] = partition(spireManifests(name), ({ apiVersion }) => !apiVersion.startsWith('spire.'));
-    await Promise.all([this.applyCrds(), this.createAll([nodeManifest(name), ...core])]);
+    const startWorkloads = async (): Promise<void> => {
+      await this.controlPlane.startControllers(this.api);
+      onProgress(`${name}: API server ready`);
+      await this.createAll([nodeManifest(name), ...core]);
+    };
+    // CRDs first of all: objects of a new kind can be made only some seconds after the kind is known to the API server.
+    await Promise.all([this.applyCrds(), startWorkloads()]);
     this.controlPlane.startKwok();
     await this.api.request(`/api/v1/nodes/${nodeName(name)}/status`, {
       method: 'PATCH',
@@ -105,7 +109,7 @@ export class SandboxCluster {
       this.router.start();
       this.started = true;
     }
-    await Promise.all([this.createAll(custom), this.applyEngineAccount(), this.allowDelegate()]);
+    await Promise.all([this.applyMissing(custom), this.applyEngineAccount(), this.allowDelegate()]);
     await eventually(`${name}: SPIRE server and agent are ready`, () => this.requireReady(), 120_000);
     onProgress(`${name}: SPIRE ready`);
   }
@@ -154,7 +158,8 @@ export class SandboxCluster {
   }
 
   async startApi(): Promise<void> {
-    await this.controlPlane.start(this.api);
+    await this.controlPlane.startApiServer(this.api);
+    await this.controlPlane.startControllers(this.api);
   }
 
   /** Makes SPIRE server change its CA, and forget the old one when asked to. */
@@ -193,7 +198,9 @@ export class SandboxCluster {
     const wanted = crds.filter(
       ({ kind, metadata }) => kind === 'CustomResourceDefinition' && !UNUSED_CRDS.test(metadata.name),
     );
-    await this.createAll(wanted, { sideBySide: true });
+    await Promise.all(
+      wanted.map((crd) => eventually(`${this.name}: ${crd.metadata.name} is taken`, () => this.createAll([crd]))),
+    );
     const served = [
       '/apis/kwok.x-k8s.io/v1alpha1/execs',
       '/apis/kwok.x-k8s.io/v1alpha1/logs',
@@ -209,16 +216,23 @@ export class SandboxCluster {
   }
 
   /** Makes objects that are not there. What is there stays: it may have been changed on purpose since. */
-  private async createAll(objects: Resource[], { sideBySide = false } = {}): Promise<void> {
-    const create = async (object: Resource): Promise<void> => {
+  private async createAll(objects: Resource[]): Promise<void> {
+    for (const object of objects) {
       try {
         await this.api.create(object);
       } catch (error) {
         if (!(error instanceof ApiError && error.status === 409)) throw error;
       }
-    };
-    if (sideBySide) await Promise.all(objects.map(create));
-    else for (const object of objects) await create(object);
+    }
+  }
+
+  /**
+   * As createAll, for objects of kinds that are new. The API server holds each POST of a kind that was established less
+   * than two seconds ago for two seconds, for the sake of its replicas (apiextensions-apiserver, customresource_handler.go,
+   * serveResource), and an apply not; the sandbox has one replica.
+   */
+  private async applyMissing(objects: Resource[]): Promise<void> {
+    for (const object of objects) if (!(await this.api.exists(object))) await this.api.apply(object);
   }
 
   /** The engine acts under an account of its own, with the permissions that the product ships. */
@@ -247,7 +261,7 @@ export class SandboxCluster {
 
   private async allowDelegate(): Promise<void> {
     const node = await this.api.request<Resource>(`/api/v1/nodes/${nodeName(this.name)}`);
-    await this.createAll([delegateEntry(this.name, node.metadata.uid ?? '', process.getuid?.() ?? 0)]);
+    await this.applyMissing([delegateEntry(this.name, node.metadata.uid ?? '', process.getuid?.() ?? 0)]);
   }
 
   private async requireReady(): Promise<void> {

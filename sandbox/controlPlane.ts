@@ -47,10 +47,19 @@ export class ControlPlane {
     return path.join(this.logs, `${part}.log`);
   }
 
-  /** Starts every part that does not run, and waits until the API answers. */
-  async start(api: ClusterApi): Promise<void> {
+  /** Starts the storage and the API server unless they run; returns once it answers, which is a second before it is ready. */
+  async startApiServer(api: ClusterApi): Promise<void> {
     this.ensure('etcd', this.etcdArgs());
     this.ensure('kube-apiserver', this.apiServerArgs());
+    await eventually(
+      `${this.cluster}: the API server answers`,
+      () => api.request('/livez/ping', { timeoutMs: 2_000 }),
+      120_000,
+    );
+  }
+
+  /** Waits until the API server is ready, and starts the controllers that do not run. */
+  async startControllers(api: ClusterApi): Promise<void> {
     await eventually(
       `${this.cluster}: the API server is ready`,
       () => api.request('/readyz', { timeoutMs: 2_000 }),

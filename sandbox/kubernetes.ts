@@ -106,6 +106,16 @@ export class ClusterApi {
     return this.request(await this.collection(object), { method: 'POST', body: object });
   }
 
+  async exists(object: Resource): Promise<boolean> {
+    try {
+      await this.request(`${await this.collection(object)}/${object.metadata.name}`);
+      return true;
+    } catch (error) {
+      if (error instanceof ApiError && error.status === 404) return false;
+      throw error;
+    }
+  }
+
   async patch(path: string, body: unknown): Promise<Resource> {
     return this.request(path, { method: 'PATCH', contentType: 'application/merge-patch+json', body });
   }
