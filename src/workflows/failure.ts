@@ -34,8 +34,15 @@ export function changeFailure({ cause, cancelled, failedUndos }: SagaFailure): E
   return ApplicationFailure.nonRetryable(`${what}\n${undone}`, failedUndos.length === 0 ? type : 'UndoFailed');
 }
 
-/** A federation that no cluster of the inventory carries. */
-export function nothingFound(federation: string): ApplicationFailure {
+/** A federation that no cluster of the inventory carries, as far as they could be asked. */
+export function nothingFound(federation: string, unknown: readonly Problem[]): ApplicationFailure {
+  if (unknown.length > 0) {
+    const lines = unknown.map(({ message }) => `- ${message}`);
+    return ApplicationFailure.nonRetryable(
+      `No cluster that could be asked is a member of federation ${federation}. These could not be asked, and may be:\n${lines.join('\n')}`,
+      unknown[0]?.type,
+    );
+  }
   return ApplicationFailure.nonRetryable(
     `No cluster of the inventory is a member of federation ${federation}. Name another with --federation, or set it up: npm run start-workflow setupPair -- --federation ${federation}`,
     'NotFound',

@@ -12,7 +12,6 @@ const VERIFY: StepName = { id: 'verify', title: 'Verify' };
 export async function verify(input: VerifyInput): Promise<VerifyResult> {
   const { federation } = input;
   const clusters = input.clusters.length > 0 ? input.clusters : await possibleMembers(federation);
-  if (clusters.length === 0) throw nothingFound(federation);
   const members = await observeMembers(VERIFY, federation, clusters);
   const checks = verifyFederation(federation, members);
   return { federation, clusters: [...clusters], verdict: worstVerdict(checks), checks };
@@ -21,7 +20,8 @@ export async function verify(input: VerifyInput): Promise<VerifyResult> {
 /** Members, and clusters that cannot be asked whether they are: the checks say so of them. */
 async function possibleMembers(federation: string): Promise<string[]> {
   const { members, unknown } = await runStep('findMembers', FIND_MEMBERS, ATTEMPTS, { federation });
-  return members.length === 0 ? [] : [...members, ...unknown.map(({ cluster }) => cluster)];
+  if (members.length === 0) throw nothingFound(federation, unknown);
+  return [...members, ...unknown.map(({ cluster }) => cluster)];
 }
 
 /**

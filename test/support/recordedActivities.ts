@@ -27,6 +27,8 @@ export type Interference = (call: Call) => Promise<void> | void;
 export class RecordedActivities {
   readonly calls: Call[] = [];
   interfere: Interference = () => undefined;
+  /** Clusters that cannot be asked whether they are members. */
+  unreachable: string[] = [];
   private readonly clusters = new Map<string, ClusterFacts>();
 
   constructor(...names: string[]) {
@@ -53,7 +55,14 @@ export class RecordedActivities {
     const noted = { changed: true };
     return {
       readFacts: this.record('readFacts', ({ cluster }) => ({ facts: this.facts(cluster), problems: [] })),
-      findMembers: this.record('findMembers', () => ({ members: [...this.clusters.keys()], unknown: [] })),
+      findMembers: this.record('findMembers', () => ({
+        members: [...this.clusters.keys()].filter((cluster) => !this.unreachable.includes(cluster)),
+        unknown: this.unreachable.map((cluster) => ({
+          cluster,
+          type: 'ClusterUnreachable' as const,
+          message: `${cluster}: its API server cannot be reached.`,
+        })),
+      })),
       applyObject: this.record('applyObject', ({ cluster, object }) => {
         this.change(cluster, { endpointObjects: [...this.facts(cluster).endpointObjects, object] });
         return noted;

@@ -262,6 +262,14 @@ test('verify reads and judges', async () => {
   ]);
 });
 
+test('verify says which clusters could not be asked, where no other is a member', async () => {
+  const recorded = new RecordedActivities('a', 'b');
+  recorded.unreachable = ['a', 'b'];
+  const cause = await environment.run(recorded, 'verify', { federation: FEDERATION, clusters: [] }, failure);
+  expect(cause).toMatchObject({ type: 'ClusterUnreachable' });
+  expect(cause?.message).toMatch(/could not be asked, and may be:\n- a: .*\n- b: /);
+});
+
 test('every history made here replays', async () => {
   expect(await environment.replayAll()).toBeGreaterThan(STEPS.length * 2);
 });
