@@ -7,7 +7,7 @@ import { connects, freePort } from '../sandbox/ports.js';
 import { projectRoot } from '../sandbox/projectRoot.js';
 import { toolPath } from '../sandbox/tools/toolPath.js';
 import { FederatorClient } from '../src/client.js';
-import { setupInputSchema, teardownInputSchema, type ChangeResult } from '../src/contract/change.js';
+import { setupPairInputSchema, teardownInputSchema, type ChangeResult } from '../src/contract/change.js';
 import { median, memoryMb, sum, timed } from './measure.js';
 import type { Figure } from './report.js';
 
@@ -101,14 +101,14 @@ function split(result: ChangeResult | undefined): { name: string; value: number;
     { name: 'edit server.conf', value: longest('editServerConf'), ours: false },
     { name: 'restart', value: longest('rolloutServer'), ours: false },
     { name: 'endpoint up, bundle compared', value: longest('readBundle'), ours: false },
-    { name: 'relationship', value: longest('applyRelationship'), ours: false },
-    { name: 'propagation of the bundle', value: longest('awaitBundle'), ours: false },
+    { name: 'relationship', value: longest('applyRelationships'), ours: false },
+    { name: 'propagation of the bundle', value: longest('awaitBundles'), ours: false },
     { name: 'verify', value: longest('verify'), ours: true },
   ];
 }
 
 async function setup(client: FederatorClient, probe: boolean): Promise<ChangeResult> {
-  const input = setupInputSchema.parse({ federation: FEDERATION, clusters: CLUSTERS, probe });
+  const input = setupPairInputSchema.parse({ federation: FEDERATION, clusters: CLUSTERS, probe });
   return client.result(await client.startChange('setupPair', input));
 }
 

@@ -5,7 +5,7 @@ import pc from 'picocolors';
 import { runChange } from '../src/cli/change.js';
 import { printVerification } from '../src/cli/report.js';
 import { FederatorClient } from '../src/client.js';
-import { setupInputSchema } from '../src/contract/change.js';
+import { setupPairInputSchema } from '../src/contract/change.js';
 import { FederatorError } from '../src/contract/errors.js';
 import { endInBackground, logTail, runsInBackground, startInBackground } from './background.js';
 import { down, SandboxError, up } from './client.js';
@@ -41,7 +41,7 @@ async function demo(): Promise<void> {
   console.log(`  Web UI: ${environment.TEMPORAL_UI_URL}`);
 
   title(`3. setupPair: federate ${CLUSTERS.join(' and ')}`);
-  await runChange('setupPair', setupInputSchema.parse({ federation: FEDERATION, clusters: CLUSTERS }), { wait: true });
+  await runChange('setupPair', setupPairInputSchema.parse({ federation: FEDERATION, clusters: CLUSTERS }), { wait: true });
 
   title('4. verify: look again, and change nothing');
   const client = await FederatorClient.connect();

@@ -9,7 +9,15 @@ import {
 import { ApplicationFailure, CancelledFailure, TerminatedFailure, defineSearchAttributeKey } from '@temporalio/common';
 import { loadClientConnectConfig } from '@temporalio/envconfig';
 import { webUiUrl } from './config.js';
-import type { ChangeProgress, ChangeResult, SetupInput, TeardownInput, VerifyInput } from './contract/change.js';
+import type {
+  AddClusterInput,
+  ChangeProgress,
+  ChangeResult,
+  RemoveClusterInput,
+  SetupMeshInput,
+  TeardownInput,
+  VerifyInput,
+} from './contract/change.js';
 import { FederatorError, type FederatorErrorType } from './contract/errors.js';
 import { PROGRESS_QUERY, TASK_QUEUE, changeWorkflowId, verifyWorkflowId } from './contract/names.js';
 import type { VerifyResult } from './contract/verify.js';
@@ -19,7 +27,10 @@ const FEDERATION_ATTRIBUTE = defineSearchAttributeKey('Federation', 'KEYWORD');
 
 /** The changes that can be started, with what they take. */
 export interface Changes {
-  setupPair: SetupInput;
+  setupPair: SetupMeshInput;
+  setupMesh: SetupMeshInput;
+  addCluster: AddClusterInput;
+  removeCluster: RemoveClusterInput;
   teardown: TeardownInput;
 }
 
@@ -70,14 +81,13 @@ export class FederatorClient {
   async startChange<K extends keyof Changes>(name: K, input: Changes[K]): Promise<ChangeHandle> {
     await this.requireWorker();
     const workflowId = changeWorkflowId(input.federation);
-    const clusters = input.clusters.join(', ') || 'its members';
     try {
       const handle = await this.client.workflow.start(name, {
         workflowId,
         taskQueue: TASK_QUEUE,
         args: [input],
         workflowIdConflictPolicy: 'FAIL',
-        staticSummary: `${input.planOnly ? 'Plan: ' : ''}${name} ${input.federation}: ${clusters}`,
+        staticSummary: `${input.planOnly ? 'Plan: ' : ''}${name} ${input.federation}: ${concerned(input)}`,
         typedSearchAttributes: [{ key: FEDERATION_ATTRIBUTE, value: input.federation }],
       });
       return this.handle(input.federation, workflowId, handle.firstExecutionRunId);
@@ -179,6 +189,12 @@ export class FederatorClient {
       );
     }
   }
+}
+
+/** The clusters that a change is about, for its summary. */
+function concerned(input: Changes[keyof Changes]): string {
+  if ('cluster' in input) return input.cluster ?? 'the one that is not a member';
+  return 'clusters' in input && input.clusters.length > 0 ? input.clusters.join(', ') : 'its members';
 }
 
 /** What failed a workflow, as the error that was raised where it happened. */

@@ -9,11 +9,14 @@ import {
   DEFAULT_CLASS_NAME,
   MANAGED_BY,
   MANAGED_BY_LABEL,
+  POLICY,
   SERVER_CONF_RECORD,
 } from '../contract/names.js';
+import type { Policy } from '../contract/policy.js';
 import { exposureStrategy, type ExposureContext } from '../federation/exposure.js';
-import { owningFederation } from '../federation/ownership.js';
+import { owningFederation, restorable } from '../federation/ownership.js';
 import { exposureContext } from '../federation/plan.js';
+import { CLUSTER_SPIFFE_ID } from '../federation/policy.js';
 import { CFTD, readRelationship } from '../federation/relationship.js';
 import { endpointPort } from '../federation/serverConfPlan.js';
 import { describePermission, missingPermissions } from '../kubernetes/access.js';
@@ -23,6 +26,7 @@ import { requestJson } from '../kubernetes/request.js';
 import { podReason, readPod, readStatefulSet } from '../kubernetes/rollout.js';
 import {
   bundleFingerprint,
+  bundleKeyIds,
   bundleTrustDomains,
   earliestExpiry,
   parseBundle,
@@ -33,8 +37,6 @@ import { readServerConf, recordedPeers } from '../spire/serverConf.js';
 import type { Clusters } from './clusters.js';
 import { requiredPermissions } from './permissions.js';
 import { parseRecord, readServerConfMap, readTemplate } from './server.js';
-
-const CLUSTER_SPIFFE_ID = { apiVersion: 'spire.spiffe.io/v1alpha1', kind: 'ClusterSPIFFEID' } as const;
 
 /** Reading clusters as they are. */
 export function factsActivities(clusters: Clusters) {
@@ -58,6 +60,7 @@ export function factsActivities(clusters: Clusters) {
       );
       return {
         members: asked.filter(({ isMember }) => isMember).map(({ name }) => name),
+        others: asked.filter(({ isMember, problems }) => !isMember && problems.length === 0).map(({ name }) => name),
         unknown: asked.flatMap(({ problems }) => problems),
       };
     },
@@ -149,6 +152,12 @@ async function readClusterFacts(
     return undefined;
   }
   problems.addAll(asked);
+  if (cluster.className !== undefined && className !== undefined && cluster.className !== className) {
+    problems.add(
+      'InvalidInput',
+      `${name}: the inventory says className ${cluster.className}, but SPIRE controller manager watches ${className}: it would ignore every object of the engine. Correct or remove className in the inventory.`,
+    );
+  }
   const [version, own, stored] = answers;
   if (!conf || own === undefined || stored === undefined || version === undefined || exposure === undefined)
     return undefined;
@@ -165,7 +174,7 @@ async function readClusterFacts(
     server: cluster.server,
     trustDomain: conf.trustDomain,
     spireVersion: version,
-    className: className ?? DEFAULT_CLASS_NAME,
+    className: cluster.className ?? className ?? DEFAULT_CLASS_NAME,
     exposure,
     bundle: bundleFacts(bundle),
     selector: set.spec.selector.matchLabels ?? {},
@@ -285,10 +294,9 @@ function checkControl(
   }
 }
 
-/** Class that SPIRE controller manager watches: the inventory's word, else its own configuration's. */
+/** Class that SPIRE controller manager watches, by its own configuration. */
 async function readClassName(connection: ClusterConnection): Promise<string | undefined> {
-  const { className, namespace } = connection.cluster;
-  if (className !== undefined) return className;
+  const { namespace } = connection.cluster;
   const map = await readObject<KubernetesObject & { data?: Record<string, string> }>(connection, {
     apiVersion: 'v1',
     kind: 'ConfigMap',
@@ -313,20 +321,32 @@ function bundleFacts(bundle: TrustBundle): BundleFacts {
   const expiresAt = earliestExpiry(bundle);
   return {
     fingerprint: bundleFingerprint(bundle),
-    keyIds: bundle.keys.map((key) => `${key.use}:${key.id}`).sort(),
+    keyIds: bundleKeyIds(bundle),
     ...(expiresAt === undefined ? {} : { expiresAt }),
   };
 }
 
+interface IdentitySpec {
+  className?: string;
+  federatesWith?: string[];
+  spiffeIDTemplate?: string;
+  fallback?: boolean;
+}
+
 function readIdentity(object: KubernetesObject): IdentityFacts {
-  const spec = (object['spec'] ?? {}) as { className?: string; federatesWith?: string[] };
+  const spec = (object['spec'] ?? {}) as IdentitySpec;
   const status = (object['status'] ?? {}) as { stats?: Record<string, number> };
   const federation = owningFederation(object);
+  const policy = federation === undefined ? undefined : object.metadata.annotations?.[POLICY];
   return {
     name: object.metadata.name,
     federatesWith: spec.federatesWith ?? [],
     stats: status.stats ?? {},
+    spiffeIDTemplate: spec.spiffeIDTemplate ?? '',
+    fallback: spec.fallback ?? false,
+    createdAt: object.metadata.creationTimestamp ?? '',
     ...(spec.className === undefined ? {} : { className: spec.className }),
     ...(federation === undefined ? {} : { federation }),
+    ...(policy === undefined ? {} : { policy: JSON.parse(policy) as Policy, object: restorable(object) }),
   };
 }

@@ -3,6 +3,7 @@ import type { Clusters } from './clusters.js';
 import { factsActivities } from './facts.js';
 import { objectActivities } from './objects.js';
 import { observeActivities } from './observe.js';
+import { policyActivities } from './policies.js';
 import { probeActivities } from './probe.js';
 import { relationshipActivities } from './relationships.js';
 import { serverActivities } from './server.js';
@@ -13,6 +14,7 @@ export function createActivities(clusters: Clusters): FederatorActivities {
     ...factsActivities(clusters),
     ...objectActivities(clusters),
     ...observeActivities(clusters),
+    ...policyActivities(clusters),
     ...probeActivities(clusters),
     ...relationshipActivities(clusters),
     ...serverActivities(clusters),

@@ -1,13 +1,16 @@
 import { Context } from '@temporalio/activity';
 import type {
-  AwaitBundleRequest,
+  ApplyRelationshipsRequest,
+  AwaitBundlesRequest,
+  AwaitRefreshesRequest,
   ReadBundleOutcome,
   ReadBundleRequest,
-  RelationshipRequest,
-  RemoveRelationshipRequest,
+  RemovedRelationship,
+  RemoveRelationshipsRequest,
   StepOutcome,
 } from '../contract/activities.js';
 import { FederatorError } from '../contract/errors.js';
+import type { RelationshipFacts } from '../contract/facts.js';
 import { owningFederation } from '../federation/ownership.js';
 import {
   CFTD,
@@ -16,10 +19,20 @@ import {
   relationshipManifest,
   serverSpiffeId,
 } from '../federation/relationship.js';
+import type { ClusterConnection } from '../kubernetes/connect.js';
+import { eachLimited } from '../kubernetes/limit.js';
 import { applyObject, deleteObject, readObject } from '../kubernetes/objects.js';
 import { readLog } from '../kubernetes/log.js';
 import { waitFor, type Look } from '../kubernetes/wait.js';
-import { bundleFingerprint, compareBundles, parseBundle, parseBundleList, withRefreshHint } from '../spire/bundle.js';
+import {
+  bundleFingerprint,
+  bundleKeyIds,
+  compareBundles,
+  parseBundle,
+  parseBundleList,
+  withRefreshHint,
+  type TrustBundle,
+} from '../spire/bundle.js';
 import { authorityCertificates, fetchBundleEndpoint } from '../spire/endpoint.js';
 import { serverTarget } from '../spire/server.js';
 import type { Clusters, OpenCluster } from './clusters.js';
@@ -30,6 +43,10 @@ import { readServerConf } from '../spire/serverConf.js';
 const CONFIG_REFRESH_MS = 10_000;
 /** How long a forced refresh may fail for want of a usable stored bundle before the relationship is made anew. */
 const REBOOTSTRAP_AFTER_MS = 3_000;
+/** SPIRE controller manager acts on a new ClusterFederatedTrustDomain at once; this long a busy one is waited for. */
+const STORED_WITHIN_MS = 5_000;
+/** Commands run at once in one pod. Each is a process there, in the memory of SPIRE server's container. */
+const EXECS_AT_ONCE = 4;
 
 /** Reading trust bundles, and the relationships through which they are exchanged. */
 export function relationshipActivities(clusters: Clusters) {
@@ -77,7 +94,7 @@ export function relationshipActivities(clusters: Clusters) {
             value: {
               trustDomain,
               fingerprint: bundleFingerprint(bundle),
-              keyCount: bundle.keys.length,
+              keyIds: bundleKeyIds(bundle),
               bundle: withRefreshHint(own, refreshHintSeconds),
             },
           };
@@ -86,86 +103,217 @@ export function relationshipActivities(clusters: Clusters) {
       );
     },
 
-    /** Creates or corrects a ClusterFederatedTrustDomain. */
-    async applyRelationship({ cluster, federation, relationship, bundle }: RelationshipRequest): Promise<StepOutcome> {
+    /** Creates or corrects ClusterFederatedTrustDomains. */
+    async applyRelationships({ cluster, federation, relationships }: ApplyRelationshipsRequest): Promise<StepOutcome> {
       const { connection } = await clusters.get(cluster);
-      const live = await readObject(connection, { ...CFTD, metadata: { name: relationship.name } });
-      if (live !== undefined) {
-        const differences = relationshipDifferences(readRelationship(live), relationship);
-        if (differences.length === 0 && readRelationship(live).trustDomain === relationship.trustDomain)
-          return { changed: false };
-        if (owningFederation(live) !== federation) {
-          throw new FederatorError(
-            'ForeignObject',
-            `${cluster}: ClusterFederatedTrustDomain ${relationship.name} was made by somebody else, and ${differences.join(', ')}.`,
-          );
-        }
-      }
-      await applyObject(connection, relationshipManifest(relationship, bundle, federation));
-      return { changed: true };
+      const changed = await Promise.all(
+        relationships.map(({ relationship, bundle }) =>
+          applyRelationship(connection, federation, relationship, bundle),
+        ),
+      );
+      return { changed: changed.includes(true) };
     },
 
     /**
-     * Waits until a cluster stores exactly the keys that its peer reports through the peer's own Kubernetes API, after a
-     * fetch that SPIRE server itself made. Where the stored bundle cannot authenticate the peer, which SPIRE never mends
-     * by itself, the relationship is made anew with the peer's current bundle.
+     * Waits until a cluster stores exactly the keys that its peers report through their own Kubernetes APIs. With static
+     * relationships that is after a fetch that SPIRE server itself made. Where a stored bundle cannot authenticate its
+     * peer, which SPIRE never mends by itself, the relationship is made anew with the peer's current bundle.
      */
-    async awaitBundle(request: AwaitBundleRequest): Promise<StepOutcome> {
-      const { cluster, trustDomain, peer, relationships, timeoutMs } = request;
+    async awaitBundles(request: AwaitBundlesRequest): Promise<StepOutcome> {
+      const { cluster, peers, relationships, timeoutMs } = request;
       const open = await clusters.get(cluster);
-      const trusted = await clusters.get(peer);
       const signal = Context.current().cancellationSignal;
-      if (relationships === 'dynamic') await awaitManaged(open, trustDomain, signal);
-      const startedAt = Date.now();
-      let rebootstrapped = false;
-      let own = parseBundle(request.bundle);
+      const graceEnds = Date.now() + STORED_WITHIN_MS;
+      const arrivals = peers.map((peer) => new Arrival(clusters, open, request, peer));
+      if (relationships === 'dynamic') {
+        // SPIRE controller manager stores the bundle together with the relationship: most are there by now.
+        await waitFor(
+          async (): Promise<Look<true>> => {
+            const stored = parseBundleList(await open.spire.storedBundles(signal));
+            const done = arrivals.every((each) => each.hasArrived(stored));
+            return done || Date.now() > graceEnds
+              ? { done: true, value: true }
+              : { done: false, seen: 'SPIRE controller manager has not stored them yet' };
+          },
+          { what: `${cluster} stores the bundles of its new peers`, timeoutMs, signal },
+        );
+        const late = arrivals.filter((each) => !each.arrived);
+        await awaitManaged(
+          open,
+          late.map((each) => each.trustDomain),
+          signal,
+        );
+      }
       return waitFor(
         async (): Promise<Look<StepOutcome>> => {
-          try {
-            await open.spire.refresh(trustDomain, signal);
-          } catch (error) {
-            if (!rebootstrapped && Date.now() - startedAt > REBOOTSTRAP_AFTER_MS && isUnusableBundle(error)) {
-              rebootstrapped = true;
-              await recreateRelationship(open, request, await trusted.spire.bundle(signal), signal);
-            }
-            throw error;
-          }
-          const stored = parseBundleList(await open.spire.storedBundles(signal)).get(trustDomain);
-          if (stored === undefined) return { done: false, seen: `no bundle of ${trustDomain} is stored` };
-          const { equal, missing, extra } = compareBundles(stored, own);
-          if (equal) {
-            const note = `${own.keys.length} of ${own.keys.length} keys`;
-            return { done: true, value: { changed: rebootstrapped, note } };
-          }
-          // It may have rotated since it was read.
-          own = parseBundle(await trusted.spire.bundle(signal));
-          return { done: false, seen: `${missing.length} keys are missing and ${extra.length} are not the peer's` };
+          const late = arrivals.filter((each) => !each.arrived);
+          const refused = await eachLimited(late, EXECS_AT_ONCE, (each) => each.refresh(signal));
+          const stored = parseBundleList(await open.spire.storedBundles(signal));
+          const missing = await eachLimited(
+            late,
+            EXECS_AT_ONCE,
+            async (each, index) => refused[index] ?? each.whatIsMissing(stored, signal),
+          );
+          const first = missing.find((each) => each !== undefined);
+          if (first !== undefined) return { done: false, seen: first };
+          const note = arrivals.map((each) => each.note).join(', ');
+          return { done: true, value: { changed: arrivals.some((each) => each.renewed), note } };
         },
-        { what: `${cluster} stores exactly the keys of ${peer} (${trustDomain})`, timeoutMs, signal },
+        {
+          what: `${cluster} stores exactly the keys of ${peers.map((peer) => peer.cluster).join(', ')}`,
+          timeoutMs,
+          signal,
+        },
       );
     },
 
-    /** Ends a relationship, or puts it back as it was, and removes the peer's stored bundle unless it was there before. */
-    async removeRelationship(request: RemoveRelationshipRequest): Promise<StepOutcome> {
-      const { cluster, federation, trustDomain, name, before, keepBundle, timeoutMs } = request;
-      const { connection, spire } = await clusters.get(cluster);
+    /** Waits until SPIRE server has taken up dynamic relationships by itself, and sees it fetch the peers' bundles. */
+    async awaitRefreshes({ cluster, trustDomains, timeoutMs }: AwaitRefreshesRequest): Promise<StepOutcome> {
+      const open = await clusters.get(cluster);
       const signal = Context.current().cancellationSignal;
-      const live = await readObject(connection, { ...CFTD, metadata: { name } });
-      if (before !== undefined) {
-        if (before.federation !== federation) return { changed: false, note: 'made by somebody else: left alone' };
-        await applyObject(connection, relationshipManifest(before, before.trustDomainBundle, federation));
-        return { changed: true };
+      await awaitManaged(open, trustDomains, signal);
+      await eachLimited(trustDomains, EXECS_AT_ONCE, (trustDomain) =>
+        waitFor(
+          async (): Promise<Look<true>> => {
+            await open.spire.refresh(trustDomain, signal);
+            return { done: true, value: true };
+          },
+          { what: `${cluster}: SPIRE server fetches the bundle of ${trustDomain}`, timeoutMs, signal },
+        ),
+      );
+      return { changed: false };
+    },
+
+    /** Ends relationships, or puts them back as they were, and removes the peers' stored bundles unless they were there before. */
+    async removeRelationships(request: RemoveRelationshipsRequest): Promise<StepOutcome> {
+      const { cluster, federation, relationships, timeoutMs } = request;
+      const open = await clusters.get(cluster);
+      const signal = Context.current().cancellationSignal;
+      const outcomes = await Promise.all(
+        relationships.map((each) => removeOrRestore(open.connection, federation, each)),
+      );
+      const ended = relationships.filter((_each, index) => outcomes[index] === 'gone' || outcomes[index] === 'deleted');
+      let changed = outcomes.some((outcome) => outcome === 'deleted' || outcome === 'restored');
+      if (ended.length > 0) {
+        await awaitUnmanaged(
+          open,
+          ended.map(({ trustDomain }) => trustDomain),
+          timeoutMs,
+          signal,
+        );
+        const unwanted = ended.filter(({ keepBundle }) => !keepBundle);
+        const stored = unwanted.length === 0 ? undefined : parseBundleList(await open.spire.storedBundles(signal));
+        for (const { trustDomain } of unwanted.filter((each) => stored?.has(each.trustDomain) === true)) {
+          await open.spire.deleteBundle(trustDomain, signal);
+          changed = true;
+        }
       }
-      const ours = live !== undefined && owningFederation(live) === federation;
-      const deleted = ours && (await deleteObject(connection, { ...CFTD, metadata: { name } }));
-      if (live !== undefined && !ours) return { changed: false, note: 'made by somebody else: left alone' };
-      await awaitUnmanaged({ connection, spire }, trustDomain, timeoutMs, signal);
-      if (keepBundle) return { changed: deleted };
-      const stored = parseBundleList(await spire.storedBundles(signal)).has(trustDomain);
-      if (stored) await spire.deleteBundle(trustDomain, signal);
-      return { changed: deleted || stored };
+      const foreign = relationships.filter((_each, index) => outcomes[index] === 'foreign');
+      return {
+        changed,
+        ...(foreign.length === 0
+          ? {}
+          : { note: `left alone, made by somebody else: ${foreign.map(({ name }) => name).join(', ')}` }),
+      };
     },
   };
+}
+
+/** One bundle on its way to a cluster that has come to trust its peer. */
+class Arrival {
+  readonly trustDomain: string;
+  arrived = false;
+  /** Whether the relationship had to be made anew. */
+  renewed = false;
+  private keyIds: string[];
+  private readonly startedAt = Date.now();
+
+  constructor(
+    private readonly clusters: Clusters,
+    private readonly open: OpenCluster,
+    private readonly request: AwaitBundlesRequest,
+    private readonly peer: AwaitBundlesRequest['peers'][number],
+  ) {
+    this.trustDomain = peer.relationship.trustDomain;
+    this.keyIds = peer.keyIds;
+  }
+
+  get note(): string {
+    return `${this.keyIds.length} of ${this.keyIds.length} keys of ${this.peer.cluster}`;
+  }
+
+  hasArrived(stored: ReadonlyMap<string, TrustBundle>): boolean {
+    const bundle = stored.get(this.trustDomain);
+    this.arrived = bundle !== undefined && bundleKeyIds(bundle).join() === this.keyIds.join();
+    return this.arrived;
+  }
+
+  /** Makes SPIRE server fetch the bundle. @returns why it could not, where time may mend it */
+  async refresh(signal: AbortSignal): Promise<string | undefined> {
+    try {
+      await this.open.spire.refresh(this.trustDomain, signal);
+      return undefined;
+    } catch (error) {
+      if (!(error instanceof FederatorError) || !error.retryable) throw error;
+      if (!this.renewed && Date.now() - this.startedAt > REBOOTSTRAP_AFTER_MS && isUnusableBundle(error)) {
+        this.renewed = true;
+        const trusted = await this.clusters.get(this.peer.cluster);
+        const { relationship } = this.peer;
+        await recreateRelationship(this.open, this.request, relationship, await trusted.spire.bundle(signal), signal);
+      }
+      return error.message;
+    }
+  }
+
+  /** What keeps the stored bundle from being the peer's; the peer may have rotated since it was read, so it is asked again. */
+  async whatIsMissing(stored: ReadonlyMap<string, TrustBundle>, signal: AbortSignal): Promise<string | undefined> {
+    if (this.hasArrived(stored)) return undefined;
+    const bundle = stored.get(this.trustDomain);
+    if (bundle === undefined) return `no bundle of ${this.trustDomain} is stored`;
+    const trusted = await this.clusters.get(this.peer.cluster);
+    const own = parseBundle(await trusted.spire.bundle(signal));
+    this.keyIds = bundleKeyIds(own);
+    if (this.hasArrived(stored)) return undefined;
+    const { missing, extra } = compareBundles(bundle, own);
+    return `of the bundle of ${this.trustDomain}, ${missing.length} keys are missing and ${extra.length} are not the peer's`;
+  }
+}
+
+async function applyRelationship(
+  connection: ClusterConnection,
+  federation: string,
+  relationship: RelationshipFacts,
+  bundle: string,
+): Promise<boolean> {
+  const live = await readObject(connection, { ...CFTD, metadata: { name: relationship.name } });
+  if (live !== undefined) {
+    const differences = relationshipDifferences(readRelationship(live), relationship);
+    if (differences.length === 0 && readRelationship(live).trustDomain === relationship.trustDomain) return false;
+    if (owningFederation(live) !== federation) {
+      throw new FederatorError(
+        'ForeignObject',
+        `${connection.cluster.name}: ClusterFederatedTrustDomain ${relationship.name} was made by somebody else, and ${differences.join(', ')}.`,
+      );
+    }
+  }
+  await applyObject(connection, relationshipManifest(relationship, bundle, federation));
+  return true;
+}
+
+async function removeOrRestore(
+  connection: ClusterConnection,
+  federation: string,
+  { name, before }: RemovedRelationship,
+): Promise<'restored' | 'deleted' | 'gone' | 'foreign'> {
+  if (before !== undefined) {
+    if (before.federation !== federation) return 'foreign';
+    await applyObject(connection, relationshipManifest(before, before.trustDomainBundle, federation));
+    return 'restored';
+  }
+  const live = await readObject(connection, { ...CFTD, metadata: { name } });
+  if (live === undefined) return 'gone';
+  if (owningFederation(live) !== federation) return 'foreign';
+  return (await deleteObject(connection, { ...CFTD, metadata: { name } })) ? 'deleted' : 'gone';
 }
 
 /**
@@ -173,34 +321,43 @@ export function relationshipActivities(clusters: Clusters) {
  * would start the poller on behalf of that one request, and the poller would end with it (spire:
  * pkg/server/bundle/client/manager.go, RefreshBundleFor passes its request's context on).
  */
-async function awaitManaged({ connection }: OpenCluster, trustDomain: string, signal: AbortSignal): Promise<void> {
+async function awaitManaged(
+  { connection }: OpenCluster,
+  trustDomains: readonly string[],
+  signal: AbortSignal,
+): Promise<void> {
+  if (trustDomains.length === 0) return;
   const deadline = Date.now() + CONFIG_REFRESH_MS + 1_000;
   await waitFor(
     async (): Promise<Look<true>> => {
       const lines = await readLog(connection, serverTarget(connection), { tailLines: 1_000 });
-      const last = lines.findLast((line) => line.includes(trustDomain) && /(now|no longer) managed/.test(line));
-      // After one more regular reload the manager has it, whatever the log says (its level may hide it).
-      const done = last?.includes('now managed') === true || Date.now() > deadline;
-      return done
+      const managed = trustDomains.every((trustDomain) => {
+        const last = lines.findLast((line) => line.includes(trustDomain) && /(now|no longer) managed/.test(line));
+        return last?.includes('now managed') === true;
+      });
+      // After one more regular reload the manager has them, whatever the log says (its level may hide it).
+      return managed || Date.now() > deadline
         ? { done: true, value: true }
         : { done: false, seen: 'SPIRE server has not taken up the relationship' };
     },
-    { what: `SPIRE server manages ${trustDomain}`, timeoutMs: CONFIG_REFRESH_MS * 3, signal },
+    { what: `SPIRE server manages ${trustDomains.join(', ')}`, timeoutMs: CONFIG_REFRESH_MS * 3, signal },
   );
 }
 
 async function awaitUnmanaged(
   { spire }: OpenCluster,
-  trustDomain: string,
+  trustDomains: readonly string[],
   timeoutMs: number,
   signal: AbortSignal,
 ): Promise<void> {
   await waitFor(
-    async (): Promise<Look<true>> =>
-      (await spire.dynamicRelationships(signal)).includes(trustDomain)
+    async (): Promise<Look<true>> => {
+      const left = await spire.dynamicRelationships(signal);
+      return trustDomains.some((trustDomain) => left.includes(trustDomain))
         ? { done: false, seen: 'SPIRE controller manager has not removed it yet' }
-        : { done: true, value: true },
-    { what: `the relationship with ${trustDomain} is gone from SPIRE server`, timeoutMs, signal },
+        : { done: true, value: true };
+    },
+    { what: `the relationship with ${trustDomains.join(', ')} is gone from SPIRE server`, timeoutMs, signal },
   );
 }
 
@@ -211,7 +368,8 @@ function isUnusableBundle(error: unknown): boolean {
 
 async function recreateRelationship(
   open: OpenCluster,
-  { federation, relationship, refreshHintSeconds, trustDomain, timeoutMs }: AwaitBundleRequest,
+  { federation, refreshHintSeconds, timeoutMs }: AwaitBundlesRequest,
+  relationship: RelationshipFacts,
   bundle: string,
   signal: AbortSignal,
 ): Promise<void> {
@@ -219,7 +377,7 @@ async function recreateRelationship(
   const live = await readObject(open.connection, reference);
   if (live !== undefined && owningFederation(live) !== federation) return;
   await deleteObject(open.connection, reference);
-  await awaitUnmanaged(open, trustDomain, timeoutMs, signal);
+  await awaitUnmanaged(open, [relationship.trustDomain], timeoutMs, signal);
   await applyObject(
     open.connection,
     relationshipManifest(relationship, withRefreshHint(bundle, refreshHintSeconds), federation),

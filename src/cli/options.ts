@@ -18,6 +18,7 @@ export interface ChangeOptions extends CommonOptions {
   wait: boolean;
   endpointTimeout?: number;
   rolloutTimeout?: number;
+  maxUnavailable?: number;
   attempts?: number;
 }
 
@@ -38,7 +39,19 @@ export function addChangeOptions(command: Command): Command {
     .option('--no-wait', 'start it and return at once')
     .option('--endpoint-timeout <seconds>', 'how long a bundle endpoint may take to answer', Number)
     .option('--rollout-timeout <seconds>', 'how long a restarted SPIRE server may take to be ready', Number)
+    .option('--max-unavailable <count>', 'how many SPIRE servers of members may restart at once (default: 1)', Number)
     .option('--attempts <count>', 'how often a step that fails for a reason that may pass is tried', Number);
+}
+
+/** What every change takes, as far as it was given. */
+export function changeInput(options: ChangeOptions): Record<string, unknown> {
+  const { federation, plan = false, maxUnavailable } = options;
+  return {
+    federation,
+    planOnly: plan,
+    timeouts: timeouts(options),
+    ...(maxUnavailable === undefined ? {} : { maxUnavailable }),
+  };
 }
 
 /** The timeouts of a change's input, those that were given. */

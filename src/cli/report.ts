@@ -24,6 +24,7 @@ export function printChange(result: ChangeResult): void {
   if (result.planned) printPlan(result);
   else printOutcome(result);
   for (const line of result.leftAlone) console.log(pc.dim(`Left alone: ${line}`));
+  for (const line of result.notes ?? []) console.log(pc.yellow(`Note: ${line}`));
 }
 
 function printPlan({ federation, changed, steps }: ChangeResult): void {

@@ -1,50 +1,146 @@
 import { Command } from 'commander';
-import { setupInputSchema, teardownInputSchema } from '../contract/change.js';
+import {
+  addClusterInputSchema,
+  removeClusterInputSchema,
+  setupMeshInputSchema,
+  setupPairInputSchema,
+  teardownInputSchema,
+} from '../contract/change.js';
 import { FederatorError } from '../contract/errors.js';
 import { runChange } from './change.js';
-import { addChangeOptions, checked, inventoryClusters, requireKnown, timeouts, type ChangeOptions } from './options.js';
+import {
+  addChangeOptions,
+  changeInput,
+  checked,
+  inventoryClusters,
+  requireKnown,
+  timeouts,
+  type ChangeOptions,
+} from './options.js';
 
 interface StartOptions extends ChangeOptions {
+  cluster?: string;
   relationships?: string;
   refreshHint?: number;
+  topology?: string;
+  hub?: string;
   probe: boolean;
+  unreachable?: boolean;
 }
+
+type Start = (options: StartOptions, known: readonly string[]) => Promise<void>;
+
+/** The workflows by name, each with what of the options it takes. */
+const WORKFLOWS: Readonly<Record<string, Start>> = {
+  setupPair: (options, known) =>
+    runChange(
+      'setupPair',
+      checked(setupPairInputSchema, { ...meshInput(options), clusters: options.clusters ?? pairOf(known) }),
+      options,
+    ),
+  setupMesh: (options) =>
+    runChange(
+      'setupMesh',
+      checked(setupMeshInputSchema, { ...meshInput(options), clusters: options.clusters ?? [] }),
+      options,
+    ),
+  addCluster: (options) =>
+    runChange(
+      'addCluster',
+      checked(addClusterInputSchema, {
+        ...changeInput(options),
+        probe: options.probe,
+        ...(options.cluster === undefined ? {} : { cluster: options.cluster }),
+      }),
+      options,
+    ),
+  removeCluster: (options) =>
+    runChange(
+      'removeCluster',
+      checked(removeClusterInputSchema, {
+        ...changeInput(options),
+        cluster: required(options.cluster),
+        unreachable: options.unreachable ?? false,
+      }),
+      options,
+    ),
+  teardown: (options) =>
+    runChange(
+      'teardown',
+      checked(teardownInputSchema, {
+        federation: options.federation,
+        planOnly: options.plan ?? false,
+        timeouts: timeouts(options),
+        clusters: options.clusters ?? [],
+      }),
+      options,
+    ),
+};
 
 /** `start-workflow <name>`: the workflows that change a federation. */
 export function startWorkflowCommand(): Command {
   return addChangeOptions(
     new Command('start-workflow')
-      .description('start a workflow: setupPair federates two clusters, teardown ends a federation')
-      .argument('<name>', 'setupPair | teardown'),
+      .description(
+        'start a workflow: setupPair federates two clusters, setupMesh any number, addCluster one more; removeCluster takes one out, teardown ends the federation',
+      )
+      .argument('<name>', Object.keys(WORKFLOWS).join(' | '))
+      .argument('[cluster]', 'addCluster, removeCluster: which one; the same as --cluster'),
   )
-    .option('--relationships <kind>', 'setupPair: static (also federates_with in server.conf) or dynamic')
-    .option('--refresh-hint <seconds>', 'setupPair: refresh hint of the bundles; peers poll at a quarter of it', Number)
-    .option('--no-probe', 'setupPair: leave out the mTLS probe between test workloads')
-    .action(async (name: string, options: StartOptions) => {
-      const known = await inventoryClusters(options.inventory);
-      requireKnown(options.clusters ?? [], known);
-      const common = { federation: options.federation, planOnly: options.plan ?? false, timeouts: timeouts(options) };
-      switch (name) {
-        case 'setupPair': {
-          const input = {
-            ...common,
-            clusters: options.clusters ?? pairOf(known),
-            probe: options.probe,
-            ...(options.relationships === undefined ? {} : { relationships: options.relationships }),
-            ...(options.refreshHint === undefined ? {} : { refreshHintSeconds: options.refreshHint }),
-          };
-          return runChange('setupPair', checked(setupInputSchema, input), options);
-        }
-        case 'teardown':
-          return runChange(
-            'teardown',
-            checked(teardownInputSchema, { ...common, clusters: options.clusters ?? [] }),
-            options,
-          );
-        default:
-          throw new FederatorError('InvalidInput', `There is no workflow ${name}. There are: setupPair, teardown.`);
+    .option('--cluster <name>', 'addCluster, removeCluster: which one')
+    .option('--unreachable', 'removeCluster: the cluster is gone for good; clean up the others')
+    .option('--relationships <kind>', 'setup: static (also federates_with in server.conf) or dynamic')
+    .option('--refresh-hint <seconds>', 'setup: refresh hint of the bundles; peers poll at a quarter of it', Number)
+    .option('--topology <kind>', 'setupMesh: mesh, or hub where the others trust only --hub')
+    .option('--hub <cluster>', 'setupMesh: the cluster that all others trust and that trusts all others')
+    .option('--no-probe', 'setup, addCluster: leave out the mTLS probe between test workloads')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  npm run start-workflow setupPair -- --federation demo --clusters client-1,server-1\n  npm run start-workflow addCluster -- --federation demo --cluster edge-1\n  npm run start-workflow removeCluster -- --federation demo --cluster edge-1 --unreachable',
+    )
+    .action(async (name: string, cluster: string | undefined, options: StartOptions) => {
+      const start = WORKFLOWS[name];
+      if (start === undefined) {
+        throw new FederatorError(
+          'InvalidInput',
+          `There is no workflow ${name}. There are: ${Object.keys(WORKFLOWS).join(', ')}.`,
+        );
       }
+      const known = await inventoryClusters(options.inventory);
+      const named = options.cluster ?? cluster ?? soleCluster(name, options.clusters);
+      requireKnown([...(options.clusters ?? []), ...(named === undefined ? [] : [named])], known);
+      return start({ ...options, ...(named === undefined ? {} : { cluster: named }) }, known);
     });
+}
+
+function meshInput({ relationships, refreshHint, topology, hub, probe, ...options }: StartOptions) {
+  const kind = topology ?? (hub === undefined ? undefined : 'hub');
+  return {
+    ...changeInput(options),
+    probe,
+    ...(relationships === undefined ? {} : { relationships }),
+    ...(refreshHint === undefined ? {} : { refreshHintSeconds: refreshHint }),
+    ...(kind === undefined ? {} : { topology: kind }),
+    ...(hub === undefined ? {} : { hub }),
+  };
+}
+
+/** `--clusters` with one name, where one cluster is meant. */
+function soleCluster(name: string, clusters: readonly string[] = []): string | undefined {
+  if (name !== 'addCluster' && name !== 'removeCluster') return undefined;
+  if (clusters.length <= 1) return clusters[0];
+  throw new FederatorError(
+    'InvalidInput',
+    `${name} takes one cluster, not ${clusters.length}: ${clusters.join(', ')}.`,
+  );
+}
+
+function required(cluster: string | undefined): string {
+  if (cluster !== undefined) return cluster;
+  throw new FederatorError(
+    'InvalidInput',
+    'Say which cluster to remove: npm run start-workflow removeCluster -- --cluster <name>',
+  );
 }
 
 /** The two clusters that a bare setupPair can only mean. */

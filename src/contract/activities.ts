@@ -69,38 +69,62 @@ export interface ReadBundleRequest extends ClusterRequest {
 export interface ReadBundleOutcome {
   trustDomain: string;
   fingerprint: string;
-  keyCount: number;
+  /** Identities of its keys, as in BundleFacts. */
+  keyIds: string[];
   /** SPIFFE bundle (JWKS) with the refresh hint added. */
   bundle: string;
 }
 
-/** One directed relationship: `cluster` comes to trust `peer`. */
-export interface RelationshipRequest extends ClusterRequest {
-  relationship: RelationshipFacts;
-  /** The peer's bundle, with its hint. */
-  bundle: string;
+/** Relationships by which `cluster` comes to trust its peers, each with the peer's bundle, which has its hint. */
+export interface ApplyRelationshipsRequest extends ClusterRequest {
+  relationships: { relationship: RelationshipFacts; bundle: string }[];
 }
 
-export interface AwaitBundleRequest extends ClusterRequest {
-  trustDomain: string;
-  /** The peer's bundle as it was read just before: these keys are expected. */
-  bundle: string;
-  /** For the case that the relationship has to be made anew. */
-  relationship: RelationshipFacts;
-  refreshHintSeconds: number;
-  /** The peer, whose Kubernetes API is asked again when other keys arrived than expected. */
-  peer: string;
+export interface AwaitBundlesRequest extends ClusterRequest {
+  peers: {
+    /** Whose Kubernetes API is asked again when other keys arrived than expected. */
+    cluster: string;
+    /** For the case that the relationship has to be made anew. */
+    relationship: RelationshipFacts;
+    /** The peer's keys as they were read just before. */
+    keyIds: string[];
+  }[];
   relationships: 'static' | 'dynamic';
+  refreshHintSeconds: number;
   timeoutMs: number;
 }
 
-export interface RemoveRelationshipRequest extends ClusterRequest {
+export interface AwaitRefreshesRequest extends ClusterRequest {
+  trustDomains: string[];
+  timeoutMs: number;
+}
+
+export interface RemovedRelationship {
   trustDomain: string;
   name: string;
   /** The relationship as it was; undefined when there was none. */
   before?: RelationshipFacts;
   /** Whether the peer's bundle was stored before, and so stays. */
   keepBundle: boolean;
+}
+
+export interface RemoveRelationshipsRequest extends ClusterRequest {
+  relationships: RemovedRelationship[];
+  timeoutMs: number;
+}
+
+export interface ApplyPoliciesRequest extends ClusterRequest {
+  /** ClusterSPIFFEIDs as they should be. */
+  apply: KubernetesObject[];
+  /** Names of ClusterSPIFFEIDs that should not be there; others' are left alone. */
+  remove: string[];
+}
+
+export interface AwaitPoliciesRequest extends ClusterRequest {
+  /** ClusterSPIFFEIDs whose outcome SPIRE controller manager must have reported. */
+  names: string[];
+  /** No registration entry may federate with these any more. */
+  withdrawn: string[];
   timeoutMs: number;
 }
 
@@ -151,6 +175,8 @@ export interface ProbeOutcome {
 /** Which clusters of the inventory belong to a federation, as far as they could be asked. */
 export interface FoundMembers {
   members: string[];
+  /** Clusters of the inventory that belong to no federation or to another. */
+  others: string[];
   /** Clusters that could not be asked; they may be members. */
   unknown: Problem[];
 }
@@ -167,9 +193,12 @@ export interface FederatorActivities {
   restoreServer(request: RestoreServerRequest): Promise<StepOutcome>;
   removeFederationFromServer(request: ClusterRequest & { timeoutMs: number }): Promise<StepOutcome>;
   readBundle(request: ReadBundleRequest): Promise<ReadBundleOutcome>;
-  applyRelationship(request: RelationshipRequest): Promise<StepOutcome>;
-  awaitBundle(request: AwaitBundleRequest): Promise<StepOutcome>;
-  removeRelationship(request: RemoveRelationshipRequest): Promise<StepOutcome>;
+  applyRelationships(request: ApplyRelationshipsRequest): Promise<StepOutcome>;
+  awaitBundles(request: AwaitBundlesRequest): Promise<StepOutcome>;
+  awaitRefreshes(request: AwaitRefreshesRequest): Promise<StepOutcome>;
+  removeRelationships(request: RemoveRelationshipsRequest): Promise<StepOutcome>;
+  applyPolicies(request: ApplyPoliciesRequest): Promise<StepOutcome>;
+  awaitPolicies(request: AwaitPoliciesRequest): Promise<StepOutcome>;
   observe(request: ObserveRequest): Promise<Observation>;
   deployProbe(request: DeployProbeRequest): Promise<DeployedProbe>;
   runProbe(request: RunProbeRequest): Promise<ProbeOutcome>;

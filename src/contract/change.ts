@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import type { Problem } from './facts.js';
-import { DEFAULT_REFRESH_HINT_SECONDS, MIN_REFRESH_HINT_SECONDS } from './names.js';
+import { policiesSchema } from './policy.js';
+import { MIN_REFRESH_HINT_SECONDS } from './names.js';
 
 /** A federation's name goes into labels and workflow IDs. */
 export const federationName = z
@@ -11,39 +12,106 @@ const clusterNames = z
   .array(z.string().min(1))
   .refine((names) => new Set(names).size === names.length, 'names the same cluster twice');
 
-/** What setupPair is asked to do. */
-export const setupInputSchema = z.strictObject({
+const timeouts = z
+  .strictObject({
+    /** A restarted SPIRE server must be ready within this. */
+    rolloutMs: z.number().int().positive().default(180_000),
+    /** A bundle endpoint must answer, and a bundle must have arrived, within this. */
+    endpointMs: z.number().int().positive().default(60_000),
+    /** Test workloads must have an identity and shake hands within this. */
+    probeMs: z.number().int().positive().default(90_000),
+    /** How often one step is tried, when it fails for a reason that may pass. */
+    attempts: z.number().int().positive().default(5),
+  })
+  .prefault({});
+
+/** How a change is done, whatever it does. */
+const changeOptions = {
   federation: federationName,
-  clusters: clusterNames.length(2, 'setupPair federates exactly two clusters'),
-  /** `static`: also `federates_with` in server.conf, one restart; `dynamic`: ClusterFederatedTrustDomains only. */
-  relationships: z.enum(['static', 'dynamic']).default('static'),
-  /** How often peers should refresh: they poll at a quarter of it. */
-  refreshHintSeconds: z.number().int().min(MIN_REFRESH_HINT_SECONDS).max(3600).default(DEFAULT_REFRESH_HINT_SECONDS),
-  /** Prove the federation by mTLS between test workloads. */
-  probe: z.boolean().default(true),
   /** Print the plan and change nothing. */
   planOnly: z.boolean().default(false),
-  timeouts: z
-    .strictObject({
-      /** A restarted SPIRE server must be ready within this. */
-      rolloutMs: z.number().int().positive().default(180_000),
-      /** A bundle endpoint must answer, and a bundle must have arrived, within this. */
-      endpointMs: z.number().int().positive().default(60_000),
-      /** Test workloads must have an identity and shake hands within this. */
-      probeMs: z.number().int().positive().default(90_000),
-      /** How often one step is tried, when it fails for a reason that may pass. */
-      attempts: z.number().int().positive().default(5),
-    })
-    .prefault({}),
+  /** How many SPIRE servers that are members already may restart at once. Newcomers restart when they are ready to. */
+  maxUnavailable: z.number().int().positive().default(1),
+  timeouts,
+};
+
+const relationships = z.enum(['static', 'dynamic']);
+const refreshHintSeconds = z.number().int().min(MIN_REFRESH_HINT_SECONDS).max(3600);
+
+/** What a federation should be like; what is absent is as its members have it, or the default where there are none. */
+const settings = {
+  /** `static`: also `federates_with` in server.conf, one restart; `dynamic`: ClusterFederatedTrustDomains only. */
+  relationships: relationships.optional(),
+  /** How often peers should refresh: they poll at a quarter of it. */
+  refreshHintSeconds: refreshHintSeconds.optional(),
+  /** `mesh`: all trust all; `hub`: one trusts all and all trust it. */
+  topology: z.enum(['mesh', 'hub']).optional(),
+  /** Which workloads federate. An empty list: none. */
+  policies: policiesSchema.optional(),
+};
+
+const meshInput = z.strictObject({
+  ...changeOptions,
+  ...settings,
+  /** Empty: the members, or all of the inventory where there are none. Existing members are always among them. */
+  clusters: clusterNames.default([]),
+  /** Cluster that all others trust and that trusts all others. */
+  hub: z.string().min(1).optional(),
+  /** Prove the federation by mTLS between test workloads. */
+  probe: z.boolean().default(true),
 });
-export type SetupInput = z.infer<typeof setupInputSchema>;
+
+/** What setupMesh is asked to do. */
+export const setupMeshInputSchema = meshInput
+  .refine(({ clusters }) => clusters.length !== 1, {
+    message: 'a federation takes two clusters at least',
+    path: ['clusters'],
+  })
+  .refine(({ hub, clusters }) => hub === undefined || clusters.length === 0 || clusters.includes(hub), {
+    message: 'the hub must be one of the clusters',
+    path: ['hub'],
+  })
+  .refine(({ hub, topology }) => (topology === 'hub') === (hub !== undefined) || topology === undefined, {
+    message: 'topology hub takes a hub, and topology mesh none',
+    path: ['hub'],
+  });
+export type SetupMeshInput = z.infer<typeof setupMeshInputSchema>;
+
+/** What setupPair is asked to do: setupMesh in its case of two. */
+export const setupPairInputSchema = setupMeshInputSchema.refine(({ clusters }) => clusters.length === 2, {
+  message: 'setupPair federates exactly two clusters; setupMesh takes any number',
+  path: ['clusters'],
+});
+
+/** A setup with everything decided. */
+export type SetupInput = Omit<SetupMeshInput, 'relationships' | 'refreshHintSeconds' | 'topology'> & {
+  relationships: 'static' | 'dynamic';
+  refreshHintSeconds: number;
+};
+
+/** What addCluster is asked to do: everything that is not said is as the members have it. */
+export const addClusterInputSchema = z.strictObject({
+  ...changeOptions,
+  /** Absent: the one cluster of the inventory that is not a member. */
+  cluster: z.string().min(1).optional(),
+  probe: z.boolean().default(true),
+});
+export type AddClusterInput = z.infer<typeof addClusterInputSchema>;
+
+export const removeClusterInputSchema = z.strictObject({
+  ...changeOptions,
+  cluster: z.string().min(1),
+  /** The cluster is gone for good: clean up the others and say what would be left to do there. */
+  unreachable: z.boolean().default(false),
+});
+export type RemoveClusterInput = z.infer<typeof removeClusterInputSchema>;
 
 /** What teardown is asked to do. Without clusters: those that carry the federation's objects. */
 export const teardownInputSchema = z.strictObject({
   federation: federationName,
   clusters: clusterNames.default([]),
   planOnly: z.boolean().default(false),
-  timeouts: setupInputSchema.shape.timeouts,
+  timeouts,
 });
 export type TeardownInput = z.infer<typeof teardownInputSchema>;
 
@@ -58,7 +126,7 @@ export type StepAction = 'create' | 'change' | 'restart' | 'delete' | 'check' | 
 
 /** One step of a plan, in the order in which its cluster takes them. */
 export interface PlannedStep {
-  /** Stable name: the activity, and where: "applyRoute/client-1", "awaitBundle/client-1←server-1". */
+  /** Stable name: the activity, and where: "applyRoute/client-1", "awaitBundles/client-1". */
   id: string;
   cluster: string;
   title: string;
@@ -106,6 +174,8 @@ export interface ChangeResult {
   probes: ProbeSummary[];
   /** What the engine found and did not touch. */
   leftAlone: string[];
+  /** What somebody has to know or do; absent when there is nothing. */
+  notes?: string[];
 }
 
 /** Details of a PreflightFailed failure: everything that stands in the way, at once. */

@@ -1,6 +1,7 @@
 import type { FederatorErrorType } from './errors.js';
 import type { Exposure } from './inventory.js';
 import type { KubernetesObject } from './kubernetes.js';
+import type { Policy } from './policy.js';
 import type { ServerConf } from './serverConf.js';
 
 /** Something that stands in the way of a change: what, on which cluster, and what to do about it. */
@@ -22,6 +23,8 @@ export interface BundleFacts {
 /** A ClusterFederatedTrustDomain as found on a cluster. */
 export interface RelationshipFacts {
   name: string;
+  /** ISO 8601. Of two for one trust domain the older wins; absent on one that is still to be made. */
+  createdAt?: string;
   trustDomain: string;
   bundleEndpointURL: string;
   profileType: string;
@@ -31,6 +34,8 @@ export interface RelationshipFacts {
   trustDomainBundle?: string;
   /** The federation whose engine made it; absent on somebody else's. */
   federation?: string;
+  /** Trust domain of the federation's hub, where it has one. */
+  hub?: string;
 }
 
 /** What a cluster looks like to the engine. Read at once, decided upon by pure functions. Holds no secrets. */
@@ -78,7 +83,17 @@ export interface IdentityFacts {
   className?: string;
   federatesWith: string[];
   federation?: string;
+  /** Empty until SPIRE controller manager has looked at it. */
   stats: Record<string, number>;
+  spiffeIDTemplate: string;
+  /** Applies only to pods that no other one selects. */
+  fallback: boolean;
+  /** ISO 8601. Of two that give a pod the same entry, the older wins. */
+  createdAt: string;
+  /** What it was rendered from; only on the engine's own. */
+  policy?: Policy;
+  /** The whole object, as an undo has to restore it; only where there is a policy. */
+  object?: KubernetesObject;
 }
 
 /** Facts of one cluster, or why they could not be had. */

@@ -19,6 +19,11 @@ export const FEDERATION_HASH = 'spire-federator.io/federation-hash';
 /** Annotation on the StatefulSet: the engine added the bundle endpoint's container port. */
 export const PORT_ADDED = 'spire-federator.io/federation-port-added';
 
+/** Annotation on a ClusterSPIFFEID that the engine made: the policy it was rendered from (Policy as JSON). */
+export const POLICY = 'spire-federator.io/policy';
+/** Annotation on the ClusterFederatedTrustDomains of a federation with a hub: the hub's trust domain. */
+export const HUB = 'spire-federator.io/hub';
+
 /** Name of the bundle endpoint's Service and Route in ZTWIM, and in the scripts that people federate with by hand. */
 export const BUNDLE_ENDPOINT_OBJECT = 'spire-server-federation';
 export const BUNDLE_ENDPOINT_PORT_NAME = 'federation';
@@ -50,6 +55,11 @@ export function verifyWorkflowId(federation: string): string {
 /** An edge's name: who trusts, and whose bundle it holds. */
 export function edgeName(trusting: string, trusted: string): string {
   return `${trusting}←${trusted}`;
+}
+
+/** Name of a policy, and of its ClusterSPIFFEIDs. */
+export function policyName(policy: { name?: string | undefined } & ({ namespace: string } | object)): string {
+  return policy.name ?? ('namespace' in policy ? `${policy.namespace}-auto-federated` : '');
 }
 
 /** Query of a change workflow: answers ChangeProgress. */

@@ -1,11 +1,23 @@
 import type { PlannedStep, SetupInput, StepAction } from '../contract/change.js';
 import type { ClusterFacts, Problem, RelationshipFacts } from '../contract/facts.js';
 import type { KubernetesObject } from '../contract/kubernetes.js';
-import { BUNDLE_ENDPOINT_OBJECT, edgeName } from '../contract/names.js';
+import { BUNDLE_ENDPOINT_OBJECT } from '../contract/names.js';
+import type { Policy } from '../contract/policy.js';
 import { exposureStrategy, type ExposureContext } from './exposure.js';
 import { covers, owned, owningFederation, restorable } from './ownership.js';
+import { planPolicies, type PolicyPlan } from './policyPlan.js';
+import { policiesOf } from './policy.js';
+import { probeExposure } from './probe.js';
 import { relationshipDifferences, wantedRelationship } from './relationship.js';
-import { endpointPort, serverConfDifferences, wantedFederation, type Peer } from './serverConfPlan.js';
+import { endpointPort, serverConfDifferences, wantedFederation } from './serverConfPlan.js';
+import { trusts } from './settings.js';
+import { step } from './step.js';
+
+/** What a mesh is planned from; `policies` absent: those that the members have. */
+export type SetupOptions = Pick<
+  SetupInput,
+  'federation' | 'relationships' | 'refreshHintSeconds' | 'hub' | 'policies' | 'probe'
+>;
 
 /** An object of the bundle endpoint, and what has to be done about it. */
 export interface ObjectPlan {
@@ -17,26 +29,35 @@ export interface ObjectPlan {
 
 export interface MemberPlan {
   facts: ClusterFacts;
+  /** Not a member yet: nobody relies on its SPIRE server's federation. */
+  newcomer: boolean;
+  /** Those it trusts and those that trust it. */
+  peers: ClusterFacts[];
   objects: ObjectPlan[];
   editServerConf: PlannedStep;
   rolloutServer: PlannedStep;
   readBundle: PlannedStep;
+  /** Edges from this member on which something has to be done or looked at. */
+  edges: EdgePlan[];
+  applyRelationships: PlannedStep;
+  awaitBundles: PlannedStep;
+  policies: PolicyPlan;
+  /** Of dynamic relationships, where there is time to prove: the first refresh that SPIRE makes by itself. */
+  awaitRefreshes: PlannedStep;
 }
 
 /** A directed edge: `trusting` comes to hold the bundle of `trusted`. */
 export interface EdgePlan {
   trusting: ClusterFacts;
   trusted: ClusterFacts;
-  applyRelationship: PlannedStep;
-  awaitBundle: PlannedStep;
+  action: StepAction;
   /** The relationship as it is now; undefined when there is none. */
   before?: RelationshipFacts;
 }
 
 export interface SetupPlan {
   members: MemberPlan[];
-  edges: EdgePlan[];
-  probe: PlannedStep[];
+  probe: ProbePlan;
   verify: PlannedStep;
   problems: Problem[];
   /** Objects of others that fit and stay as they are. */
@@ -45,29 +66,34 @@ export interface SetupPlan {
   changes: boolean;
 }
 
+export interface ProbePlan {
+  clusters: ClusterFacts[];
+  /** Names of clusters: whose test workload dials whose. */
+  pairs: { from: string; to: string }[];
+  steps: PlannedStep[];
+}
+
 /** Marks an endpoint URL that the cluster has yet to assign. */
 export const UNASSIGNED_URL = 'https://(assigned when exposed)';
 
+/** The oldest SPIRE whose federation commands can print JSON (spire: CHANGELOG.md, #3660). */
+export const OLDEST_SPIRE_VERSION = '1.5.4';
+
 /**
- * Decides what a full mesh of these clusters takes: what exists, what must be done, what stands in the way and what is
+ * Decides what a federation of these clusters takes: what exists, what must be done, what stands in the way and what is
  * left alone. Pure: the same facts give the same plan.
  */
-export function planSetup(input: SetupInput, clusters: readonly ClusterFacts[]): SetupPlan {
-  const problems = memberProblems(input.federation, clusters);
+export function planSetup(options: SetupOptions, clusters: readonly ClusterFacts[]): SetupPlan {
+  const problems = memberProblems(options.federation, clusters);
   const leftAlone: string[] = [];
-  const members = clusters.map((facts) => planMember(input, facts, clusters, problems, leftAlone));
-  const edges = clusters.flatMap((trusting) =>
-    clusters
-      .filter((trusted) => trusted !== trusting)
-      .map((trusted) => planEdge(input, trusting, trusted, problems, leftAlone)),
-  );
-  const steps = [...members.flatMap(memberSteps), ...edges.flatMap(edgeSteps)];
-  const changes = steps.some(({ action }) => action !== 'none' && action !== 'check');
+  const policies = options.policies ?? policiesOf(options.federation, clusters);
+  const planning: Planning = { options, policies, clusters, problems, leftAlone };
+  const members = clusters.map((facts) => planMember(planning, facts));
+  const changes = members.flatMap(memberSteps).some(({ action }) => action !== 'none' && action !== 'check');
   return {
     members,
-    edges,
-    probe: input.probe && changes ? probeSteps(clusters) : [],
-    verify: step('verify', 'all', `Verify federation ${input.federation}`, 'check'),
+    probe: planProbe(options, members),
+    verify: step('verify', 'all', `Verify federation ${options.federation}`, 'check'),
     problems,
     leftAlone,
     changes,
@@ -75,16 +101,18 @@ export function planSetup(input: SetupInput, clusters: readonly ClusterFacts[]):
 }
 
 /** Every step of a plan, in the order in which they are taken. */
-export function planSteps(plan: SetupPlan): PlannedStep[] {
+export function planSteps({ members, verify, probe }: SetupPlan): PlannedStep[] {
   return [
-    ...plan.members.flatMap((member) => member.objects.map((object) => object.step)),
-    ...plan.members.map((member) => member.editServerConf),
-    ...plan.members.map((member) => member.rolloutServer),
-    ...plan.members.map((member) => member.readBundle),
-    ...plan.edges.map((edge) => edge.applyRelationship),
-    ...plan.edges.map((edge) => edge.awaitBundle),
-    plan.verify,
-    ...plan.probe,
+    ...members.flatMap((member) => member.objects.map((object) => object.step)),
+    ...members.map((member) => member.editServerConf),
+    ...members.map((member) => member.rolloutServer),
+    ...members.map((member) => member.readBundle),
+    ...members.map((member) => member.applyRelationships),
+    ...members.map((member) => member.awaitBundles),
+    ...members.flatMap((member) => [member.policies.apply, member.policies.await]),
+    verify,
+    ...members.map((member) => member.awaitRefreshes).filter(({ action }) => action !== 'none'),
+    ...probe.steps,
   ];
 }
 
@@ -103,36 +131,58 @@ export function exposureContext(
   };
 }
 
-/** A step's identity is its activity and its place, so that two runs of one plan name their steps alike. */
-export function step(activity: string, place: string, title: string, action: StepAction): PlannedStep {
-  return { id: `${activity}/${place}`, cluster: place.split(/[←→]/)[0] ?? place, title, action };
-}
-
 function memberSteps(member: MemberPlan): PlannedStep[] {
   return [
     ...member.objects.map((object) => object.step),
     member.editServerConf,
     member.rolloutServer,
     member.readBundle,
+    member.applyRelationships,
+    member.awaitBundles,
+    member.policies.apply,
+    member.policies.await,
   ];
 }
 
-function edgeSteps(edge: EdgePlan): PlannedStep[] {
-  return [edge.applyRelationship, edge.awaitBundle];
-}
-
-function probeSteps(clusters: readonly ClusterFacts[]): PlannedStep[] {
-  return [
-    ...clusters.map(({ cluster }) => step('deployProbe', cluster, `Deploy test workloads on ${cluster}`, 'create')),
-    ...clusters.flatMap((from) =>
-      clusters
-        .filter((to) => to !== from)
-        .map((to) =>
-          step('probe', `${from.cluster}→${to.cluster}`, `Probe mTLS from ${from.cluster} to ${to.cluster}`, 'check'),
-        ),
+/** mTLS where an edge is new; where none is and yet something changed, everywhere. */
+function planProbe({ probe, hub }: SetupOptions, members: readonly MemberPlan[]): ProbePlan {
+  // Where only one given address leads to a cluster, it leads to the bundle endpoint.
+  const names = members
+    .filter(({ facts }) => probeExposure(facts.exposure) !== undefined)
+    .map(({ facts }) => facts.cluster);
+  const touched = members.some(({ objects, editServerConf, rolloutServer }) =>
+    [...objects.map((object) => object.step), editServerConf, rolloutServer].some(
+      ({ action }) => action !== 'none' && action !== 'check',
     ),
+  );
+  const open = new Set(
+    members.flatMap(({ edges }) => edges.map((edge) => `${edge.trusting.cluster} ${edge.trusted.cluster}`)),
+  );
+  const pairs = names.flatMap((from) =>
+    names
+      .filter((to) => trusts(hub, from, to))
+      .filter((to) => (open.size === 0 ? touched : open.has(`${from} ${to}`) || open.has(`${to} ${from}`)))
+      .map((to) => ({ from, to })),
+  );
+  if (!probe || pairs.length === 0) return { clusters: [], pairs: [], steps: [] };
+  const clusters = members
+    .map(({ facts }) => facts)
+    .filter(({ cluster }) => pairs.some(({ from, to }) => from === cluster || to === cluster));
+  const steps = [
+    ...clusters.map(({ cluster }) => step('deployProbe', cluster, `Deploy test workloads on ${cluster}`, 'create')),
+    ...pairs.map(({ from, to }) => step('probe', `${from}→${to}`, `Probe mTLS from ${from} to ${to}`, 'check')),
     ...clusters.map(({ cluster }) => step('removeProbe', cluster, `Remove test workloads from ${cluster}`, 'delete')),
   ];
+  return { clusters, pairs, steps };
+}
+
+/** What is decided upon for every member alike. */
+interface Planning {
+  options: SetupOptions;
+  policies: readonly Policy[];
+  clusters: readonly ClusterFacts[];
+  problems: Problem[];
+  leftAlone: string[];
 }
 
 function memberProblems(federation: string, clusters: readonly ClusterFacts[]): Problem[] {
@@ -155,27 +205,37 @@ function memberProblems(federation: string, clusters: readonly ClusterFacts[]): 
         message: `${facts.cluster} is a member of federation ${facts.federation} already. Use --federation ${facts.federation}, or tear that one down first.`,
       });
     }
+    if (isOlder(facts.spireVersion, OLDEST_SPIRE_VERSION)) {
+      problems.push({
+        cluster: facts.cluster,
+        type: 'InvalidInput',
+        message: `${facts.cluster} runs SPIRE ${facts.spireVersion}; ${OLDEST_SPIRE_VERSION} is the oldest that the engine can work with. Upgrade it first.`,
+      });
+    }
   }
   return problems;
 }
 
-function planMember(
-  input: SetupInput,
-  facts: ClusterFacts,
-  clusters: readonly ClusterFacts[],
-  problems: Problem[],
-  leftAlone: string[],
-): MemberPlan {
+function planMember(planning: Planning, facts: ClusterFacts): MemberPlan {
+  const { options, clusters, problems, leftAlone } = planning;
   const { cluster } = facts;
-  const peers: Peer[] = clusters
-    .filter((peer) => peer !== facts)
-    .map((peer) => ({ trustDomain: peer.trustDomain, endpointUrl: peer.endpointUrl ?? UNASSIGNED_URL }));
-  const wanted = wantedFederation(facts, peers, input);
-  const differences = serverConfDifferences(facts.serverConf, wanted);
+  const peers = clusters.filter((peer) => trusts(options.hub, cluster, peer.cluster));
+  const wanted = wantedFederation(
+    facts,
+    peers.map((peer) => ({ trustDomain: peer.trustDomain, endpointUrl: peer.endpointUrl ?? UNASSIGNED_URL })),
+    options,
+  );
+  const differences = serverConfDifferences(facts.serverConf, wanted, facts.recordedPeers);
   const restart = differences.length > 0 || !facts.statefulSet.portDeclared;
+  const edges = peers.map((trusted) => planEdge(planning, facts, trusted));
+  refuseOtherTopology(planning, facts);
+  const open = edges.filter((edge) => edge.action !== 'none' || !isSettled(edge, options.relationships));
+  const written = open.filter(({ action }) => action !== 'none');
   return {
     facts,
-    objects: planObjects(input.federation, facts, problems, leftAlone),
+    newcomer: facts.federation !== options.federation,
+    peers,
+    objects: planObjects(options.federation, facts, problems, leftAlone),
     editServerConf: step(
       'editServerConf',
       cluster,
@@ -195,7 +255,66 @@ function planMember(
       `Compare the trust bundle of ${cluster} with what its endpoint serves`,
       'check',
     ),
+    edges: open,
+    applyRelationships: step(
+      'applyRelationships',
+      cluster,
+      `Apply ClusterFederatedTrustDomain ${enumerate((written.length > 0 ? written : edges).map((edge) => edge.trusted.trustDomain))} on ${cluster}`,
+      written.length === 0 ? 'none' : written.some(({ action }) => action === 'change') ? 'change' : 'create',
+    ),
+    awaitBundles: step(
+      'awaitBundles',
+      cluster,
+      `${options.relationships === 'static' ? 'Refresh and compare' : 'Compare'} the bundles of ${enumerate((open.length > 0 ? open : edges).map((edge) => edge.trusted.cluster))} on ${cluster}`,
+      open.length === 0 ? 'none' : 'check',
+    ),
+    policies: planPolicies(planning, facts, peers),
+    awaitRefreshes: step(
+      'awaitRefreshes',
+      cluster,
+      `See SPIRE server of ${cluster} refresh the bundles of ${enumerate(open.map((edge) => edge.trusted.cluster))} by itself`,
+      options.probe && options.relationships === 'dynamic' && open.length > 0 ? 'check' : 'none',
+    ),
   };
+}
+
+/** Members that trust each other though the hub alone should be trusted: a mesh is not made smaller on the way. */
+function refuseOtherTopology({ options, clusters, problems }: Planning, facts: ClusterFacts): void {
+  const { federation, hub } = options;
+  const unwanted = clusters.filter(
+    (peer) =>
+      peer !== facts &&
+      !trusts(hub, facts.cluster, peer.cluster) &&
+      facts.relationships.some((each) => each.federation === federation && each.trustDomain === peer.trustDomain),
+  );
+  if (unwanted.length === 0) return;
+  problems.push({
+    cluster: facts.cluster,
+    type: 'InvalidInput',
+    message: `${facts.cluster} trusts ${enumerate(unwanted.map(({ cluster }) => cluster))} in federation ${federation}, which with hub ${hub ?? ''} it should not. Tear the federation down, then set it up with the hub.`,
+  });
+}
+
+/** A list for a title: few by name, many by number. */
+function enumerate(names: readonly string[]): string {
+  return names.length <= 3 ? names.join(', ') : `${names.slice(0, 2).join(', ')} and ${names.length - 2} more`;
+}
+
+/** Whether an edge works already, as far as stored keys and configuration tell. */
+function isSettled({ trusting, trusted }: EdgePlan, relationships: SetupOptions['relationships']): boolean {
+  const stored = trusting.storedBundles[trusted.trustDomain];
+  const configured =
+    relationships === 'dynamic' || trusting.serverConf.federatesWith[trusted.trustDomain] !== undefined;
+  return configured && stored?.keyIds.join() === trusted.bundle.keyIds.join();
+}
+
+/** Whether a version like "1.15.2" comes before another; one that cannot be read does not. */
+function isOlder(version: string, than: string): boolean {
+  const parts = /(\d+)\.(\d+)\.(\d+)/.exec(version)?.slice(1).map(Number);
+  if (parts === undefined) return false;
+  const other = than.split('.').map(Number);
+  const index = parts.findIndex((part, position) => part !== other[position]);
+  return index >= 0 && (parts[index] ?? 0) < (other[index] ?? 0);
 }
 
 function planObjects(federation: string, facts: ClusterFacts, problems: Problem[], leftAlone: string[]): ObjectPlan[] {
@@ -227,30 +346,16 @@ function planObjects(federation: string, facts: ClusterFacts, problems: Problem[
 }
 
 function planEdge(
-  input: SetupInput,
+  { options: { federation, hub }, clusters, problems, leftAlone }: Planning,
   trusting: ClusterFacts,
   trusted: ClusterFacts,
-  problems: Problem[],
-  leftAlone: string[],
 ): EdgePlan {
-  const place = edgeName(trusting.cluster, trusted.cluster);
-  const wanted = wantedRelationship(trusting, trusted, trusted.endpointUrl ?? UNASSIGNED_URL, input.federation);
-  const before = trusting.relationships.find((each) => each.trustDomain === trusted.trustDomain);
-  const differences = before === undefined ? [] : relationshipDifferences(before, wanted);
-  let action: StepAction = before === undefined ? 'create' : differences.length > 0 ? 'change' : 'none';
-  if (before !== undefined && before.federation === undefined) {
-    const name = `ClusterFederatedTrustDomain ${before.name}`;
-    if (differences.length === 0) {
-      leftAlone.push(`${name} on ${trusting.cluster}: somebody else's, and as it must be`);
-    } else {
-      problems.push({
-        cluster: trusting.cluster,
-        type: 'ForeignObject',
-        message: `${trusting.cluster}: ${name} for ${trusted.trustDomain} was not made by spire-federator, and ${differences.join(', ')}. The oldest one wins in SPIRE controller manager: correct or delete it.`,
-      });
-      action = 'none';
-    }
-  }
+  const hubDomain = clusters.find(({ cluster }) => cluster === hub)?.trustDomain;
+  const wanted = wantedRelationship(trusting, trusted, trusted.endpointUrl ?? UNASSIGNED_URL, {
+    federation,
+    hub: hubDomain,
+  });
+  const before = winner(trusting.relationships.filter((each) => each.trustDomain === trusted.trustDomain));
   const named = trusting.relationships.find(
     (each) => each.name === wanted.name && each.trustDomain !== wanted.trustDomain,
   );
@@ -261,21 +366,27 @@ function planEdge(
       message: `${trusting.cluster}: ClusterFederatedTrustDomain ${named.name} exists for another trust domain, ${named.trustDomain}. Rename or delete it.`,
     });
   }
-  return {
-    trusting,
-    trusted,
-    applyRelationship: step(
-      'applyRelationship',
-      place,
-      `Apply ClusterFederatedTrustDomain ${wanted.name} on ${trusting.cluster}`,
-      action,
-    ),
-    awaitBundle: step(
-      'awaitBundle',
-      place,
-      `Refresh and compare the bundle of ${trusted.cluster} on ${trusting.cluster}`,
-      'check',
-    ),
-    ...(before === undefined ? {} : { before }),
-  };
+  if (before === undefined) return { trusting, trusted, action: 'create' };
+  const { hub: _hub, ...fields } = wanted;
+  if (before.federation !== undefined) {
+    const differs = relationshipDifferences(before, wanted).length > 0;
+    return { trusting, trusted, action: differs ? 'change' : 'none', before };
+  }
+  const differences = relationshipDifferences(before, fields);
+  const name = `ClusterFederatedTrustDomain ${before.name}`;
+  if (differences.length === 0) {
+    leftAlone.push(`${name} on ${trusting.cluster}: somebody else's, and as it must be`);
+  } else {
+    problems.push({
+      cluster: trusting.cluster,
+      type: 'ForeignObject',
+      message: `${trusting.cluster}: ${name} for ${trusted.trustDomain} was not made by spire-federator, and ${differences.join(', ')}. The oldest one wins in SPIRE controller manager: correct or delete it.`,
+    });
+  }
+  return { trusting, trusted, action: 'none', before };
+}
+
+/** Of several relationships for one trust domain the oldest counts (spire-controller-manager: federation reconciler). */
+function winner(relationships: readonly RelationshipFacts[]): RelationshipFacts | undefined {
+  return [...relationships].sort((a, b) => (a.createdAt ?? '').localeCompare(b.createdAt ?? ''))[0];
 }

@@ -1,6 +1,7 @@
 import type { ClusterFacts, RelationshipFacts } from '../contract/facts.js';
 import type { KubernetesObject } from '../contract/kubernetes.js';
 import type { FederatesWith } from '../contract/serverConf.js';
+import { HUB } from '../contract/names.js';
 import { owned, owningFederation } from './ownership.js';
 
 export const CFTD = { apiVersion: 'spire.spiffe.io/v1alpha1', kind: 'ClusterFederatedTrustDomain' } as const;
@@ -15,21 +16,30 @@ export function relationshipName(trustDomain: string): string {
   return trustDomain.replaceAll('_', '-');
 }
 
-/** The relationship by which `trusting` comes to trust `peer`, whose endpoint is at `endpointUrl`. */
+/**
+ * The relationship by which `trusting` comes to trust `peer`, whose endpoint is at `endpointUrl`.
+ * @param of the federation, and the trust domain of its hub, where it has one
+ */
 export function wantedRelationship(
   trusting: ClusterFacts,
   peer: ClusterFacts,
   endpointUrl: string,
-  federation: string,
+  of: { federation: string; hub?: string | undefined },
 ): RelationshipFacts {
+  const { federation, hub } = of;
+  // One that is ours keeps its name: an adopted one was named by others.
+  const ours = trusting.relationships.find(
+    (each) => each.trustDomain === peer.trustDomain && each.federation === federation,
+  );
   return {
-    name: relationshipName(peer.trustDomain),
+    name: ours?.name ?? relationshipName(peer.trustDomain),
     trustDomain: peer.trustDomain,
     bundleEndpointURL: endpointUrl,
     profileType: 'https_spiffe',
     endpointSPIFFEID: serverSpiffeId(peer.trustDomain),
     className: trusting.className,
     federation,
+    ...(hub === undefined ? {} : { hub }),
   };
 }
 
@@ -47,11 +57,11 @@ export function relationshipManifest(
   bundle: string | undefined,
   federation: string,
 ): KubernetesObject {
-  const { name, trustDomain, bundleEndpointURL, profileType, endpointSPIFFEID, className } = relationship;
+  const { name, trustDomain, bundleEndpointURL, profileType, endpointSPIFFEID, className, hub } = relationship;
   return owned(
     {
       ...CFTD,
-      metadata: { name },
+      metadata: { name, ...(hub === undefined ? {} : { annotations: { [HUB]: hub } }) },
       spec: {
         trustDomain,
         bundleEndpointURL,
@@ -80,8 +90,11 @@ export function readRelationship(object: KubernetesObject): RelationshipFacts {
   const spec = (object['spec'] ?? {}) as RelationshipSpec;
   const federation = owningFederation(object);
   const endpointSPIFFEID = spec.bundleEndpointProfile?.endpointSPIFFEID;
+  const hub = object.metadata.annotations?.[HUB];
   return {
     name: object.metadata.name,
+    createdAt: object.metadata.creationTimestamp ?? '',
+    ...(hub === undefined ? {} : { hub }),
     trustDomain: spec.trustDomain ?? '',
     bundleEndpointURL: spec.bundleEndpointURL ?? '',
     profileType: spec.bundleEndpointProfile?.type ?? '',
@@ -97,7 +110,7 @@ export function readRelationship(object: KubernetesObject): RelationshipFacts {
 
 /** What of a relationship differs from what is wanted, in the operator's words; empty when nothing does. */
 export function relationshipDifferences(actual: RelationshipFacts, wanted: RelationshipFacts): string[] {
-  const fields = ['bundleEndpointURL', 'profileType', 'endpointSPIFFEID', 'className'] as const;
+  const fields = ['bundleEndpointURL', 'profileType', 'endpointSPIFFEID', 'className', 'hub'] as const;
   return fields
     .filter((field) => actual[field] !== wanted[field])
     .map((field) => `${field} is ${actual[field] ?? 'missing'} instead of ${wanted[field] ?? 'none'}`);

@@ -35,9 +35,18 @@ export function wantedFederation(
   };
 }
 
-/** What of a server.conf differs from the wanted federation settings; empty when nothing does. */
-export function serverConfDifferences(conf: ServerConf, wanted: WantedFederation): string[] {
-  const differences: string[] = [];
+/**
+ * What of a server.conf differs from the wanted federation settings; empty when nothing does.
+ * @param recordedPeers trust domains that the engine put into it: those that are not wanted any more must go
+ */
+export function serverConfDifferences(
+  conf: ServerConf,
+  wanted: WantedFederation,
+  recordedPeers: readonly string[],
+): string[] {
+  const differences = recordedPeers
+    .filter((trustDomain) => conf.federatesWith[trustDomain] !== undefined && !(trustDomain in wanted.federatesWith))
+    .map((trustDomain) => `federates_with still has ${trustDomain}`);
   const { address, port, refreshHintSeconds } = wanted.bundleEndpoint;
   const endpoint = conf.bundleEndpoint;
   if (endpoint === undefined) differences.push('bundle_endpoint is missing');

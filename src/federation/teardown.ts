@@ -1,16 +1,17 @@
-import type { RestoreObjectRequest } from '../contract/activities.js';
+import type { RemovedRelationship, RestoreObjectRequest } from '../contract/activities.js';
 import type { PlannedStep } from '../contract/change.js';
 import type { ClusterFacts } from '../contract/facts.js';
 import { owningFederation } from './ownership.js';
-import { step } from './plan.js';
+import { step } from './step.js';
 
 export interface TeardownMember {
   facts: ClusterFacts;
-  /** Trust domains with which the federation related this member. */
-  peers: string[];
   removeProbe: PlannedStep;
-  /** One per peer, in their order. */
-  removeRelationships: PlannedStep[];
+  removePolicies: PlannedStep;
+  /** Names of the ClusterSPIFFEIDs of the federation's policies. */
+  policies: string[];
+  removeRelationships: PlannedStep;
+  relationships: RemovedRelationship[];
   restoreServer: PlannedStep;
   deleteObjects: { step: PlannedStep; reference: RestoreObjectRequest['reference'] }[];
 }
@@ -32,20 +33,45 @@ export function planTeardown(federation: string, clusters: readonly ClusterFacts
 /** Every step on one member, in the order in which it is taken. */
 export function memberSteps({
   removeProbe,
+  removePolicies,
   removeRelationships,
   restoreServer,
   deleteObjects,
 }: TeardownMember): PlannedStep[] {
-  return [removeProbe, ...removeRelationships, restoreServer, ...deleteObjects.map((each) => each.step)];
+  return [removeProbe, removePolicies, removeRelationships, restoreServer, ...deleteObjects.map((each) => each.step)];
+}
+
+/**
+ * How a relationship ends. The bundle goes with it, unless a ClusterSPIFFEID of somebody else still federates with the
+ * trust domain: without the bundle its workloads would get no identity at all.
+ */
+export function removal(
+  federation: string,
+  { cluster, identities }: ClusterFacts,
+  { name, trustDomain }: { name: string; trustDomain: string },
+  leftAlone: string[],
+): RemovedRelationship {
+  const users = identities.filter(
+    (identity) => identity.federation !== federation && identity.federatesWith.includes(trustDomain),
+  );
+  for (const user of users) {
+    leftAlone.push(
+      `the bundle of ${trustDomain} stored on ${cluster}: ClusterSPIFFEID ${user.name}, which is somebody else's, federates with it. Take it out of its federatesWith, then: ./spire-server bundle delete -id spiffe://${trustDomain} -mode dissociate`,
+    );
+  }
+  return { name, trustDomain, keepBundle: users.length > 0 };
 }
 
 function planMember(federation: string, facts: ClusterFacts, leftAlone: string[]): TeardownMember {
   const { cluster } = facts;
-  const peers: string[] = [];
+  const relationships: RemovedRelationship[] = [];
   for (const { name, trustDomain, federation: owner } of facts.relationships) {
-    if (owner === federation) peers.push(trustDomain);
+    if (owner === federation) relationships.push(removal(federation, facts, { name, trustDomain }, leftAlone));
     else leftAlone.push(`ClusterFederatedTrustDomain ${name} on ${cluster}: not made for this federation`);
   }
+  const policies = facts.identities
+    .filter((identity) => identity.federation === federation && identity.policy !== undefined)
+    .map(({ name }) => name);
   const deleteObjects = facts.endpointObjects.flatMap((object) => {
     const { name, namespace } = object.metadata;
     const title = `Delete ${object.kind} ${name} on ${cluster}`;
@@ -60,21 +86,28 @@ function planMember(federation: string, facts: ClusterFacts, leftAlone: string[]
     };
     return [{ step: step(`delete${object.kind}`, cluster, title, 'delete'), reference }];
   });
-  const probed = facts.identities.some((identity) => identity.federation === federation);
+  const probed = facts.identities.some(
+    (identity) => identity.federation === federation && identity.policy === undefined,
+  );
   const configured =
     facts.serverConfRecorded || facts.statefulSet.portAdded || facts.statefulSet.federationHash !== undefined;
   return {
     facts,
-    peers,
     removeProbe: step('removeProbe', cluster, `Remove test workloads from ${cluster}`, probed ? 'delete' : 'none'),
-    removeRelationships: peers.map((peer) =>
-      step(
-        'removeRelationship',
-        `${cluster}←${peer}`,
-        `Remove the relationship with ${peer} and its bundle on ${cluster}`,
-        'delete',
-      ),
+    removePolicies: step(
+      'removePolicies',
+      cluster,
+      `Delete ClusterSPIFFEID ${policies.join(', ')} on ${cluster}`,
+      policies.length > 0 ? 'delete' : 'none',
     ),
+    policies,
+    removeRelationships: step(
+      'removeRelationships',
+      cluster,
+      `Remove the relationships with ${relationships.map(({ trustDomain }) => trustDomain).join(', ')} and their bundles on ${cluster}`,
+      relationships.length > 0 ? 'delete' : 'none',
+    ),
+    relationships,
     restoreServer: step(
       'removeFederationFromServer',
       cluster,

@@ -5,8 +5,11 @@ import type { Check, Verdict } from '../contract/verify.js';
 import { exposureStrategy } from './exposure.js';
 import { covers } from './ownership.js';
 import { exposureContext } from './plan.js';
+import { maskedBy, policiesOf } from './policy.js';
+import { planPolicies } from './policyPlan.js';
 import { relationshipDifferences, wantedRelationship } from './relationship.js';
 import { endpointPort, serverConfDifferences, wantedFederation } from './serverConfPlan.js';
+import { federationSettings, trusts } from './settings.js';
 import { durationSeconds } from '../contract/serverConf.js';
 
 /** What was found out about one member; without facts it could not be looked at. */
@@ -15,6 +18,12 @@ export interface MemberObservation {
   facts?: ClusterFacts;
   observation?: Observation;
   problems: Problem[];
+}
+
+/** The federation, and the trust domain of its hub. */
+interface Of {
+  federation: string;
+  hub: string | undefined;
 }
 
 const ORDER: readonly Verdict[] = ['ok', 'unknown', 'warning', 'failed'];
@@ -29,17 +38,23 @@ export function worstVerdict(checks: readonly Check[]): Verdict {
 
 /** Judges a federation from one reading of each member. Pure. */
 export function verifyFederation(federation: string, members: readonly MemberObservation[]): Check[] {
+  const { hub } = federationSettings(
+    federation,
+    members.flatMap(({ facts }) => facts ?? []),
+  );
+  const hubDomain = members.find(({ cluster }) => cluster === hub)?.facts?.trustDomain;
+  const of = { federation, hub: hubDomain };
+  const related = (a: MemberObservation) => members.filter((b) => trusts(hub, a.cluster, b.cluster));
   return [
-    ...members.flatMap((member) => clusterChecks(member, members)),
-    ...members.flatMap((trusting) =>
-      members.filter((trusted) => trusted !== trusting).flatMap((trusted) => edgeChecks(federation, trusting, trusted)),
-    ),
+    ...members.flatMap((member) => clusterChecks(member, related(member), federation)),
+    ...members.flatMap((trusting) => related(trusting).flatMap((trusted) => edgeChecks(of, trusting, trusted))),
   ];
 }
 
 function clusterChecks(
   { cluster, facts, observation, problems }: MemberObservation,
-  members: readonly MemberObservation[],
+  peers: readonly MemberObservation[],
+  federation: string,
 ): Check[] {
   const check = checker(cluster);
   if (facts === undefined) {
@@ -55,7 +70,7 @@ function clusterChecks(
     .map((wanted) => {
       const live = facts.endpointObjects.find((each) => each.kind === wanted.kind);
       const name = wanted.kind.toLowerCase();
-      const remedy = 'Run setupPair again: it puts it back.';
+      const remedy = 'Run setupMesh again: it puts it back.';
       if (live === undefined) return check(name, 'failed', `${wanted.kind} ${wanted.metadata.name} is missing`, remedy);
       return covers(live['spec'], wanted['spec'])
         ? check(name, 'ok', `${wanted.kind} ${wanted.metadata.name} is as it must be`)
@@ -70,13 +85,14 @@ function clusterChecks(
           'port',
           'failed',
           `port ${endpointPort(facts.serverConf)} is not declared on StatefulSet ${facts.server}`,
-          'Run setupPair again: it declares it.',
+          'Run setupMesh again: it declares it.',
         ),
-    serverConfCheck(facts, members),
+    serverConfCheck(facts, peers),
     ...(observation === undefined ? [] : [endpointCheck(facts, observation)]),
     ...facts.identities
-      .filter((identity) => identity.federatesWith.length > 0)
+      .filter((identity) => identity.federatesWith.length > 0 || identity.policy !== undefined)
       .map((identity) => identityCheck(facts, identity)),
+    ...policyDrift(facts, peers, federation),
   ];
 }
 
@@ -92,12 +108,32 @@ function endpointCheck({ cluster, endpointUrl }: ClusterFacts, { endpointProblem
       );
 }
 
+/** Policies of the federation whose ClusterSPIFFEID is not as the policy says. */
+function policyDrift(facts: ClusterFacts, members: readonly MemberObservation[], federation: string): Check[] {
+  const check = checker(facts.cluster);
+  // With a peer that cannot be read, which trust domains are wanted is not known.
+  if (members.some((member) => member.facts === undefined)) return [];
+  const peers = members.flatMap((member) => member.facts ?? []);
+  const { objects } = planPolicies(
+    { options: { federation }, policies: policiesOf(federation, [facts, ...peers]), problems: [], leftAlone: [] },
+    facts,
+    peers,
+  );
+  return objects.map(({ object, before }) =>
+    check(
+      'policy',
+      'failed',
+      `ClusterSPIFFEID ${object.metadata.name} ${before === undefined ? 'is missing' : 'is not what its policy says'}`,
+      'Run setupMesh again: it puts it back.',
+    ),
+  );
+}
+
 function serverConfCheck(facts: ClusterFacts, members: readonly MemberObservation[]): Check {
   const check = checker(facts.cluster);
   const peers = members
-    .map((member) => member.facts)
-    .filter((peer) => peer !== undefined && peer.cluster !== facts.cluster)
-    .map((peer) => ({ trustDomain: peer?.trustDomain ?? '', endpointUrl: peer?.endpointUrl ?? '' }));
+    .flatMap((member) => member.facts ?? [])
+    .map(({ trustDomain, endpointUrl = '' }) => ({ trustDomain, endpointUrl }));
   const isStatic =
     facts.recordedPeers.length > 0 ||
     peers.some(({ trustDomain }) => facts.serverConf.federatesWith[trustDomain] !== undefined);
@@ -107,7 +143,7 @@ function serverConfCheck(facts: ClusterFacts, members: readonly MemberObservatio
     // Any hint will do, as long as there is one.
     refreshHintSeconds: hint ?? 0,
   });
-  const differences = serverConfDifferences(facts.serverConf, wanted);
+  const differences = serverConfDifferences(facts.serverConf, wanted, facts.recordedPeers);
   return differences.length === 0
     ? check(
         'server-conf',
@@ -118,14 +154,12 @@ function serverConfCheck(facts: ClusterFacts, members: readonly MemberObservatio
         'server-conf',
         'failed',
         differences.join('; '),
-        'Run setupPair again: it mends server.conf and restarts the server.',
+        'Run setupMesh again: it mends server.conf and restarts the server.',
       );
 }
 
-function identityCheck(
-  facts: ClusterFacts,
-  { name, className, federatesWith, stats }: ClusterFacts['identities'][number],
-): Check {
+function identityCheck(facts: ClusterFacts, identity: ClusterFacts['identities'][number]): Check {
+  const { name, className, federatesWith, stats } = identity;
   const check = checker(facts.cluster);
   const said = `ClusterSPIFFEID ${name}: ${stats['podsSelected'] ?? 0} pods, ${stats['entriesToSet'] ?? 0} entries, ${stats['entriesMasked'] ?? 0} masked, ${stats['entryFailures'] ?? 0} failed`;
   if (className !== facts.className) {
@@ -161,10 +195,29 @@ function identityCheck(
       'Read the log of SPIRE controller manager for the entries it could not make.',
     );
   }
-  return check('identity', 'ok', said);
+  if ((stats['entriesMasked'] ?? 0) > 0) {
+    const older = maskedBy(identity, facts.identities);
+    const by =
+      older.length === 0 ? 'an older ClusterSPIFFEID' : `ClusterSPIFFEID ${older.join(' or ')}, which is older`;
+    return check(
+      'identity',
+      'warning',
+      `${said}; masked by ${by}`,
+      `The oldest wins for a pod, and its federatesWith counts: delete or change it, or delete and re-create it after ${name}.`,
+    );
+  }
+  if (Object.keys(stats).length === 0) {
+    return check(
+      'identity',
+      'warning',
+      `ClusterSPIFFEID ${name}: SPIRE controller manager has not reported on it`,
+      'Wait some seconds; if it stays so, read the log of SPIRE controller manager.',
+    );
+  }
+  return check('identity', 'ok', (stats['podsSelected'] ?? 0) === 0 ? `${said}: it selects nothing now` : said);
 }
 
-function edgeChecks(federation: string, trusting: MemberObservation, trusted: MemberObservation): Check[] {
+function edgeChecks(of: Of, trusting: MemberObservation, trusted: MemberObservation): Check[] {
   const edge = edgeName(trusting.cluster, trusted.cluster);
   const check = checker(edge);
   if (trusting.facts === undefined || trusted.facts === undefined) {
@@ -172,7 +225,7 @@ function edgeChecks(federation: string, trusting: MemberObservation, trusted: Me
     return [check('edge', 'unknown', `${missing.cluster} could not be read`, `See the checks of ${missing.cluster}.`)];
   }
   return [
-    relationshipCheck(federation, trusting.facts, trusted.facts),
+    relationshipCheck(of, trusting.facts, trusted.facts),
     bundleCheck(trusting.facts, trusted.facts),
     ...(trusting.observation === undefined
       ? []
@@ -185,11 +238,13 @@ function entriesCheck(scope: string, { federatedEntries }: Observation, trustDom
   return checker(scope)('entries', 'ok', `${count} registration entries federate with ${trustDomain}`);
 }
 
-function relationshipCheck(federation: string, trusting: ClusterFacts, trusted: ClusterFacts): Check {
+function relationshipCheck(of: Of, trusting: ClusterFacts, trusted: ClusterFacts): Check {
   const check = checker(edgeName(trusting.cluster, trusted.cluster));
-  const wanted = wantedRelationship(trusting, trusted, trusted.endpointUrl ?? '', federation);
-  const candidates = trusting.relationships.filter((each) => each.trustDomain === trusted.trustDomain);
-  const remedy = 'Run setupPair again: it puts the ClusterFederatedTrustDomain right.';
+  const wanted = wantedRelationship(trusting, trusted, trusted.endpointUrl ?? '', of);
+  const candidates = trusting.relationships
+    .filter((each) => each.trustDomain === trusted.trustDomain)
+    .sort((a, b) => (a.createdAt ?? '').localeCompare(b.createdAt ?? ''));
+  const remedy = 'Run setupMesh again: it puts the ClusterFederatedTrustDomain right.';
   const [first] = candidates;
   if (first === undefined) {
     return check(
@@ -199,7 +254,9 @@ function relationshipCheck(federation: string, trusting: ClusterFacts, trusted: 
       remedy,
     );
   }
-  const differences = relationshipDifferences(first, wanted);
+  const { hub: _hub, ...fields } = wanted;
+  // Others' know nothing of hubs, and need not.
+  const differences = relationshipDifferences(first, first.federation === undefined ? fields : wanted);
   if (differences.length > 0)
     return check('relationship', 'failed', `${describe(first)}: ${differences.join(', ')}`, remedy);
   if (candidates.length > 1) {
@@ -225,7 +282,7 @@ function bundleCheck(trusting: ClusterFacts, trusted: ClusterFacts): Check {
       'stored-bundle',
       'failed',
       `no bundle of ${trusted.trustDomain} is stored`,
-      'Run setupPair again: it exchanges the bundles anew.',
+      'Run setupMesh again: it exchanges the bundles anew.',
     );
   }
   const own = new Set(trusted.bundle.keyIds);

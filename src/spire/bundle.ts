@@ -80,6 +80,11 @@ export function bundleFingerprint({ keys }: TrustBundle): string {
   return `SHA256:${createHash('sha256').update(ids.sort().join('\n')).digest('hex').slice(0, 32)}`;
 }
 
+/** Identities of a bundle's keys, sorted: two bundles with the same ones are the same to whoever verifies with them. */
+export function bundleKeyIds({ keys }: TrustBundle): string[] {
+  return keys.map((key) => `${key.use}:${key.id}`).sort();
+}
+
 /** Compares by key; order and metadata play no part. `missing` are of `own` only, `extra` of `stored` only. */
 export function compareBundles(
   stored: TrustBundle,

@@ -49,6 +49,14 @@ export function nothingFound(federation: string, unknown: readonly Problem[]): A
   );
 }
 
+/** A cluster that is to leave a federation it is not in. */
+export function notAMember(federation: string, cluster: string, members: readonly string[]): ApplicationFailure {
+  return ApplicationFailure.nonRetryable(
+    `${cluster} is not a member of federation ${federation}. Its members: ${members.join(', ') || 'none'}.`,
+    'NotFound',
+  );
+}
+
 /** A change that did all its steps and yet did not lead to a federation that is right. */
 export function verifyFailure(wrong: readonly Check[]): ApplicationFailure {
   const lines = wrong.map(({ scope, name, evidence }) => `- ${scope}: ${name}: ${evidence}`);

@@ -1,12 +1,13 @@
 import type { DeployedProbe } from '../contract/activities.js';
-import type { PlannedStep, ProbeSummary, SetupInput } from '../contract/change.js';
+import type { ProbeSummary, SetupInput } from '../contract/change.js';
 import type { ClusterFacts } from '../contract/facts.js';
+import type { ProbePlan } from '../federation/plan.js';
 import { probeExposure } from '../federation/probe.js';
 import { part, runStep, runUndo, type StepName } from './activities.js';
 import type { Progress } from './progress.js';
 import type { Saga } from './saga.js';
 
-const PROBE_STAGE = 4;
+const PROBE_STAGE = 5;
 
 /**
  * Proves a federation by mTLS between test workloads: each cluster's federated one reaches every other's, and the
@@ -15,7 +16,7 @@ const PROBE_STAGE = 4;
 export async function probeFederation(
   { federation, timeouts }: SetupInput,
   members: readonly ClusterFacts[],
-  steps: readonly PlannedStep[],
+  { clusters, pairs, steps }: ProbePlan,
   progress: Progress,
   saga: Saga,
 ): Promise<ProbeSummary[]> {
@@ -33,14 +34,19 @@ export async function probeFederation(
     }
   };
   const deployed = new Map<string, DeployedProbe>();
+  // As they are now: before the change, a newcomer may have had no address.
+  const probed = members.filter(({ cluster }) => clusters.some((each) => each.cluster === cluster));
   await Promise.all(
-    members.map(({ cluster, className, exposure, trustDomain }) => {
+    probed.map(({ cluster, className, exposure, trustDomain, storedBundles }) => {
       const reach = probeExposure(exposure);
       if (reach === undefined) return undefined;
       const title = `Remove test workloads from ${cluster}`;
       saga.onUndo(PROBE_STAGE, cluster, title, () => runUndo('removeProbe', title, { cluster, federation, timeoutMs }));
       return run(`deployProbe/${cluster}`, async (step) => {
-        const federatesWith = members.map((each) => each.trustDomain).filter((each) => each !== trustDomain);
+        const federatesWith = probed
+          .filter((peer) => pairs.some(({ from, to }) => from === cluster && to === peer.cluster))
+          .map((peer) => peer.trustDomain)
+          .filter((each) => each !== trustDomain && storedBundles[each] !== undefined);
         deployed.set(
           cluster,
           await runStep('deployProbe', step, timeouts.attempts, {
@@ -58,46 +64,36 @@ export async function probeFederation(
   );
   const summaries: ProbeSummary[] = [];
   await Promise.all(
-    members.flatMap((from) =>
-      members
-        .filter((to) => to !== from && deployed.has(from.cluster) && deployed.has(to.cluster))
-        .map((to) =>
-          run(`probe/${from.cluster}→${to.cluster}`, async (step) => {
-            const target = deployed.get(to.cluster);
-            if (target === undefined) return;
-            const dial = (role: 'federated' | 'unfederated') =>
-              runStep('runProbe', part(step, role), timeouts.attempts, {
-                cluster: from.cluster,
-                federation,
-                role,
-                address: target.address,
-                expectSpiffeId: target.spiffeId,
-                timeoutMs,
-              });
-            const [federated, unfederated] = await Promise.all([dial('federated'), dial('unfederated')]);
-            summaries.push(
-              { from: from.cluster, to: to.cluster, federated: true, ok: federated.ok, outcome: federated.evidence },
-              {
-                from: from.cluster,
-                to: to.cluster,
-                federated: false,
-                ok: unfederated.ok,
-                outcome: unfederated.evidence,
-              },
-            );
-          }),
-        ),
+    pairs.map(({ from, to }) =>
+      run(`probe/${from}→${to}`, async (step) => {
+        const target = deployed.get(to);
+        if (target === undefined) return;
+        const dial = (role: 'federated' | 'unfederated') =>
+          runStep('runProbe', part(step, role), timeouts.attempts, {
+            cluster: from,
+            federation,
+            role,
+            address: target.address,
+            expectSpiffeId: target.spiffeId,
+            timeoutMs,
+          });
+        const [federated, unfederated] = await Promise.all([dial('federated'), dial('unfederated')]);
+        summaries.push(
+          { from, to, federated: true, ok: federated.ok, outcome: federated.evidence },
+          { from, to, federated: false, ok: unfederated.ok, outcome: unfederated.evidence },
+        );
+      }),
     ),
   );
   await Promise.all(
-    members.map(({ cluster }) =>
+    probed.map(({ cluster }) =>
       run(`removeProbe/${cluster}`, (step) =>
         runStep('removeProbe', step, timeouts.attempts, { cluster, federation, timeoutMs }),
       ),
     ),
   );
   // Side by side they end in any order; a table wants one.
-  const order = members.map(({ cluster }) => cluster);
+  const order = probed.map(({ cluster }) => cluster);
   const rank = ({ from, to, federated }: ProbeSummary) =>
     (order.indexOf(from) * order.length + order.indexOf(to)) * 2 + (federated ? 0 : 1);
   return summaries.sort((a, b) => rank(a) - rank(b));

@@ -1,4 +1,5 @@
 import { defineQuery, setCurrentDetails, setHandler } from '@temporalio/workflow';
+import type { StepOutcome } from '../contract/activities.js';
 import type { ChangeProgress, PlannedStep, StepProgress, StepState } from '../contract/change.js';
 import { PROGRESS_QUERY } from '../contract/names.js';
 
@@ -49,6 +50,21 @@ export class Progress {
     this.show();
   }
 
+  /** Runs a step unless the plan found it done already, and shows how it goes. */
+  async follow<T>(step: PlannedStep, run: () => Promise<T>): Promise<T | undefined> {
+    if (step.action === 'none') return undefined;
+    this.set(step.id, 'running');
+    try {
+      const outcome = await run();
+      const { changed, note } = stepOutcome(outcome);
+      this.set(step.id, changed || step.action === 'check' ? 'done' : 'unchanged', note);
+      return outcome;
+    } catch (error) {
+      this.set(step.id, 'failed');
+      throw error;
+    }
+  }
+
   /** Notes an undo; it has a line of its own, below the steps. */
   undo(cluster: string, title: string, state: 'undoing' | 'undone' | 'failed'): void {
     const id = `undo/${title}`;
@@ -64,4 +80,10 @@ export class Progress {
     );
     setCurrentDetails([`**${this.phase}**`, '', '| | step | took | |', '|-|-|-|-|', ...lines].join('\n'));
   }
+}
+
+/** What a step says of itself; one that says nothing changed nothing. */
+export function stepOutcome(outcome: unknown): StepOutcome {
+  if (typeof outcome === 'object' && outcome !== null && 'changed' in outcome) return outcome as StepOutcome;
+  return { changed: false };
 }

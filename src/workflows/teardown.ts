@@ -1,11 +1,10 @@
+import type { StepOutcome } from '../contract/activities.js';
 import type { ChangeResult, PlannedStep, TeardownInput } from '../contract/change.js';
 import type { ClusterFacts } from '../contract/facts.js';
 import { memberSteps, planTeardown, type TeardownMember } from '../federation/teardown.js';
-import { relationshipName } from '../federation/relationship.js';
-import { FIND_MEMBERS, runStep } from './activities.js';
-import { preflightFailure } from './failure.js';
+import { part, runStep } from './activities.js';
+import { findMembers, readAllFacts } from './facts.js';
 import { Progress } from './progress.js';
-import { readAllFacts } from './setupPair.js';
 
 /**
  * Ends a federation and puts every member back to what it was before it: test workloads, relationships and bundles
@@ -16,7 +15,7 @@ import { readAllFacts } from './setupPair.js';
 export async function teardown(input: TeardownInput): Promise<ChangeResult> {
   const { federation } = input;
   const progress = new Progress();
-  const clusters = input.clusters.length > 0 ? input.clusters : await allMembers(federation);
+  const clusters = input.clusters.length > 0 ? input.clusters : (await findMembers(federation)).members;
   const facts: ClusterFacts[] = await readAllFacts(federation, clusters);
   const plan = planTeardown(federation, facts);
   progress.plan(plan.members.flatMap(memberSteps));
@@ -37,57 +36,44 @@ export async function teardown(input: TeardownInput): Promise<ChangeResult> {
   };
 }
 
-/** The members, all of them: a cluster that cannot be asked may be one, and must not be forgotten. */
-async function allMembers(federation: string): Promise<string[]> {
-  const { members, unknown } = await runStep('findMembers', FIND_MEMBERS, 3, { federation });
-  if (unknown.length === 0) return members;
-  throw preflightFailure(
-    unknown.map((problem) => ({
-      ...problem,
-      message: `${problem.message} It may be a member: restore the connection, or name the members with --clusters.`,
-    })),
-  );
-}
-
-async function tearDownMember(
-  { federation, timeouts }: TeardownInput,
-  { facts, peers, removeProbe, removeRelationships, restoreServer, deleteObjects }: TeardownMember,
+/** Puts one member back to what it was. @returns whether anything changed */
+export async function tearDownMember(
+  { federation, timeouts }: Pick<TeardownInput, 'federation' | 'timeouts'>,
+  member: TeardownMember,
   progress: Progress,
 ): Promise<boolean> {
-  const { cluster } = facts;
+  const { removeProbe, removePolicies, removeRelationships, relationships, restoreServer, deleteObjects } = member;
+  const { cluster } = member.facts;
   const { attempts } = timeouts;
   let changed = false;
-  const step = async (planned: PlannedStep, run: () => Promise<{ changed: boolean; note?: string }>): Promise<void> => {
-    if (planned.action === 'none') return;
-    progress.set(planned.id, 'running');
-    try {
-      const outcome = await run();
-      changed ||= outcome.changed;
-      progress.set(planned.id, outcome.changed ? 'done' : 'unchanged', outcome.note);
-    } catch (error) {
-      progress.set(planned.id, 'failed');
-      throw error;
-    }
+  const step = async (planned: PlannedStep, run: () => Promise<StepOutcome>): Promise<void> => {
+    changed = (await progress.follow(planned, run))?.changed === true || changed;
   };
   await step(removeProbe, () =>
     runStep('removeProbe', removeProbe, attempts, { cluster, federation, timeoutMs: timeouts.probeMs }),
   );
-  await Promise.all(
-    peers.map((peer, index) => {
-      const planned = removeRelationships[index];
-      return (
-        planned &&
-        step(planned, () =>
-          runStep('removeRelationship', planned, attempts, {
-            cluster,
-            federation,
-            trustDomain: peer,
-            name: relationshipName(peer),
-            keepBundle: false,
-            timeoutMs: timeouts.endpointMs,
-          }),
-        )
-      );
+  await step(removePolicies, async () => {
+    const outcome = await runStep('applyPolicies', removePolicies, attempts, {
+      cluster,
+      federation,
+      apply: [],
+      remove: member.policies,
+    });
+    await runStep('awaitPolicies', part(removePolicies, 'entries'), attempts, {
+      cluster,
+      federation,
+      names: [],
+      withdrawn: relationships.filter(({ keepBundle }) => !keepBundle).map(({ trustDomain }) => trustDomain),
+      timeoutMs: timeouts.endpointMs,
+    });
+    return outcome;
+  });
+  await step(removeRelationships, () =>
+    runStep('removeRelationships', removeRelationships, attempts, {
+      cluster,
+      federation,
+      relationships,
+      timeoutMs: timeouts.endpointMs,
     }),
   );
   await step(restoreServer, () =>

@@ -1,3 +1,8 @@
+import { exposureStrategy } from '../../src/federation/exposure.js';
+import { owned } from '../../src/federation/ownership.js';
+import { exposureContext } from '../../src/federation/plan.js';
+import { federatesWithEntry, wantedRelationship } from '../../src/federation/relationship.js';
+import { trusts } from '../../src/federation/settings.js';
 import type { ClusterFacts } from '../../src/contract/facts.js';
 
 /** Facts of a cluster with SPIRE and nothing of a federation. */
@@ -21,4 +26,33 @@ export function freshCluster(cluster: string): ClusterFacts {
     storedBundles: {},
     identities: [],
   };
+}
+
+/** Clusters as a setup with static relationships leaves them: all trust all, or with a hub it and the others. */
+export function federatedClusters(federation: string, names: readonly string[], hub?: string): ClusterFacts[] {
+  const fresh = names.map(freshCluster);
+  const url = ({ cluster }: ClusterFacts) => `https://federation.${cluster}.test`;
+  const hubDomain = fresh.find(({ cluster }) => cluster === hub)?.trustDomain;
+  return fresh.map((facts) => {
+    const peers = fresh.filter(({ cluster }) => trusts(hub, facts.cluster, cluster));
+    const entries = peers.map((peer) => [peer.trustDomain, federatesWithEntry(peer.trustDomain, url(peer))]);
+    return {
+      ...facts,
+      federation,
+      endpointUrl: url(facts),
+      endpointObjects: exposureStrategy('route')
+        .objects(exposureContext(facts))
+        .map((object) => owned(object, federation)),
+      serverConf: {
+        trustDomain: facts.trustDomain,
+        bundleEndpoint: { address: '0.0.0.0', port: 8443, refreshHint: '300s' },
+        federatesWith: Object.fromEntries(entries) as ClusterFacts['serverConf']['federatesWith'],
+      },
+      serverConfRecorded: true,
+      recordedPeers: peers.map(({ trustDomain }) => trustDomain),
+      statefulSet: { portDeclared: true, portAdded: true, federationHash: 'hash' },
+      relationships: peers.map((peer) => wantedRelationship(facts, peer, url(peer), { federation, hub: hubDomain })),
+      storedBundles: Object.fromEntries(peers.map((peer) => [peer.trustDomain, peer.bundle])),
+    };
+  });
 }

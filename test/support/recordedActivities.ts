@@ -1,11 +1,10 @@
 import { Context } from '@temporalio/activity';
 import type { FederatorActivities } from '../../src/contract/activities.js';
-import type { ClusterFacts } from '../../src/contract/facts.js';
-import { exposureStrategy } from '../../src/federation/exposure.js';
-import { owned } from '../../src/federation/ownership.js';
-import { exposureContext } from '../../src/federation/plan.js';
-import { wantedRelationship } from '../../src/federation/relationship.js';
-import { freshCluster } from './freshCluster.js';
+import type { ClusterFacts, IdentityFacts } from '../../src/contract/facts.js';
+import type { KubernetesObject } from '../../src/contract/kubernetes.js';
+import { FEDERATION_LABEL, POLICY } from '../../src/contract/names.js';
+import type { Policy } from '../../src/contract/policy.js';
+import { federatedClusters, freshCluster } from './freshCluster.js';
 
 type Name = keyof FederatorActivities;
 
@@ -29,6 +28,10 @@ export class RecordedActivities {
   interfere: Interference = () => undefined;
   /** Clusters that cannot be asked whether they are members. */
   unreachable: string[] = [];
+  /** Trust domains whose relationship was removed, by cluster. */
+  readonly removed: Record<string, string[]> = {};
+  /** Clusters of the inventory that are no members. */
+  strangers: string[] = [];
   private readonly clusters = new Map<string, ClusterFacts>();
 
   constructor(...names: string[]) {
@@ -38,6 +41,10 @@ export class RecordedActivities {
   /** Names of the activities that ran, each time they took effect. */
   get names(): Name[] {
     return this.calls.map(({ name }) => name);
+  }
+
+  private get reachable(): string[] {
+    return [...this.clusters.keys()].filter((cluster) => !this.unreachable.includes(cluster));
   }
 
   facts(cluster: string): ClusterFacts {
@@ -56,7 +63,8 @@ export class RecordedActivities {
     return {
       readFacts: this.record('readFacts', ({ cluster }) => ({ facts: this.facts(cluster), problems: [] })),
       findMembers: this.record('findMembers', () => ({
-        members: [...this.clusters.keys()].filter((cluster) => !this.unreachable.includes(cluster)),
+        members: this.reachable.filter((cluster) => !this.strangers.includes(cluster)),
+        others: this.reachable.filter((cluster) => this.strangers.includes(cluster)),
         unknown: this.unreachable.map((cluster) => ({
           cluster,
           type: 'ClusterUnreachable' as const,
@@ -83,11 +91,15 @@ export class RecordedActivities {
           },
           serverConfRecorded: true,
           recordedPeers: Object.keys(wanted.federatesWith),
+          statefulSet: { portDeclared: false, portAdded: false },
         });
         return noted;
       }),
       rolloutServer: this.record('rolloutServer', ({ cluster }) => {
-        this.change(cluster, { statefulSet: { portDeclared: true, portAdded: true, federationHash: 'hash' } });
+        const { statefulSet, serverConf } = this.facts(cluster);
+        const settings = JSON.stringify(serverConf);
+        if (statefulSet.federationHash === 'hash' || statefulSet.federationHash === settings) return { changed: false };
+        this.change(cluster, { statefulSet: { portDeclared: true, portAdded: true, federationHash: settings } });
         return noted;
       }),
       restoreServer: this.record('restoreServer', () => noted),
@@ -95,19 +107,39 @@ export class RecordedActivities {
       readBundle: this.record('readBundle', ({ cluster }) => ({
         trustDomain: `${cluster}.test`,
         fingerprint: `SHA256:${cluster}`,
-        keyCount: 1,
+        keyIds: [`${cluster}-key`],
         bundle: '{"keys":[]}',
       })),
-      applyRelationship: this.record('applyRelationship', ({ cluster, relationship }) => {
-        this.change(cluster, { relationships: [...this.facts(cluster).relationships, relationship] });
+      applyRelationships: this.record('applyRelationships', ({ cluster, relationships }) => {
+        const made = relationships.map(({ relationship }) => relationship);
+        const others = this.facts(cluster).relationships.filter(
+          (each) => !made.some(({ trustDomain }) => trustDomain === each.trustDomain),
+        );
+        this.change(cluster, { relationships: [...others, ...made] });
         return noted;
       }),
-      awaitBundle: this.record('awaitBundle', ({ cluster, peer }) => {
-        const { bundle, trustDomain } = this.facts(peer);
-        this.change(cluster, { storedBundles: { ...this.facts(cluster).storedBundles, [trustDomain]: bundle } });
+      awaitBundles: this.record('awaitBundles', ({ cluster, peers }) => {
+        const arrived = peers.map(({ cluster: peer }) => this.facts(peer));
+        const storedBundles = {
+          ...this.facts(cluster).storedBundles,
+          ...Object.fromEntries(arrived.map(({ trustDomain, bundle }) => [trustDomain, bundle])),
+        };
+        this.change(cluster, { storedBundles });
         return { changed: false };
       }),
-      removeRelationship: this.record('removeRelationship', () => noted),
+      awaitRefreshes: this.record('awaitRefreshes', () => ({ changed: false })),
+      removeRelationships: this.record('removeRelationships', ({ cluster, relationships }) => {
+        this.removed[cluster] = relationships.map(({ trustDomain }) => trustDomain);
+        return noted;
+      }),
+      applyPolicies: this.record('applyPolicies', ({ cluster, apply, remove }) => {
+        const kept = this.facts(cluster).identities.filter(
+          ({ name }) => !remove.includes(name) && !apply.some(({ metadata }) => metadata.name === name),
+        );
+        this.change(cluster, { identities: [...kept, ...apply.map(appliedIdentity)] });
+        return noted;
+      }),
+      awaitPolicies: this.record('awaitPolicies', () => ({ changed: false })),
       observe: this.record('observe', () => ({ federatedEntries: {} })),
       deployProbe: this.record('deployProbe', ({ cluster }) => ({
         address: `${cluster}.test:443`,
@@ -135,27 +167,23 @@ export class RecordedActivities {
   }
 }
 
-/** Makes a cluster look as setupPair leaves it. */
-export function federate(recorded: RecordedActivities, cluster: string, peer: string, federation: string): void {
-  const facts = recorded.facts(cluster);
-  const endpointUrl = `https://federation.${cluster}.test`;
-  const peerUrl = `https://federation.${peer}.test`;
-  const endpointSpiffeId = `spiffe://${peer}.test/spire/server`;
-  recorded.change(cluster, {
-    endpointUrl,
-    federation,
-    endpointObjects: exposureStrategy('route')
-      .objects(exposureContext(facts))
-      .map((object) => owned(object, federation)),
-    serverConf: {
-      trustDomain: facts.trustDomain,
-      bundleEndpoint: { address: '0.0.0.0', port: 8443, refreshHint: '300s' },
-      federatesWith: {
-        [`${peer}.test`]: { bundleEndpointUrl: peerUrl, profile: { type: 'https_spiffe', endpointSpiffeId } },
-      },
-    },
-    statefulSet: { portDeclared: true, portAdded: true, federationHash: 'hash' },
-    relationships: [wantedRelationship(facts, recorded.facts(peer), peerUrl, federation)],
-    storedBundles: { [`${peer}.test`]: recorded.facts(peer).bundle },
-  });
+function appliedIdentity({ metadata, ...rest }: KubernetesObject): IdentityFacts {
+  const spec = rest['spec'] as { className: string; federatesWith?: string[]; spiffeIDTemplate: string };
+  return {
+    name: metadata.name,
+    className: spec.className,
+    federatesWith: spec.federatesWith ?? [],
+    spiffeIDTemplate: spec.spiffeIDTemplate,
+    fallback: false,
+    createdAt: '2026-01-01T00:00:00Z',
+    stats: { podsSelected: 1, entriesToSet: 1 },
+    federation: metadata.labels?.[FEDERATION_LABEL] ?? '',
+    policy: JSON.parse(metadata.annotations?.[POLICY] ?? '') as Policy,
+    object: { metadata, ...rest },
+  };
+}
+
+/** Makes clusters look as a setup with static relationships leaves them. */
+export function federate(recorded: RecordedActivities, federation: string, ...clusters: string[]): void {
+  for (const facts of federatedClusters(federation, clusters)) recorded.change(facts.cluster, facts);
 }

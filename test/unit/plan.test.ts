@@ -1,47 +1,35 @@
 import fc from 'fast-check';
-import { setupInputSchema, type PlannedStep } from '../../src/contract/change.js';
+import { type PlannedStep, type SetupInput, setupMeshInputSchema } from '../../src/contract/change.js';
 import type { ClusterFacts } from '../../src/contract/facts.js';
 import type { Verdict } from '../../src/contract/verify.js';
-import { exposureStrategy } from '../../src/federation/exposure.js';
-import { covers, mergePatch, owned } from '../../src/federation/ownership.js';
+import { covers, mergePatch } from '../../src/federation/ownership.js';
 import { exposureContext, planSetup, planSteps } from '../../src/federation/plan.js';
-import { wantedRelationship } from '../../src/federation/relationship.js';
 import { wantedFederation } from '../../src/federation/serverConfPlan.js';
 import { memberSteps, planTeardown } from '../../src/federation/teardown.js';
-import { freshCluster } from '../support/freshCluster.js';
+import { federatedClusters, freshCluster } from '../support/freshCluster.js';
 import { verifyFederation, worstVerdict } from '../../src/federation/verify.js';
 
 const FEDERATION = 'demo';
-const input = setupInputSchema.parse({ federation: FEDERATION, clusters: ['a', 'b'] });
+const input: SetupInput = {
+  ...setupMeshInputSchema.parse({ federation: FEDERATION, clusters: ['a', 'b'] }),
+  relationships: 'static',
+  refreshHintSeconds: 300,
+};
 
 /** Two clusters as setupPair leaves them. */
 function finished(): [ClusterFacts, ClusterFacts] {
-  const federate = (facts: ClusterFacts, peer: ClusterFacts): ClusterFacts => {
-    const endpointUrl = `https://federation.${facts.trustDomain}`;
-    const peerUrl = `https://federation.${peer.trustDomain}`;
-    const endpointObjects = exposureStrategy('route')
-      .objects(exposureContext(facts))
-      .map((object) => owned(object, FEDERATION));
-    const wanted = wantedFederation(facts, [{ trustDomain: peer.trustDomain, endpointUrl: peerUrl }], input);
-    return {
-      ...facts,
-      endpointUrl,
-      endpointObjects,
-      federation: FEDERATION,
-      serverConf: {
-        trustDomain: facts.trustDomain,
-        bundleEndpoint: { address: '0.0.0.0', port: 8443, refreshHint: '300s' },
-        federatesWith: wanted.federatesWith,
-      },
-      serverConfRecorded: true,
-      recordedPeers: [peer.trustDomain],
-      statefulSet: { portDeclared: true, portAdded: true, federationHash: 'hash' },
-      relationships: [wantedRelationship(facts, peer, peerUrl, FEDERATION)],
-      storedBundles: { [peer.trustDomain]: peer.bundle },
-    };
-  };
-  return [federate(freshCluster('a'), freshCluster('b')), federate(freshCluster('b'), freshCluster('a'))];
+  const [a, b] = federatedClusters(FEDERATION, ['a', 'b']);
+  if (a === undefined || b === undefined) throw new Error('two clusters are two');
+  return [a, b];
 }
+
+const IDENTITY = {
+  name: 'all',
+  spiffeIDTemplate: 'spiffe://{{ .TrustDomain }}/x',
+  fallback: false,
+  createdAt: '2026-01-01T00:00:00Z',
+  stats: { podsSelected: 1, entriesToSet: 1 },
+};
 
 const actions = (steps: PlannedStep[]) => Object.fromEntries(steps.map(({ id, action }) => [id, action]));
 
@@ -59,10 +47,14 @@ test('two fresh clusters: everything is made, each server restarts once, every e
     'rolloutServer/b': 'restart',
     'readBundle/a': 'check',
     'readBundle/b': 'check',
-    'applyRelationship/a←b': 'create',
-    'applyRelationship/b←a': 'create',
-    'awaitBundle/a←b': 'check',
-    'awaitBundle/b←a': 'check',
+    'applyRelationships/a': 'create',
+    'applyRelationships/b': 'create',
+    'awaitBundles/a': 'check',
+    'awaitBundles/b': 'check',
+    'applyPolicies/a': 'none',
+    'awaitPolicies/a': 'none',
+    'applyPolicies/b': 'none',
+    'awaitPolicies/b': 'none',
     'verify/all': 'check',
     'deployProbe/a': 'create',
     'deployProbe/b': 'create',
@@ -77,7 +69,7 @@ test('a finished federation: nothing to change, and no test workloads either', (
   const plan = planSetup(input, finished());
   expect(plan.changes).toBe(false);
   expect(new Set(planSteps(plan).map(({ action }) => action))).toEqual(new Set(['none', 'check']));
-  expect(plan.probe).toEqual([]);
+  expect(plan.probe.steps).toEqual([]);
 });
 
 test('a drifted relationship is changed, and only that', () => {
@@ -88,7 +80,7 @@ test('a drifted relationship is changed, and only that', () => {
   const plan = planSetup(input, [{ ...a, relationships: [withoutClass] }, b]);
   const changed = planSteps(plan).filter(({ action }) => !['none', 'check'].includes(action) && !/robe/.test(action));
   expect(changed.filter(({ id }) => !/[pP]robe/.test(id))).toMatchObject([
-    { id: 'applyRelationship/a←b', action: 'change' },
+    { id: 'applyRelationships/a', action: 'change' },
   ]);
 });
 
@@ -146,7 +138,8 @@ test("a teardown takes what the federation made, in SPIRE's order, and nothing o
   const [member] = plan.members;
   expect(member && memberSteps(member).map(({ id, action }) => `${action} ${id}`)).toEqual([
     'none removeProbe/a',
-    'delete removeRelationship/a←b.test',
+    'none removePolicies/a',
+    'delete removeRelationships/a',
     'restart removeFederationFromServer/a',
     'delete deleteService/a',
     'delete deleteRoute/a',
@@ -190,21 +183,32 @@ const FAULTS: { fault: string; change: (a: ClusterFacts) => Partial<ClusterFacts
     },
     {
       fault: 'own trust domain in a federatesWith',
-      change: () => ({ identities: [{ name: 'all', className: 'spire', federatesWith: ['a.test'], stats: {} }] }),
+      change: () => ({ identities: [{ ...IDENTITY, className: 'spire', federatesWith: ['a.test'] }] }),
       finds: 'identity',
       verdict: 'failed',
     },
     {
       fault: 'an identity without the class',
-      change: () => ({ identities: [{ name: 'all', federatesWith: ['b.test'], stats: {} }] }),
+      change: () => ({ identities: [{ ...IDENTITY, federatesWith: ['b.test'] }] }),
       finds: 'identity',
       verdict: 'warning',
     },
     {
       fault: 'an identity that federates with a domain whose bundle is not stored',
-      change: () => ({ identities: [{ name: 'all', className: 'spire', federatesWith: ['c.test'], stats: {} }] }),
+      change: () => ({ identities: [{ ...IDENTITY, className: 'spire', federatesWith: ['c.test'] }] }),
       finds: 'identity',
       verdict: 'failed',
+    },
+    {
+      fault: 'an identity that is masked',
+      change: () => ({
+        identities: [
+          { ...IDENTITY, name: 'old', className: 'spire', federatesWith: [], createdAt: '2025-01-01T00:00:00Z' },
+          { ...IDENTITY, className: 'spire', federatesWith: ['b.test'], stats: { podsSelected: 1, entriesMasked: 1 } },
+        ],
+      }),
+      finds: 'identity',
+      verdict: 'warning',
     },
   ];
 

@@ -2,7 +2,7 @@ import { Context } from '@temporalio/activity';
 import { WorkflowFailedError, type WorkflowHandle } from '@temporalio/client';
 import { ApplicationFailure, CancelledFailure } from '@temporalio/common';
 import {
-  setupInputSchema,
+  setupPairInputSchema,
   teardownInputSchema,
   type ChangeProgress,
   type ChangeResult,
@@ -11,18 +11,22 @@ import type { FederatorActivities } from '../../src/contract/activities.js';
 import { PROGRESS_QUERY } from '../../src/contract/names.js';
 import type { VerifyResult } from '../../src/contract/verify.js';
 import { planSetup, planSteps } from '../../src/federation/plan.js';
+import { resolveSettings } from '../../src/federation/settings.js';
 import { freshCluster } from '../support/freshCluster.js';
 import { federate, RecordedActivities, type Call } from '../support/recordedActivities.js';
 import { WorkflowEnvironment } from '../support/workflowEnvironment.js';
 
 const FEDERATION = 'demo';
-const SETUP = setupInputSchema.parse({ federation: FEDERATION, clusters: ['a', 'b'], timeouts: { attempts: 3 } });
-const STEPS = planSteps(planSetup(SETUP, ['a', 'b'].map(freshCluster))).map(({ id }) => id);
+const SETUP = setupPairInputSchema.parse({ federation: FEDERATION, clusters: ['a', 'b'], timeouts: { attempts: 3 } });
+const FRESH = ['a', 'b'].map(freshCluster);
+const STEPS = planSteps(planSetup({ ...SETUP, ...resolveSettings(SETUP, FEDERATION, FRESH) }, FRESH))
+  .filter(({ action }) => action !== 'none')
+  .map(({ id }) => id);
 
 /** Undos by the order in which they must come. */
 const UNDO_ORDER: (keyof FederatorActivities)[] = [
   'removeProbe',
-  'removeRelationship',
+  'removeRelationships',
   'restoreServer',
   'restoreObject',
 ];
@@ -69,7 +73,7 @@ function expectUndone(recorded: RecordedActivities, from: number): void {
     );
   for (const cluster of done('applyObject')) expect(undone('restoreObject')).toContain(cluster);
   for (const cluster of done('editServerConf')) expect(undone('restoreServer')).toContain(cluster);
-  for (const cluster of done('applyRelationship')) expect(undone('removeRelationship')).toContain(cluster);
+  for (const cluster of done('applyRelationships')) expect(undone('removeRelationships')).toContain(cluster);
   for (const cluster of done('deployProbe')) expect(undone('removeProbe')).toContain(cluster);
 }
 
@@ -78,14 +82,15 @@ describe('setupPair', () => {
     const recorded = new RecordedActivities('a', 'b');
     const outcome = await environment.run(recorded, 'setupPair', SETUP, result, worker);
     expect(outcome).toMatchObject({ changed: true, planned: false });
-    expect(outcome.steps.map(({ id }) => id)).toEqual(STEPS);
-    expect(new Set(outcome.steps.map(({ state }) => state))).toEqual(new Set(['done']));
+    const taken = outcome.steps.filter(({ action }) => action !== 'none');
+    expect(taken.map(({ id }) => id)).toEqual(STEPS);
+    expect(new Set(taken.map(({ state }) => state))).toEqual(new Set(['done']));
     const last = (name: keyof FederatorActivities) => recorded.names.lastIndexOf(name);
     const first = (name: keyof FederatorActivities) => recorded.names.indexOf(name);
     expect(last('awaitEndpointUrl')).toBeLessThan(first('editServerConf'));
     expect(first('editServerConf')).toBeLessThan(first('rolloutServer'));
-    expect(last('readBundle')).toBeLessThan(first('applyRelationship'));
-    expect(last('awaitBundle')).toBeLessThan(first('deployProbe'));
+    expect(last('readBundle')).toBeLessThan(first('applyRelationships'));
+    expect(last('awaitBundles')).toBeLessThan(first('deployProbe'));
     expect(last('deployProbe')).toBeLessThan(first('runProbe'));
     expect(last('runProbe')).toBeLessThan(first('removeProbe'));
     expect(recorded.names).not.toContain('restoreServer');
@@ -100,11 +105,10 @@ describe('setupPair', () => {
 
   test('changes nothing on a finished federation', async () => {
     const recorded = new RecordedActivities('a', 'b');
-    federate(recorded, 'a', 'b', FEDERATION);
-    federate(recorded, 'b', 'a', FEDERATION);
+    federate(recorded, FEDERATION, 'a', 'b');
     const outcome = await environment.run(recorded, 'setupPair', SETUP, result);
     expect(outcome.changed).toBe(false);
-    expect(new Set(recorded.names)).toEqual(new Set(['readFacts', 'readBundle', 'awaitBundle']));
+    expect(new Set(recorded.names)).toEqual(new Set(['readFacts', 'rolloutServer', 'readBundle']));
   });
 
   test('reports what stands in the way on all clusters at once, and touches none', async () => {
@@ -188,7 +192,7 @@ describe('setupPair', () => {
   test('tries an undo again until it succeeds, and shows it in its progress', async () => {
     const recorded = new RecordedActivities('a', 'b');
     recorded.interfere = ({ id, name, attempt }) => {
-      if (id === 'applyRelationship/a←b') throw ApplicationFailure.nonRetryable('no', 'Forbidden');
+      if (id === 'applyRelationships/a') throw ApplicationFailure.nonRetryable('no', 'Forbidden');
       if (name === 'restoreServer' && attempt < 3) throw ApplicationFailure.retryable('not yet', 'ClusterUnreachable');
     };
     const { cause, progress } = await environment.run(recorded, 'setupPair', SETUP, async (handle) => ({
@@ -197,7 +201,7 @@ describe('setupPair', () => {
     }));
     expect(cause?.message).toContain('Every cluster is as it was before.');
     expect(recorded.calls.filter(({ name }) => name === 'restoreServer').map(({ attempt }) => attempt)).toEqual([3, 3]);
-    expect(progress.steps.find(({ id }) => id === 'applyRelationship/a←b')?.state).toBe('failed');
+    expect(progress.steps.find(({ id }) => id === 'applyRelationships/a')?.state).toBe('failed');
     expect(progress.steps.filter(({ state }) => state === 'undone').length).toBeGreaterThanOrEqual(8);
   });
 
@@ -221,15 +225,14 @@ describe('teardown', () => {
 
   test("goes in SPIRE's order on each member", async () => {
     const recorded = new RecordedActivities('a', 'b');
-    federate(recorded, 'a', 'b', FEDERATION);
-    federate(recorded, 'b', 'a', FEDERATION);
+    federate(recorded, FEDERATION, 'a', 'b');
     const outcome = await environment.run(recorded, 'teardown', input, result);
     expect(outcome.changed).toBe(true);
     for (const cluster of ['a', 'b']) {
       const names = recorded.calls.filter((call) => call.cluster === cluster).map(({ name }) => name);
       expect(names).toEqual([
         'readFacts',
-        'removeRelationship',
+        'removeRelationships',
         'removeFederationFromServer',
         'restoreObject',
         'restoreObject',
@@ -247,8 +250,7 @@ describe('teardown', () => {
 
 test('verify reads and judges', async () => {
   const recorded = new RecordedActivities('a', 'b');
-  federate(recorded, 'a', 'b', FEDERATION);
-  federate(recorded, 'b', 'a', FEDERATION);
+  federate(recorded, FEDERATION, 'a', 'b');
   recorded.change('b', { relationships: [] });
   const outcome = await environment.run(
     recorded,

@@ -1,0 +1,108 @@
+import type { ClusterFacts, IdentityFacts } from '../contract/facts.js';
+import type { KubernetesObject } from '../contract/kubernetes.js';
+import { POLICY, policyName } from '../contract/names.js';
+import type { Policy } from '../contract/policy.js';
+import { owned } from './ownership.js';
+
+export const CLUSTER_SPIFFE_ID = { apiVersion: 'spire.spiffe.io/v1alpha1', kind: 'ClusterSPIFFEID' } as const;
+
+/** Pods of one service account share an identity; the template of ZTWIM's default, and of SPIRE's documentation. */
+const DEFAULT_TEMPLATE = 'spiffe://{{ .TrustDomain }}/ns/{{ .PodMeta.Namespace }}/sa/{{ .PodSpec.ServiceAccountName }}';
+/** The label that Kubernetes gives every namespace. */
+const NAMESPACE_NAME = 'kubernetes.io/metadata.name';
+
+/** A trust domain that a member trusts, by the inventory's name of its cluster. */
+export interface TrustedMember {
+  cluster: string;
+  trustDomain: string;
+}
+
+/**
+ * The ClusterSPIFFEID by which a policy takes effect on one member. It names only trust domains that the member trusts:
+ * SPIRE refuses an entry whole when one bundle is missing, and an agent that is told to federate with its own trust
+ * domain stops delivering SVIDs.
+ */
+export function renderPolicy(
+  policy: Policy,
+  { className, trustDomain }: Pick<ClusterFacts, 'className' | 'trustDomain'>,
+  trusted: readonly TrustedMember[],
+  federation: string,
+): KubernetesObject {
+  const federatesWith = trusted
+    .filter(({ cluster }) => policy.peers?.includes(cluster) ?? true)
+    .map((peer) => peer.trustDomain)
+    .filter((each) => each !== trustDomain)
+    .sort();
+  return owned(
+    {
+      ...CLUSTER_SPIFFE_ID,
+      metadata: { name: policyName(policy), annotations: { [POLICY]: JSON.stringify(policy) } },
+      spec: {
+        className,
+        spiffeIDTemplate: DEFAULT_TEMPLATE,
+        ...selection(policy),
+        ...(federatesWith.length === 0 ? {} : { federatesWith }),
+      },
+    },
+    federation,
+  );
+}
+
+function selection(policy: Policy): Record<string, unknown> {
+  switch (policy.type) {
+    case 'universal':
+      return policy.exceptNamespaces.length === 0
+        ? {}
+        : {
+            namespaceSelector: {
+              matchExpressions: [{ key: NAMESPACE_NAME, operator: 'NotIn', values: policy.exceptNamespaces }],
+            },
+          };
+    case 'label':
+      return { podSelector: { matchLabels: policy.labels } };
+    case 'namespace':
+      return { namespaceSelector: { matchLabels: { [NAMESPACE_NAME]: policy.namespace } } };
+    case 'custom': {
+      const { type: _type, name: _name, peers: _peers, ...spec } = policy;
+      return spec;
+    }
+  }
+}
+
+/** The policies that the members of a federation have, each once. */
+export function policiesOf(federation: string, clusters: readonly ClusterFacts[]): Policy[] {
+  const found = clusters
+    .flatMap(({ identities }) => identities)
+    .filter((identity) => identity.federation === federation)
+    .flatMap(({ policy }) => policy ?? []);
+  return [...new Map(found.map((policy) => [policyName(policy), policy])).values()].sort((a, b) =>
+    policyName(a).localeCompare(policyName(b)),
+  );
+}
+
+/** Peers that policies name and that are no members: `policy: cluster`. */
+export function unknownPeers(policies: readonly Policy[], members: readonly string[]): string[] {
+  return policies.flatMap((policy) =>
+    (policy.peers ?? []).filter((peer) => !members.includes(peer)).map((peer) => `${policyName(policy)}: ${peer}`),
+  );
+}
+
+/**
+ * Which ClusterSPIFFEIDs can have masked entries of this one: same template, not a fallback, and older, as the oldest
+ * wins. SPIRE controller manager counts masked entries but does not say by whom.
+ */
+export function maskedBy(
+  { name, spiffeIDTemplate, createdAt, className }: IdentityFacts,
+  all: readonly IdentityFacts[],
+): string[] {
+  return all
+    .filter(
+      (other) =>
+        other.name !== name &&
+        other.spiffeIDTemplate.replaceAll(/\s/g, '') === spiffeIDTemplate.replaceAll(/\s/g, '') &&
+        !other.fallback &&
+        other.className === className &&
+        (other.createdAt < createdAt || (other.createdAt === createdAt && other.name < name)),
+    )
+    .map((other) => other.name);
+}

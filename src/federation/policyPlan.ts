@@ -1,0 +1,87 @@
+import type { PlannedStep } from '../contract/change.js';
+import type { ClusterFacts, Problem } from '../contract/facts.js';
+import type { KubernetesObject } from '../contract/kubernetes.js';
+import type { Policy } from '../contract/policy.js';
+import { policyName } from '../contract/names.js';
+import { covers } from './ownership.js';
+import { step } from './step.js';
+import { renderPolicy } from './policy.js';
+
+/** What the policies take on one member. */
+export interface PolicyPlan {
+  apply: PlannedStep;
+  await: PlannedStep;
+  /** ClusterSPIFFEIDs to write, each with what stands there now. */
+  objects: { object: KubernetesObject; before?: KubernetesObject }[];
+  /** ClusterSPIFFEIDs of policies that are no longer wanted. */
+  removed: { name: string; before?: KubernetesObject }[];
+}
+
+/** Decides which ClusterSPIFFEIDs a member needs for the policies of its federation, and which it no longer does. */
+export function planPolicies(
+  {
+    options: { federation },
+    policies,
+    problems,
+    leftAlone,
+  }: { options: { federation: string }; policies: readonly Policy[]; problems: Problem[]; leftAlone: string[] },
+  facts: ClusterFacts,
+  trusted: readonly ClusterFacts[],
+): PolicyPlan {
+  const { cluster, identities } = facts;
+  const objects: PolicyPlan['objects'] = [];
+  for (const policy of policies) {
+    const name = policyName(policy);
+    const object = renderPolicy(policy, facts, trusted, federation);
+    const existing = identities.find((identity) => identity.name === name);
+    if (existing !== undefined && existing.federation !== federation) {
+      const same =
+        JSON.stringify([...existing.federatesWith].sort()) ===
+          JSON.stringify((object['spec'] as { federatesWith?: string[] }).federatesWith ?? []) &&
+        existing.className === facts.className;
+      if (same) leftAlone.push(`ClusterSPIFFEID ${name} on ${cluster}: somebody else's, and it federates as it must`);
+      else {
+        problems.push({
+          cluster,
+          type: 'ForeignObject',
+          message: `${cluster}: ClusterSPIFFEID ${name} exists and was not made by spire-federator. Give the policy another name, take it under management (adopt), or delete it.`,
+        });
+      }
+      continue;
+    }
+    const before = existing?.object;
+    if (before === undefined || !isRendered(before, object)) {
+      objects.push({ object, ...(before === undefined ? {} : { before }) });
+    }
+  }
+  const wanted = new Set(policies.map(policyName));
+  const removed = identities
+    .filter(({ name, policy, federation: owner }) => owner === federation && policy !== undefined && !wanted.has(name))
+    .map(({ name, object }) => ({ name, ...(object === undefined ? {} : { before: object }) }));
+  const names = [...objects.map(({ object }) => object.metadata.name), ...removed.map(({ name }) => name)];
+  const title = names.length === 0 ? 'Apply ClusterSPIFFEIDs' : `Apply ClusterSPIFFEID ${names.join(', ')}`;
+  const action =
+    names.length === 0
+      ? 'none'
+      : removed.length > 0 && objects.length === 0
+        ? 'delete'
+        : objects.every(({ before }) => before === undefined)
+          ? 'create'
+          : 'change';
+  return {
+    apply: step('applyPolicies', cluster, `${title} on ${cluster}`, action),
+    await: step(
+      'awaitPolicies',
+      cluster,
+      `Read what SPIRE controller manager makes of the policies on ${cluster}`,
+      objects.length === 0 ? 'none' : 'check',
+    ),
+    objects,
+    removed,
+  };
+}
+
+/** Whether a live ClusterSPIFFEID is just what its policy renders to: nothing missing, and nothing added. */
+function isRendered(live: KubernetesObject, wanted: KubernetesObject): boolean {
+  return covers(live, wanted) && covers(wanted['spec'], live['spec']);
+}

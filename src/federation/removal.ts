@@ -1,0 +1,147 @@
+import type { RemovedRelationship } from '../contract/activities.js';
+import type { PlannedStep, StepAction } from '../contract/change.js';
+import type { ClusterFacts, Problem } from '../contract/facts.js';
+import type { WantedFederation } from '../contract/serverConf.js';
+import { planPolicies, type PolicyPlan } from './policyPlan.js';
+import { policiesOf } from './policy.js';
+import { serverConfDifferences, wantedFederation } from './serverConfPlan.js';
+import { federationSettings, trusts } from './settings.js';
+import { step } from './step.js';
+import { memberSteps as teardownSteps, planTeardown, removal, type TeardownMember } from './teardown.js';
+
+/** What a member that stays has to forget. */
+export interface RemainingMember {
+  facts: ClusterFacts;
+  policies: PolicyPlan;
+  awaitPolicies: PlannedStep;
+  removeRelationships: PlannedStep;
+  relationships: RemovedRelationship[];
+  editServerConf: PlannedStep;
+  rolloutServer: PlannedStep;
+  wanted: WantedFederation;
+}
+
+export interface RemovalPlan {
+  /** Trust domains that the others come to distrust. */
+  withdrawn: string[];
+  remaining: RemainingMember[];
+  /** Those that stop being members: the leaving one, and one that would stay alone. */
+  leaving: TeardownMember[];
+  problems: Problem[];
+  leftAlone: string[];
+  changes: boolean;
+}
+
+/**
+ * Decides what it takes to remove clusters from a federation. Pure.
+ * @param members facts of all members that can be read
+ * @param leaving names of those to remove; without facts, their trust domain is the one that no member has
+ */
+export function planRemoval(
+  federation: string,
+  members: readonly ClusterFacts[],
+  leaving: readonly string[],
+): RemovalPlan {
+  const problems: Problem[] = [];
+  const leftAlone: string[] = [];
+  const { hub, relationships, refreshHintSeconds } = federationSettings(federation, members);
+  const staying = members.filter(({ cluster }) => !leaving.includes(cluster));
+  const gone = members.filter(({ cluster }) => leaving.includes(cluster));
+  const withdrawn = withdrawnDomains(federation, members, staying, gone, leaving, problems);
+  if (hub !== undefined && leaving.includes(hub)) {
+    problems.push({
+      cluster: hub,
+      type: 'InvalidInput',
+      message: `${hub} is the hub of federation ${federation}: without it no two members trust each other. End the federation: npm run start-workflow teardown -- --federation ${federation}`,
+    });
+  }
+  const alone = staying.length === 1;
+  const remaining = alone
+    ? []
+    : staying.map((facts): RemainingMember => {
+        const { cluster } = facts;
+        const peers = staying.filter((peer) => trusts(hub, cluster, peer.cluster));
+        const wanted = wantedFederation(
+          facts,
+          peers.map(({ trustDomain, endpointUrl = '' }) => ({ trustDomain, endpointUrl })),
+          { relationships, refreshHintSeconds },
+        );
+        const differences = serverConfDifferences(facts.serverConf, wanted, facts.recordedPeers);
+        const restart: StepAction = differences.length > 0 ? 'restart' : 'none';
+        const ended = facts.relationships
+          .filter((each) => each.federation === federation && withdrawn.includes(each.trustDomain))
+          .map((each) => removal(federation, facts, each, leftAlone));
+        const policies = planPolicies(
+          { options: { federation }, policies: policiesOf(federation, members), problems, leftAlone },
+          facts,
+          peers,
+        );
+        return {
+          facts,
+          policies,
+          awaitPolicies: step(
+            'awaitPolicies',
+            cluster,
+            `Wait until no entry on ${cluster} federates with ${withdrawn.join(', ')}`,
+            policies.objects.length > 0 ? 'check' : 'none',
+          ),
+          relationships: ended,
+          removeRelationships: step(
+            'removeRelationships',
+            cluster,
+            `Remove the relationship with ${withdrawn.join(', ')} and its bundle on ${cluster}`,
+            ended.length > 0 ? 'delete' : 'none',
+          ),
+          editServerConf: step(
+            'editServerConf',
+            cluster,
+            `Take ${withdrawn.join(', ')} out of server.conf in ConfigMap ${facts.server} on ${cluster}`,
+            restart === 'restart' ? 'change' : 'none',
+          ),
+          rolloutServer: step('rolloutServer', cluster, `Restart StatefulSet ${facts.server} on ${cluster}`, restart),
+          wanted,
+        };
+      });
+  const torn = planTeardown(federation, alone ? [...staying, ...gone] : gone);
+  leftAlone.push(...torn.leftAlone);
+  const plan = { withdrawn, remaining, leaving: torn.members, problems, leftAlone };
+  return { ...plan, changes: removalSteps(plan).some(({ action }) => action !== 'none' && action !== 'check') };
+}
+
+/** Every step of a removal, in the order in which they are taken. */
+export function removalSteps({ remaining, leaving }: Pick<RemovalPlan, 'remaining' | 'leaving'>): PlannedStep[] {
+  return [
+    ...remaining.flatMap(({ policies, awaitPolicies }) => [policies.apply, awaitPolicies]),
+    ...remaining.map(({ removeRelationships }) => removeRelationships),
+    ...remaining.flatMap(({ editServerConf, rolloutServer }) => [editServerConf, rolloutServer]),
+    ...leaving.flatMap(teardownSteps),
+  ];
+}
+
+function withdrawnDomains(
+  federation: string,
+  members: readonly ClusterFacts[],
+  staying: readonly ClusterFacts[],
+  gone: readonly ClusterFacts[],
+  leaving: readonly string[],
+  problems: Problem[],
+): string[] {
+  const unread = leaving.filter((name) => !gone.some(({ cluster }) => cluster === name));
+  if (unread.length === 0) return gone.map(({ trustDomain }) => trustDomain);
+  const known = new Set(members.map(({ trustDomain }) => trustDomain));
+  const orphans = new Set(
+    staying
+      .flatMap(({ relationships }) => relationships)
+      .filter((relationship) => relationship.federation === federation && !known.has(relationship.trustDomain))
+      .map(({ trustDomain }) => trustDomain),
+  );
+  // Which of several unreachable clusters has which trust domain cannot be told.
+  if (orphans.size > unread.length) {
+    problems.push({
+      cluster: unread.join(', '),
+      type: 'InvalidInput',
+      message: `Which trust domain ${unread.join(', ')} has cannot be told: the members trust ${[...orphans].join(', ')}, and none of these could be asked. Restore the connection to the others first.`,
+    });
+  }
+  return [...gone.map(({ trustDomain }) => trustDomain), ...orphans];
+}

@@ -1,0 +1,55 @@
+import type { FoundMembers } from '../contract/activities.js';
+import type { ClusterFacts, FactsResult, Problem } from '../contract/facts.js';
+import { FIND_MEMBERS, runStep } from './activities.js';
+import { preflightFailure } from './failure.js';
+
+const ATTEMPTS = 3;
+
+/** Reads all clusters side by side, as before a change; what stands in the way on any of them is reported at once. */
+export async function readAllFacts(federation: string, clusters: readonly string[]): Promise<ClusterFacts[]> {
+  const results = await Promise.all(clusters.map((cluster) => readForChange(federation, cluster)));
+  const problems: Problem[] = results.flatMap((each) => each.problems);
+  if (problems.length > 0) throw preflightFailure(problems);
+  return results.flatMap((each) => each.facts ?? []);
+}
+
+/**
+ * Reads clusters and, where these trust members that are not named, all members: a change must not forget any.
+ * @param named none: the members, or all clusters of the inventory where there are none
+ */
+export async function readFederation(federation: string, named: readonly string[]): Promise<ClusterFacts[]> {
+  const facts = named.length === 0 ? [] : await readAllFacts(federation, named);
+  const known = new Set(facts.map(({ trustDomain }) => trustDomain));
+  const complete = facts.every(({ relationships }) =>
+    relationships.every((each) => each.federation !== federation || known.has(each.trustDomain)),
+  );
+  if (named.length > 0 && complete) return facts;
+  const { members, others } = await findMembers(federation);
+  const all = named.length === 0 && members.length === 0 ? others : members;
+  const rest = await readAllFacts(
+    federation,
+    all.filter((cluster) => !named.includes(cluster)),
+  );
+  return [...facts, ...rest];
+}
+
+function readForChange(federation: string, cluster: string): Promise<FactsResult> {
+  const step = { id: `readFacts/${cluster}`, title: `Read ${cluster}` };
+  return runStep('readFacts', step, ATTEMPTS, { cluster, federation, preflight: true });
+}
+
+/**
+ * The members, all of them: a cluster that cannot be asked may be one, and must not be forgotten.
+ * @param except a cluster that is known to be out of reach
+ */
+export async function findMembers(federation: string, except?: string): Promise<FoundMembers> {
+  const found = await runStep('findMembers', FIND_MEMBERS, ATTEMPTS, { federation });
+  const open = found.unknown.filter(({ cluster }) => cluster !== except);
+  if (open.length === 0) return found;
+  throw preflightFailure(
+    open.map((problem) => ({
+      ...problem,
+      message: `${problem.message} It may be a member of federation ${federation}: restore the connection, or take it out of the inventory if it is none.`,
+    })),
+  );
+}

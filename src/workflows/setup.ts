@@ -1,0 +1,323 @@
+import { workflowInfo } from '@temporalio/workflow';
+import type { ReadBundleOutcome } from '../contract/activities.js';
+import type { ChangeResult, PlannedStep, ProbeSummary, SetupInput } from '../contract/change.js';
+import type { ClusterFacts } from '../contract/facts.js';
+import { planSetup, planSteps, type MemberPlan, type SetupPlan } from '../federation/plan.js';
+import { CLUSTER_SPIFFE_ID } from '../federation/policy.js';
+import { wantedRelationship } from '../federation/relationship.js';
+import { endpointPort, wantedFederation } from '../federation/serverConfPlan.js';
+import { runStep, runUndo } from './activities.js';
+import { changeFailure, preflightFailure } from './failure.js';
+import { Limit } from './limit.js';
+import { probeFederation } from './probe.js';
+import { Progress, stepOutcome } from './progress.js';
+import { runSaga, type Saga } from './saga.js';
+import { verifyMembers } from './verify.js';
+
+/** Undo order: policies first, then relationships and bundles, then server.conf, then what exposes the endpoint. */
+const STAGE = { expose: 1, configure: 2, relate: 3, policies: 4 } as const;
+
+/**
+ * Makes these clusters one federation: whatever they lack for it is made, what they have stays. Exposes the bundle
+ * endpoints, configures the SPIRE servers and restarts them where that changed, exchanges the trust bundles through
+ * authenticated channels, lets the policies take effect, and proves the result. Finishes, or leaves all as it was.
+ */
+export async function setUp(
+  input: SetupInput,
+  facts: readonly ClusterFacts[],
+  progress = new Progress(),
+): Promise<ChangeResult> {
+  const plan = planSetup(input, facts);
+  if (plan.problems.length > 0) throw preflightFailure(plan.problems);
+  progress.plan(planSteps(plan));
+  if (input.planOnly) return result(input, progress, plan, { planned: true, changed: plan.changes });
+  return runSaga((saga) => new Setup(input, plan, progress, saga).run(), progress, changeFailure);
+}
+
+function result(
+  { federation }: SetupInput,
+  progress: Progress,
+  plan: SetupPlan,
+  outcome: { planned: boolean; changed: boolean; probes?: ProbeSummary[]; members?: ChangeResult['members'] },
+): ChangeResult {
+  const { planned, changed, probes = [], members = [] } = outcome;
+  progress.enter('finished');
+  return { federation, planned, changed, steps: progress.list, members, probes, leftAlone: plan.leftAlone };
+}
+
+/** One run of the plan. */
+class Setup {
+  private readonly urls = new Map<string, string>();
+  private readonly bundles = new Map<string, Promise<ReadBundleOutcome | undefined>>();
+  private readonly restarted = new Set<string>();
+  /** SPIRE servers that are members already, and are relied upon, restart so many at a time; undoing, too. */
+  private readonly restarts: Limit;
+  private changed = false;
+
+  constructor(
+    private readonly input: SetupInput,
+    private readonly plan: SetupPlan,
+    private readonly progress: Progress,
+    private readonly saga: Saga,
+  ) {
+    this.restarts = new Limit(input.maxUnavailable);
+  }
+
+  async run(): Promise<ChangeResult> {
+    const { members } = this.plan;
+    await Promise.all(members.map((member) => this.exposeEndpoint(member)));
+    // Each goes on as soon as those it needs are there: its own server, and the bundles of its peers.
+    const configured = members.map((member) => this.configureServer(member));
+    members.forEach(({ facts }, index) => {
+      this.bundles.set(facts.cluster, configured[index] ?? Promise.resolve(undefined));
+    });
+    await Promise.all(members.map((member) => this.relate(member)));
+    const facts = await this.step(this.plan.verify, () =>
+      verifyMembers(
+        this.plan.verify,
+        this.input.federation,
+        members.map((member) => member.facts.cluster),
+      ),
+    );
+    const [probes] = await Promise.all([
+      probeFederation(this.input, facts ?? [], this.plan.probe, this.progress, this.saga),
+      ...members.map((member) => this.awaitRefreshes(member)),
+    ]);
+    const summaries = members.map(async ({ facts: { cluster, trustDomain } }) => ({
+      cluster,
+      trustDomain,
+      endpointUrl: this.url(cluster),
+      fingerprint: (await this.bundles.get(cluster))?.fingerprint ?? '',
+      restarted: this.restarted.has(cluster),
+    }));
+    return result(this.input, this.progress, this.plan, {
+      planned: false,
+      changed: this.changed,
+      probes,
+      members: await Promise.all(summaries),
+    });
+  }
+
+  /** Service and Route (or what stands for it), until the address is assigned. */
+  private async exposeEndpoint({ facts, objects }: MemberPlan): Promise<void> {
+    const { cluster } = facts;
+    const { federation, timeouts } = this.input;
+    await Promise.all(
+      objects.map(({ step, object, before }) =>
+        this.step(step, () => {
+          const { name, namespace } = object.metadata;
+          const reference = {
+            apiVersion: object.apiVersion,
+            kind: object.kind,
+            metadata: { name, ...(namespace === undefined ? {} : { namespace }) },
+          };
+          const title = `Restore ${object.kind} ${name} on ${cluster}`;
+          this.saga.onUndo(STAGE.expose, cluster, title, () =>
+            runUndo('restoreObject', title, {
+              cluster,
+              federation,
+              reference,
+              ...(before === undefined ? {} : { before }),
+            }),
+          );
+          return runStep('applyObject', step, timeouts.attempts, { cluster, federation, object });
+        }),
+      ),
+    );
+    const known = facts.endpointUrl;
+    const url =
+      known ??
+      (await this.saga.follow(
+        runStep(
+          'awaitEndpointUrl',
+          { id: `awaitEndpointUrl/${cluster}`, title: `Read the address of the bundle endpoint of ${cluster}` },
+          timeouts.attempts,
+          {
+            cluster,
+            federation,
+            timeoutMs: timeouts.endpointMs,
+          },
+        ),
+      ));
+    this.urls.set(cluster, url);
+  }
+
+  /** server.conf, one restart, and the proof that the endpoint is up and is who it should be. */
+  private async configureServer({
+    facts,
+    newcomer,
+    peers,
+    editServerConf,
+    rolloutServer,
+    readBundle,
+  }: MemberPlan): Promise<ReadBundleOutcome | undefined> {
+    const { cluster } = facts;
+    const { federation, timeouts, refreshHintSeconds } = this.input;
+    const changeId = workflowInfo().runId;
+    const wanted = wantedFederation(
+      facts,
+      peers.map((peer) => ({ trustDomain: peer.trustDomain, endpointUrl: this.url(peer.cluster) })),
+      this.input,
+    );
+    const inTurn = <T>(work: () => Promise<T>): Promise<T> => (newcomer ? work() : this.restarts.run(work));
+    const read = () =>
+      this.step(readBundle, () =>
+        runStep('readBundle', readBundle, timeouts.attempts, {
+          cluster,
+          federation,
+          endpointUrl: this.url(cluster),
+          refreshHintSeconds,
+          timeoutMs: timeouts.endpointMs,
+        }),
+      );
+    if (editServerConf.action === 'none' && rolloutServer.action === 'none') return read();
+    // One undo for both steps: the old configuration must be back before the server restarts.
+    const title = `Restore server.conf and StatefulSet ${facts.server} on ${cluster}`;
+    this.saga.onUndo(STAGE.configure, cluster, title, () =>
+      inTurn(() =>
+        runUndo('restoreServer', title, {
+          cluster,
+          federation,
+          changeId,
+          port: endpointPort(facts.serverConf),
+          template: facts.statefulSet,
+          timeoutMs: timeouts.rolloutMs,
+        }),
+      ),
+    );
+    return inTurn(async () => {
+      await this.step(editServerConf, () =>
+        runStep('editServerConf', editServerConf, timeouts.attempts, { cluster, federation, changeId, wanted }),
+      );
+      const rollout = await this.step(rolloutServer, () =>
+        runStep('rolloutServer', rolloutServer, timeouts.attempts, {
+          cluster,
+          federation,
+          wanted,
+          timeoutMs: timeouts.rolloutMs,
+        }),
+      );
+      if (rollout?.changed === true) this.restarted.add(cluster);
+      // The next one restarts when this one serves its bundle again.
+      return read();
+    });
+  }
+
+  /** Trust in the peers: the relationships, the bundles that must arrive through them, then the policies that name them. */
+  private async relate(member: MemberPlan): Promise<void> {
+    const { facts, edges, applyRelationships, awaitBundles } = member;
+    const { federation, timeouts, relationships, refreshHintSeconds } = this.input;
+    const { cluster } = facts;
+    await this.bundles.get(cluster);
+    const arriving = await Promise.all(
+      edges.map(async (edge) => {
+        const bundle = await this.bundles.get(edge.trusted.cluster);
+        return { ...edge, bundle, relationship: this.relationship(facts, edge.trusted) };
+      }),
+    );
+    const written = arriving.filter(({ action }) => action !== 'none');
+    if (arriving.length > 0) {
+      const title = `Restore the relationships of ${cluster}`;
+      this.saga.onUndo(STAGE.relate, cluster, title, () =>
+        runUndo('removeRelationships', title, {
+          cluster,
+          federation,
+          relationships: arriving.map(({ trusted, relationship, before }) => ({
+            trustDomain: trusted.trustDomain,
+            name: relationship.name,
+            keepBundle: facts.storedBundles[trusted.trustDomain] !== undefined,
+            ...(before === undefined ? {} : { before }),
+          })),
+          timeoutMs: timeouts.endpointMs,
+        }),
+      );
+    }
+    await this.step(applyRelationships, () =>
+      runStep('applyRelationships', applyRelationships, timeouts.attempts, {
+        cluster,
+        federation,
+        relationships: written.map(({ relationship, bundle }) => ({ relationship, bundle: bundle?.bundle ?? '' })),
+      }),
+    );
+    await this.step(awaitBundles, () =>
+      runStep('awaitBundles', awaitBundles, timeouts.attempts, {
+        cluster,
+        federation,
+        peers: arriving.map(({ trusted, relationship, bundle }) => ({
+          cluster: trusted.cluster,
+          relationship,
+          keyIds: bundle?.keyIds ?? [],
+        })),
+        relationships,
+        refreshHintSeconds,
+        timeoutMs: timeouts.endpointMs,
+      }),
+    );
+    await this.applyPolicies(member);
+  }
+
+  /** Only now: SPIRE refuses an entry whole that names a trust domain whose bundle is not stored. */
+  private async applyPolicies({ facts, policies }: MemberPlan): Promise<void> {
+    const { cluster } = facts;
+    const { federation, timeouts } = this.input;
+    for (const { name, before } of [
+      ...policies.objects.map(({ object, before: was }) => ({ name: object.metadata.name, before: was })),
+      ...policies.removed,
+    ]) {
+      const title = `Restore ClusterSPIFFEID ${name} on ${cluster}`;
+      this.saga.onUndo(STAGE.policies, cluster, title, () =>
+        runUndo('restoreObject', title, {
+          cluster,
+          federation,
+          reference: { ...CLUSTER_SPIFFE_ID, metadata: { name } },
+          ...(before === undefined ? {} : { before }),
+        }),
+      );
+    }
+    await this.step(policies.apply, () =>
+      runStep('applyPolicies', policies.apply, timeouts.attempts, {
+        cluster,
+        federation,
+        apply: policies.objects.map(({ object }) => object),
+        remove: policies.removed.map(({ name }) => name),
+      }),
+    );
+    await this.step(policies.await, () =>
+      runStep('awaitPolicies', policies.await, timeouts.attempts, {
+        cluster,
+        federation,
+        names: policies.objects.map(({ object }) => object.metadata.name),
+        withdrawn: [],
+        timeoutMs: timeouts.endpointMs,
+      }),
+    );
+  }
+
+  private async awaitRefreshes({ facts: { cluster }, edges, awaitRefreshes }: MemberPlan): Promise<void> {
+    const { federation, timeouts } = this.input;
+    await this.step(awaitRefreshes, () =>
+      runStep('awaitRefreshes', awaitRefreshes, timeouts.attempts, {
+        cluster,
+        federation,
+        trustDomains: edges.map(({ trusted }) => trusted.trustDomain),
+        timeoutMs: timeouts.endpointMs,
+      }),
+    );
+  }
+
+  private relationship(trusting: ClusterFacts, trusted: ClusterFacts) {
+    const { federation } = this.input;
+    const hub = this.plan.members.find(({ facts }) => facts.cluster === this.input.hub)?.facts.trustDomain;
+    return wantedRelationship(trusting, trusted, this.url(trusted.cluster), { federation, hub });
+  }
+
+  private url(cluster: string): string {
+    return this.urls.get(cluster) ?? '';
+  }
+
+  private async step<T>(step: PlannedStep, run: () => Promise<T>): Promise<T | undefined> {
+    const outcome = await this.progress.follow(step, () => this.saga.follow(run()));
+    this.changed ||= stepOutcome(outcome).changed;
+    return outcome;
+  }
+}

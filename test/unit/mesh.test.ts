@@ -1,0 +1,185 @@
+import { setupMeshInputSchema, type SetupInput } from '../../src/contract/change.js';
+import type { ClusterFacts } from '../../src/contract/facts.js';
+import { planSetup, planSteps } from '../../src/federation/plan.js';
+import { planRemoval, removalSteps } from '../../src/federation/removal.js';
+import { federationSettings, resolveSettings } from '../../src/federation/settings.js';
+import { federatedClusters, freshCluster } from '../support/freshCluster.js';
+
+const FEDERATION = 'demo';
+const STATIC: SetupInput = {
+  ...setupMeshInputSchema.parse({ federation: FEDERATION, probe: false }),
+  relationships: 'static',
+  refreshHintSeconds: 300,
+};
+const DYNAMIC: SetupInput = { ...STATIC, relationships: 'dynamic' };
+
+function dynamic(clusters: readonly ClusterFacts[]): ClusterFacts[] {
+  return clusters.map((facts) => ({
+    ...facts,
+    recordedPeers: [],
+    serverConf: { ...facts.serverConf, federatesWith: {} },
+  }));
+}
+
+function actions(steps: readonly { id: string; action: string }[]): string[] {
+  return steps
+    .filter(({ action }) => action !== 'none' && action !== 'check')
+    .map(({ id, action }) => `${action} ${id}`);
+}
+
+const three = ['a', 'b', 'c'];
+
+describe('a newcomer', () => {
+  test('with dynamic relationships: only its own server restarts', () => {
+    const plan = planSetup(DYNAMIC, [...dynamic(federatedClusters(FEDERATION, ['a', 'b'])), freshCluster('c')]);
+    expect(actions(planSteps(plan))).toEqual([
+      'create applyService/c',
+      'create applyRoute/c',
+      'change editServerConf/c',
+      'restart rolloutServer/c',
+      'create applyRelationships/a',
+      'create applyRelationships/b',
+      'create applyRelationships/c',
+    ]);
+    expect(plan.members.map(({ newcomer }) => newcomer)).toEqual([false, false, true]);
+  });
+
+  test('with static relationships: every server restarts once, and edges that work are not touched', () => {
+    const plan = planSetup(STATIC, [...federatedClusters(FEDERATION, ['a', 'b']), freshCluster('c')]);
+    expect(actions(planSteps(plan)).filter((each) => each.startsWith('restart'))).toEqual([
+      'restart rolloutServer/a',
+      'restart rolloutServer/b',
+      'restart rolloutServer/c',
+    ]);
+    const edges = plan.members.flatMap((member) =>
+      member.edges.map(({ trusting, trusted }) => `${trusting.cluster}←${trusted.cluster}`),
+    );
+    expect(edges).toEqual(['a←c', 'b←c', 'c←a', 'c←b']);
+  });
+
+  test('is probed against every member, and the members not against each other', () => {
+    const plan = planSetup({ ...STATIC, probe: true }, [
+      ...federatedClusters(FEDERATION, ['a', 'b']),
+      freshCluster('c'),
+    ]);
+    expect(plan.probe.pairs.map(({ from, to }) => `${from}→${to}`)).toEqual(['a→c', 'b→c', 'c→a', 'c→b']);
+  });
+
+  test.each([
+    { what: 'a trust domain that is taken', newcomer: { trustDomain: 'a.test' }, says: /same trust domain a\.test/ },
+    { what: 'a SPIRE that is too old', newcomer: { spireVersion: '1.4.9' }, says: /runs SPIRE 1\.4\.9; 1\.5\.4/ },
+  ])('with $what stands in the way', ({ newcomer, says }) => {
+    const { problems } = planSetup(STATIC, [
+      ...federatedClusters(FEDERATION, ['a', 'b']),
+      { ...freshCluster('c'), ...newcomer },
+    ]);
+    expect(problems).toHaveLength(1);
+    expect(problems[0]?.message).toMatch(says);
+  });
+});
+
+describe('a hub', () => {
+  test('trusts all and is trusted by all; the others do not trust each other', () => {
+    const plan = planSetup({ ...STATIC, hub: 'b' }, three.map(freshCluster));
+    const edges = plan.members.flatMap((member) =>
+      member.edges.map(({ trusting, trusted }) => `${trusting.cluster}←${trusted.cluster}`),
+    );
+    expect(edges).toEqual(['a←b', 'b←a', 'b←c', 'c←b']);
+  });
+
+  test('is read back from the members, also while it has but one spoke', () => {
+    expect(federationSettings(FEDERATION, federatedClusters(FEDERATION, ['a', 'b'], 'b'))).toEqual({
+      relationships: 'static',
+      refreshHintSeconds: 300,
+      hub: 'b',
+    });
+  });
+
+  test('does not take the place of a mesh without being asked to end it first', () => {
+    const { problems } = planSetup({ ...STATIC, hub: 'b' }, federatedClusters(FEDERATION, three));
+    expect(problems.map(({ message }) => message)).toEqual([
+      expect.stringMatching(/^a trusts c .*Tear the federation down/),
+      expect.stringMatching(/^c trusts a /),
+    ]);
+  });
+});
+
+test('what is not asked for stays as the members have it', () => {
+  const members = dynamic(federatedClusters(FEDERATION, three));
+  expect(resolveSettings({}, FEDERATION, members)).toEqual({ relationships: 'dynamic', refreshHintSeconds: 300 });
+  expect(resolveSettings({ relationships: 'static' }, FEDERATION, members).relationships).toBe('static');
+  expect(resolveSettings({}, FEDERATION, three.map(freshCluster)).relationships).toBe('static');
+});
+
+test('of two relationships for one trust domain the older counts, and is not fought over', () => {
+  const [a, b] = federatedClusters(FEDERATION, ['a', 'b']) as [ClusterFacts, ClusterFacts];
+  const ours = a.relationships.map((each) => ({ ...each, createdAt: '2026-02-01T00:00:00Z' }));
+  const { federation: _federation, ...rest } = ours[0] as ClusterFacts['relationships'][number];
+  const older = { ...rest, name: 'theirs', createdAt: '2026-01-01T00:00:00Z', bundleEndpointURL: 'https://elsewhere' };
+  const refused = planSetup(STATIC, [{ ...a, relationships: [...ours, older] }, b]);
+  expect(refused.problems.map(({ message }) => message)).toEqual([expect.stringMatching(/theirs .*oldest one wins/)]);
+  const younger = { ...older, createdAt: '2026-03-01T00:00:00Z' };
+  expect(planSetup(STATIC, [{ ...a, relationships: [...ours, younger] }, b]).problems).toEqual([]);
+});
+
+describe('removing a cluster', () => {
+  const members = federatedClusters(FEDERATION, three);
+
+  test('the others forget it, then it is put back to what it was', () => {
+    const plan = planRemoval(FEDERATION, members, ['c']);
+    expect(actions(removalSteps(plan))).toEqual([
+      'delete removeRelationships/a',
+      'delete removeRelationships/b',
+      'change editServerConf/a',
+      'restart rolloutServer/a',
+      'change editServerConf/b',
+      'restart rolloutServer/b',
+      'delete removeRelationships/c',
+      'restart removeFederationFromServer/c',
+      'delete deleteService/c',
+      'delete deleteRoute/c',
+    ]);
+    expect(plan.remaining.map(({ wanted }) => Object.keys(wanted.federatesWith))).toEqual([['b.test'], ['a.test']]);
+  });
+
+  test('with dynamic relationships no server of those that stay restarts', () => {
+    const steps = actions(removalSteps(planRemoval(FEDERATION, dynamic(members), ['c'])));
+    expect(steps.filter((each) => each.startsWith('restart'))).toEqual(['restart removeFederationFromServer/c']);
+  });
+
+  test('one that cannot be asked is known by the trust domain that no member has', () => {
+    const plan = planRemoval(FEDERATION, members.slice(0, 2), ['c']);
+    expect(plan).toMatchObject({ withdrawn: ['c.test'], problems: [], leaving: [] });
+    expect(plan.remaining.map(({ relationships }) => relationships)).toEqual([
+      [{ name: 'c.test', trustDomain: 'c.test', keepBundle: false }],
+      [{ name: 'c.test', trustDomain: 'c.test', keepBundle: false }],
+    ]);
+  });
+
+  test('one of two ends the federation: the last member is not left alone with it', () => {
+    const plan = planRemoval(FEDERATION, members.slice(0, 2), ['b']);
+    expect(plan.remaining).toEqual([]);
+    expect(plan.leaving.map(({ facts }) => facts.cluster)).toEqual(['a', 'b']);
+  });
+
+  test('the hub cannot be removed', () => {
+    const { problems } = planRemoval(FEDERATION, federatedClusters(FEDERATION, three, 'b'), ['b']);
+    expect(problems.map(({ message }) => message)).toEqual([expect.stringMatching(/b is the hub/)]);
+  });
+
+  test("a bundle that somebody else's identity federates with stays", () => {
+    const [a, ...rest] = members as [ClusterFacts, ...ClusterFacts[]];
+    const identity = {
+      name: 'theirs',
+      className: 'spire',
+      federatesWith: ['c.test'],
+      spiffeIDTemplate: '',
+      fallback: false,
+      createdAt: '',
+      stats: {},
+    };
+    const plan = planRemoval(FEDERATION, [{ ...a, identities: [identity] }, ...rest], ['c']);
+    expect(plan.remaining[0]?.relationships).toMatchObject([{ trustDomain: 'c.test', keepBundle: true }]);
+    expect(plan.leftAlone).toEqual([expect.stringMatching(/bundle of c\.test stored on a: ClusterSPIFFEID theirs/)]);
+  });
+});

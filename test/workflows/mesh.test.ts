@@ -1,0 +1,195 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { WorkflowFailedError, type WorkflowHandle } from '@temporalio/client';
+import { ApplicationFailure } from '@temporalio/common';
+import {
+  addClusterInputSchema,
+  removeClusterInputSchema,
+  setupMeshInputSchema,
+  type ChangeResult,
+} from '../../src/contract/change.js';
+import { federatedClusters } from '../support/freshCluster.js';
+import { RecordedActivities, type Call } from '../support/recordedActivities.js';
+import { WorkflowEnvironment } from '../support/workflowEnvironment.js';
+
+const FEDERATION = 'demo';
+const QUICK = { timeouts: { attempts: 2 }, probe: false };
+
+let environment: WorkflowEnvironment;
+beforeAll(async () => {
+  environment = await WorkflowEnvironment.start();
+});
+afterAll(async () => environment.stop());
+
+const result = async (handle: WorkflowHandle) => (await handle.result()) as ChangeResult;
+
+async function failure(handle: WorkflowHandle): Promise<string> {
+  try {
+    await handle.result();
+  } catch (error) {
+    if (error instanceof WorkflowFailedError) return error.cause?.message ?? '';
+    throw error;
+  }
+  throw new Error('the workflow did not fail');
+}
+
+/** Members a, b of a federation, and cluster c, which is none. */
+function twoAndOne(relationships: 'static' | 'dynamic' = 'static'): RecordedActivities {
+  const recorded = new RecordedActivities('a', 'b', 'c');
+  recorded.strangers = ['c'];
+  for (const facts of federatedClusters(FEDERATION, ['a', 'b'])) {
+    recorded.change(facts.cluster, facts);
+    if (relationships === 'dynamic') {
+      recorded.change(facts.cluster, {
+        recordedPeers: [],
+        serverConf: { ...facts.serverConf, federatesWith: {} },
+      });
+    }
+  }
+  return recorded;
+}
+
+/** How many of the given activities ever ran at once. */
+function concurrency(recorded: RecordedActivities, matches: (call: Call) => boolean): () => number {
+  let running = 0;
+  let most = 0;
+  recorded.interfere = async (call) => {
+    if (!matches(call)) return;
+    running++;
+    most = Math.max(most, running);
+    await delay(50);
+    running--;
+  };
+  return () => most;
+}
+
+const isRestart = ({ name, cluster }: Call) =>
+  (name === 'rolloutServer' || name === 'restoreServer') && cluster !== 'c';
+
+describe('addCluster', () => {
+  const input = addClusterInputSchema.parse({ federation: FEDERATION, ...QUICK });
+
+  test('bare, it takes the one cluster that is no member; servers of members restart one at a time', async () => {
+    const recorded = twoAndOne();
+    const most = concurrency(recorded, isRestart);
+    const outcome = await environment.run(recorded, 'addCluster', input, result);
+    expect(outcome.members.map(({ cluster, restarted }) => ({ cluster, restarted }))).toEqual([
+      { cluster: 'a', restarted: true },
+      { cluster: 'b', restarted: true },
+      { cluster: 'c', restarted: true },
+    ]);
+    expect(most()).toBe(1);
+    for (const cluster of ['a', 'b', 'c']) {
+      expect(
+        recorded
+          .facts(cluster)
+          .relationships.map(({ trustDomain }) => trustDomain)
+          .sort(),
+      ).toEqual(['a.test', 'b.test', 'c.test'].filter((each) => each !== `${cluster}.test`));
+    }
+  });
+
+  test('more may restart at once when that is asked for', async () => {
+    const recorded = twoAndOne();
+    const most = concurrency(recorded, isRestart);
+    await environment.run(recorded, 'addCluster', { ...input, maxUnavailable: 2 }, result);
+    expect(most()).toBe(2);
+  });
+
+  test('with dynamic relationships only the newcomer restarts', async () => {
+    const recorded = twoAndOne('dynamic');
+    await environment.run(recorded, 'addCluster', input, result);
+    const restarts = recorded.calls.filter(({ name }) => name === 'rolloutServer').map(({ cluster }) => cluster);
+    expect(new Set(restarts)).not.toContain('a.test');
+    expect(recorded.calls.filter(({ name }) => name === 'editServerConf').map(({ cluster }) => cluster)).toEqual(['c']);
+  });
+
+  test('a failure undoes what was done, still one member at a time, and ends no edge that was there', async () => {
+    const recorded = twoAndOne();
+    const most = concurrency(recorded, isRestart);
+    const slow = recorded.interfere;
+    recorded.interfere = async (call) => {
+      if (call.id === 'verify/all/read c') throw ApplicationFailure.nonRetryable('no', 'Forbidden');
+      await slow(call);
+    };
+    const message = await environment.run(recorded, 'addCluster', input, failure);
+    expect(message).toBe('no\nEvery cluster is as it was before.');
+    expect(most()).toBe(1);
+    const undone = recorded.calls.filter(({ name }) => name === 'restoreServer').map(({ cluster }) => cluster);
+    expect(undone.sort()).toEqual(['a', 'b', 'c']);
+    expect(recorded.removed).toEqual({ a: ['c.test'], b: ['c.test'], c: ['a.test', 'b.test'] });
+  });
+
+  test('says what there is to choose from when more than one could be meant', async () => {
+    const recorded = new RecordedActivities('a', 'b', 'c', 'd');
+    recorded.strangers = ['c', 'd'];
+    expect(await environment.run(recorded, 'addCluster', input, failure)).toMatch(
+      /2 clusters .* not members of federation demo: c, d\. Say which/,
+    );
+  });
+
+  test('a member that cannot be asked stands in the way', async () => {
+    const recorded = twoAndOne();
+    recorded.unreachable = ['b'];
+    expect(await environment.run(recorded, 'addCluster', input, failure)).toMatch(/b: .*It may be a member/);
+  });
+});
+
+describe('setupMesh', () => {
+  test('of some members means all of them: none is forgotten', async () => {
+    const recorded = new RecordedActivities('a', 'b', 'c');
+    for (const facts of federatedClusters(FEDERATION, ['a', 'b', 'c'])) recorded.change(facts.cluster, facts);
+    const input = setupMeshInputSchema.parse({ federation: FEDERATION, clusters: ['a', 'b'], ...QUICK });
+    const outcome = await environment.run(recorded, 'setupMesh', input, result);
+    expect(outcome.changed).toBe(false);
+    expect(outcome.members.map(({ cluster }) => cluster)).toEqual(['a', 'b', 'c']);
+  });
+
+  test('bare, it takes the whole inventory; with a hub, only edges with the hub are made', async () => {
+    const recorded = new RecordedActivities('a', 'b', 'c');
+    recorded.strangers = ['a', 'b', 'c'];
+    const input = setupMeshInputSchema.parse({ federation: FEDERATION, topology: 'hub', hub: 'b', ...QUICK });
+    await environment.run(recorded, 'setupMesh', input, result);
+    const trusted = (cluster: string) => recorded.facts(cluster).relationships.map(({ trustDomain }) => trustDomain);
+    expect([trusted('a'), trusted('b'), trusted('c')]).toEqual([['b.test'], ['a.test', 'c.test'], ['b.test']]);
+  });
+});
+
+describe('removeCluster', () => {
+  const three = () => {
+    const recorded = new RecordedActivities('a', 'b', 'c');
+    for (const facts of federatedClusters(FEDERATION, ['a', 'b', 'c'])) recorded.change(facts.cluster, facts);
+    return recorded;
+  };
+  const input = removeClusterInputSchema.parse({ federation: FEDERATION, cluster: 'c', timeouts: { attempts: 2 } });
+
+  test('the others forget it first, their servers restarting one at a time', async () => {
+    const recorded = three();
+    const most = concurrency(recorded, isRestart);
+    const outcome = await environment.run(recorded, 'removeCluster', input, result);
+    expect(outcome.changed).toBe(true);
+    expect(most()).toBe(1);
+    expect(recorded.removed).toEqual({ a: ['c.test'], b: ['c.test'], c: ['a.test', 'b.test'] });
+    const names = recorded.calls.map(({ name, cluster }) => `${name} ${cluster}`);
+    expect(names.indexOf('removeRelationships c')).toBeGreaterThan(names.lastIndexOf('rolloutServer b'));
+  });
+
+  test('one that is gone for good is not touched, and what is left to do there is said', async () => {
+    const recorded = three();
+    recorded.unreachable = ['c'];
+    const outcome = await environment.run(recorded, 'removeCluster', { ...input, unreachable: true }, result);
+    expect(recorded.calls.filter(({ cluster }) => cluster === 'c')).toEqual([]);
+    expect(recorded.removed).toEqual({ a: ['c.test'], b: ['c.test'] });
+    expect(outcome.notes?.join('\n')).toMatch(/c \(c\.test\) was not touched.*teardown.*--clusters c/s);
+  });
+
+  test('a cluster that is no member is said to be none', async () => {
+    const recorded = twoAndOne();
+    expect(await environment.run(recorded, 'removeCluster', input, failure)).toBe(
+      'c is not a member of federation demo. Its members: a, b.',
+    );
+  });
+});
+
+test('every history made here replays', async () => {
+  expect(await environment.replayAll()).toBeGreaterThan(8);
+});
