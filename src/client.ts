@@ -11,6 +11,7 @@ import { loadClientConnectConfig } from '@temporalio/envconfig';
 import { webUiUrl } from './config.js';
 import type {
   AddClusterInput,
+  ApplyInput,
   ChangeProgress,
   ChangeResult,
   RemoveClusterInput,
@@ -31,6 +32,7 @@ export interface Changes {
   setupMesh: SetupMeshInput;
   addCluster: AddClusterInput;
   removeCluster: RemoveClusterInput;
+  applyFederation: ApplyInput;
   teardown: TeardownInput;
 }
 

@@ -3,7 +3,8 @@ import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { parse } from 'yaml';
 import { type z } from 'zod';
-import { FederatorError } from './contract/errors.js';
+import { federationFileSchema, type FederationFile } from './contract/change.js';
+import { FederatorError, type FederatorErrorType } from './contract/errors.js';
 import { inventorySchema, type Inventory } from './contract/inventory.js';
 
 /** Where the inventory is looked for when nothing names it, in this order: one's own, then the sandbox's. */
@@ -31,36 +32,50 @@ export function inventoryPath(given?: string, environment: NodeJS.ProcessEnv = p
  * @throws FederatorError InvalidInventory with every fault of the file at once
  */
 export async function loadInventory(file: string): Promise<Inventory> {
+  const inventory = await loadYaml(file, inventorySchema, 'Inventory', 'InvalidInventory');
+  const directory = path.dirname(file);
+  return {
+    ...inventory,
+    clusters: inventory.clusters.map((cluster) => ({
+      ...cluster,
+      kubeconfig: { ...cluster.kubeconfig, path: path.resolve(directory, cluster.kubeconfig.path) },
+    })),
+  };
+}
+
+/**
+ * Reads and checks a federation file.
+ * @throws FederatorError InvalidInput with every fault of the file at once
+ */
+export async function loadFederationFile(file: string): Promise<FederationFile> {
+  return loadYaml(path.resolve(file), federationFileSchema, 'Federation file', 'InvalidInput');
+}
+
+async function loadYaml<T extends z.ZodType>(
+  file: string,
+  schema: T,
+  what: string,
+  errorType: FederatorErrorType,
+): Promise<z.infer<T>> {
   let text: string;
   try {
     text = await readFile(file, 'utf8');
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     throw new FederatorError(
-      'InvalidInventory',
-      `Inventory ${file} ${code === 'ENOENT' ? 'does not exist' : `cannot be read (${code})`}.`,
+      errorType,
+      `${what} ${file} ${code === 'ENOENT' ? 'does not exist' : `cannot be read (${code})`}.`,
     );
   }
   let document: unknown;
   try {
     document = parse(text);
   } catch (error) {
-    throw new FederatorError(
-      'InvalidInventory',
-      `Inventory ${file} is not YAML: ${(error as Error).message.split('\n')[0]}`,
-    );
+    throw new FederatorError(errorType, `${what} ${file} is not YAML: ${(error as Error).message.split('\n')[0]}`);
   }
-  const result = inventorySchema.safeParse(document);
-  if (!result.success)
-    throw new FederatorError('InvalidInventory', `Inventory ${file} has faults:\n${zodIssues(result.error)}`);
-  const directory = path.dirname(file);
-  return {
-    ...result.data,
-    clusters: result.data.clusters.map((cluster) => ({
-      ...cluster,
-      kubeconfig: { ...cluster.kubeconfig, path: path.resolve(directory, cluster.kubeconfig.path) },
-    })),
-  };
+  const result = schema.safeParse(document);
+  if (!result.success) throw new FederatorError(errorType, `${what} ${file} has faults:\n${zodIssues(result.error)}`);
+  return result.data;
 }
 
 /** One line per fault: where it is, and what is wrong. */

@@ -7,6 +7,12 @@ import { applyObject, deleteObject, listObjects, readObject } from '../kubernete
 import { waitFor, type Look } from '../kubernetes/wait.js';
 import type { Clusters } from './clusters.js';
 
+/**
+ * SPIRE controller manager acts on a new ClusterSPIFFEID at once. One that selects nothing it never reports on: its
+ * status is written when the counts change, and these stay zero.
+ */
+const REPORT_WITHIN_MS = 3_000;
+
 /** The ClusterSPIFFEIDs by which a federation's policies take effect. */
 export function policyActivities(clusters: Clusters) {
   return {
@@ -44,6 +50,7 @@ export function policyActivities(clusters: Clusters) {
     async awaitPolicies({ cluster, names, withdrawn, timeoutMs }: AwaitPoliciesRequest): Promise<StepOutcome> {
       const { connection, spire } = await clusters.get(cluster);
       const signal = Context.current().cancellationSignal;
+      const reportedBy = Date.now() + REPORT_WITHIN_MS;
       return waitFor(
         async (): Promise<Look<StepOutcome>> => {
           const live = await listObjects(connection, CLUSTER_SPIFFE_ID);
@@ -53,7 +60,7 @@ export function policyActivities(clusters: Clusters) {
             return { name, stats };
           });
           const silent = outcomes.filter(({ stats }) => stats === undefined).map(({ name }) => name);
-          if (silent.length > 0) {
+          if (silent.length > 0 && Date.now() < reportedBy) {
             return { done: false, seen: `SPIRE controller manager has not reported on ${silent.join(', ')}` };
           }
           for (const trustDomain of withdrawn) {

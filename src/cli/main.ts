@@ -1,5 +1,6 @@
 import { Command, CommanderError } from 'commander';
 import { FederatorError } from '../contract/errors.js';
+import { applyCommand, planCommand } from './apply.js';
 import { attachCommand } from './attach.js';
 import { cancelCommand } from './cancel.js';
 import { startWorkflowCommand } from './startWorkflow.js';
@@ -13,6 +14,8 @@ async function main(): Promise<void> {
   const program = new Command('federator')
     .description('Federates SPIRE servers across Kubernetes clusters and keeps them federated.')
     .addCommand(startWorkflowCommand())
+    .addCommand(planCommand())
+    .addCommand(applyCommand())
     .addCommand(verifyCommand())
     .addCommand(teardownCommand())
     .addCommand(attachCommand())

@@ -23,9 +23,15 @@ export interface ChangeOptions extends CommonOptions {
 }
 
 export function addCommonOptions(command: Command): Command {
+  return addOutputOptions(
+    command
+      .option('--federation <name>', 'name of the federation', DEFAULT_FEDERATION)
+      .option('--clusters <names>', 'members by their inventory names, separated by commas', commaSeparated),
+  );
+}
+
+function addOutputOptions(command: Command): Command {
   return command
-    .option('--federation <name>', 'name of the federation', DEFAULT_FEDERATION)
-    .option('--clusters <names>', 'members by their inventory names, separated by commas', commaSeparated)
     .option(
       '--inventory <file>',
       'inventory file (default: $SPIRE_FEDERATOR_INVENTORY, inventory.yaml, .sandbox/inventory.yaml)',
@@ -33,8 +39,9 @@ export function addCommonOptions(command: Command): Command {
     .option('--json', 'print the result as JSON');
 }
 
-export function addChangeOptions(command: Command): Command {
-  return addCommonOptions(command)
+/** @param source where the federation and its members are said: in options, or in a file */
+export function addChangeOptions(command: Command, source: 'options' | 'file' = 'options'): Command {
+  return (source === 'file' ? addOutputOptions(command) : addCommonOptions(command))
     .option('--plan', 'print the steps and change nothing')
     .option('--no-wait', 'start it and return at once')
     .option('--endpoint-timeout <seconds>', 'how long a bundle endpoint may take to answer', Number)

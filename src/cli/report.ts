@@ -3,13 +3,12 @@ import type { ChangeResult, StepAction } from '../contract/change.js';
 import type { Check, Verdict, VerifyResult } from '../contract/verify.js';
 import { formatTable } from './table.js';
 
-const ACTIONS: Readonly<Record<StepAction, string>> = {
-  create: pc.green('create'),
-  change: pc.yellow('change'),
-  restart: pc.yellow('restart'),
-  delete: pc.red('delete'),
-  check: pc.dim('check'),
-  none: pc.dim('as it is'),
+/** Marks of what a step does, as in a diff. */
+const ACTIONS: Readonly<Record<Exclude<StepAction, 'check' | 'none'>, string>> = {
+  create: pc.green('+ create '),
+  change: pc.yellow('~ change '),
+  restart: pc.yellow('↻ restart'),
+  delete: pc.red('- remove '),
 };
 
 const VERDICTS: Readonly<Record<Verdict, string>> = {
@@ -27,11 +26,24 @@ export function printChange(result: ChangeResult): void {
   for (const line of result.notes ?? []) console.log(pc.yellow(`Note: ${line}`));
 }
 
+/** A plan as a diff: by cluster what would be done, and how much is as it must be. */
 function printPlan({ federation, changed, steps }: ChangeResult): void {
-  console.log(`Plan for federation ${federation}. Nothing was changed.\n`);
-  const rows = steps.map(({ action, cluster, title }) => [ACTIONS[action], cluster, title]);
-  if (rows.length > 0) console.log(formatTable(['action', 'cluster', 'step'], rows));
-  if (!changed) console.log('\nEverything is as it must be already: running it would change nothing.');
+  console.log(`Plan for federation ${federation}. Nothing was changed.`);
+  for (const cluster of new Set(steps.map((each) => each.cluster))) {
+    const own = steps.filter((each) => each.cluster === cluster);
+    const lines = own.flatMap(({ action, title, details = [] }) =>
+      action === 'check' || action === 'none'
+        ? []
+        : [`  ${ACTIONS[action]} ${title}`, ...details.map((line) => pc.dim(`              ${line}`))],
+    );
+    const asItIs = own.filter(({ action }) => action === 'none').length;
+    const checks = own.filter(({ action }) => action === 'check').length;
+    if (lines.length === 0 && cluster === 'all') continue;
+    console.log(`\n${pc.bold(cluster)}`);
+    for (const line of lines) console.log(line);
+    console.log(pc.dim(`  = ${asItIs} as it must be, ${checks} to be checked`));
+  }
+  console.log(changed ? '' : '\nEverything is as it must be already: running it would change nothing.');
 }
 
 function printOutcome({ federation, changed, members, probes }: ChangeResult): void {

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import type { Problem } from './facts.js';
 import { policiesSchema } from './policy.js';
-import { MIN_REFRESH_HINT_SECONDS } from './names.js';
+import { DEFAULT_REFRESH_HINT_SECONDS, MIN_REFRESH_HINT_SECONDS } from './names.js';
 
 /** A federation's name goes into labels and workflow IDs. */
 export const federationName = z
@@ -24,6 +24,7 @@ const timeouts = z
     attempts: z.number().int().positive().default(5),
   })
   .prefault({});
+export type Timeouts = z.infer<typeof timeouts>;
 
 /** How a change is done, whatever it does. */
 const changeOptions = {
@@ -115,6 +116,44 @@ export const teardownInputSchema = z.strictObject({
 });
 export type TeardownInput = z.infer<typeof teardownInputSchema>;
 
+/** A federation as one reviewed file: what is not in it is not to be. */
+export const federationFileSchema = z
+  .strictObject({
+    federation: federationName,
+    clusters: clusterNames.min(2, 'a federation takes two clusters at least'),
+    topology: z.enum(['mesh', 'hub']).default('mesh'),
+    hub: z.string().min(1).optional(),
+    relationships: relationships.default('static'),
+    refreshHintSeconds: refreshHintSeconds.default(DEFAULT_REFRESH_HINT_SECONDS),
+    policies: policiesSchema.default([]),
+  })
+  .superRefine(({ clusters, topology, hub, policies }, context) => {
+    const fault = (message: string, ...path: (string | number)[]) =>
+      context.addIssue({ code: 'custom', message, path });
+    if (topology === 'hub' && hub === undefined)
+      fault('topology hub takes a hub: the name of one of the clusters', 'hub');
+    if (topology === 'mesh' && hub !== undefined) fault('a mesh has no hub; say topology: hub', 'hub');
+    if (hub !== undefined && !clusters.includes(hub)) fault(`the hub ${hub} is not one of the clusters`, 'hub');
+    for (const [index, { peers = [] }] of policies.entries()) {
+      for (const [position, peer] of peers.entries()) {
+        if (!clusters.includes(peer)) {
+          fault(`${peer} is not one of the clusters: ${clusters.join(', ')}`, 'policies', index, 'peers', position);
+        }
+      }
+    }
+  });
+export type FederationFile = z.infer<typeof federationFileSchema>;
+
+/** What applyFederation is asked to do: get to what the file says. */
+export type ApplyInput = FederationFile & {
+  planOnly: boolean;
+  maxUnavailable: number;
+  probe: boolean;
+  timeouts: Timeouts;
+};
+
+export const applyOptionsSchema = z.strictObject({ ...changeOptions, probe: z.boolean().default(true) });
+
 export const verifyInputSchema = z.strictObject({
   federation: federationName,
   clusters: clusterNames.default([]),
@@ -131,6 +170,8 @@ export interface PlannedStep {
   cluster: string;
   title: string;
   action: StepAction;
+  /** What exactly is created, changed or removed, a line each. */
+  details?: string[];
 }
 
 export type StepState = 'pending' | 'running' | 'done' | 'unchanged' | 'failed' | 'undoing' | 'undone';

@@ -51,6 +51,7 @@ export interface EdgePlan {
   trusting: ClusterFacts;
   trusted: ClusterFacts;
   action: StepAction;
+  details: string[];
   /** The relationship as it is now; undefined when there is none. */
   before?: RelationshipFacts;
 }
@@ -241,6 +242,7 @@ function planMember(planning: Planning, facts: ClusterFacts): MemberPlan {
       cluster,
       `Edit server.conf in ConfigMap ${facts.server} on ${cluster}`,
       differences.length > 0 ? 'change' : 'none',
+      differences,
     ),
     rolloutServer: step(
       'rolloutServer',
@@ -261,6 +263,7 @@ function planMember(planning: Planning, facts: ClusterFacts): MemberPlan {
       cluster,
       `Apply ClusterFederatedTrustDomain ${enumerate((written.length > 0 ? written : edges).map((edge) => edge.trusted.trustDomain))} on ${cluster}`,
       written.length === 0 ? 'none' : written.some(({ action }) => action === 'change') ? 'change' : 'create',
+      written.flatMap(({ details }) => details),
     ),
     awaitBundles: step(
       'awaitBundles',
@@ -366,11 +369,14 @@ function planEdge(
       message: `${trusting.cluster}: ClusterFederatedTrustDomain ${named.name} exists for another trust domain, ${named.trustDomain}. Rename or delete it.`,
     });
   }
-  if (before === undefined) return { trusting, trusted, action: 'create' };
+  if (before === undefined) {
+    const details = [`trust domain ${trusted.trustDomain}, bundle endpoint ${wanted.bundleEndpointURL}`];
+    return { trusting, trusted, action: 'create', details };
+  }
   const { hub: _hub, ...fields } = wanted;
   if (before.federation !== undefined) {
-    const differs = relationshipDifferences(before, wanted).length > 0;
-    return { trusting, trusted, action: differs ? 'change' : 'none', before };
+    const details = relationshipDifferences(before, wanted).map((difference) => `${before.name}: ${difference}`);
+    return { trusting, trusted, action: details.length > 0 ? 'change' : 'none', details, before };
   }
   const differences = relationshipDifferences(before, fields);
   const name = `ClusterFederatedTrustDomain ${before.name}`;
@@ -383,7 +389,7 @@ function planEdge(
       message: `${trusting.cluster}: ${name} for ${trusted.trustDomain} was not made by spire-federator, and ${differences.join(', ')}. The oldest one wins in SPIRE controller manager: correct or delete it.`,
     });
   }
-  return { trusting, trusted, action: 'none', before };
+  return { trusting, trusted, action: 'none', details: [], before };
 }
 
 /** Of several relationships for one trust domain the oldest counts (spire-controller-manager: federation reconciler). */

@@ -69,7 +69,10 @@ export function planPolicies(
           ? 'create'
           : 'change';
   return {
-    apply: step('applyPolicies', cluster, `${title} on ${cluster}`, action),
+    apply: step('applyPolicies', cluster, `${title} on ${cluster}`, action, [
+      ...objects.flatMap(({ object, before: was }) => policyDifferences(object, was)),
+      ...removed.map(({ name }) => `${name}: no longer a policy, deleted`),
+    ]),
     await: step(
       'awaitPolicies',
       cluster,
@@ -84,4 +87,22 @@ export function planPolicies(
 /** Whether a live ClusterSPIFFEID is just what its policy renders to: nothing missing, and nothing added. */
 function isRendered(live: KubernetesObject, wanted: KubernetesObject): boolean {
   return covers(live, wanted) && covers(wanted['spec'], live['spec']);
+}
+
+/** What a ClusterSPIFFEID gains and loses, in the operator's words. */
+function policyDifferences(object: KubernetesObject, before: KubernetesObject | undefined): string[] {
+  const { name } = object.metadata;
+  const wanted = (object['spec'] ?? {}) as Record<string, unknown>;
+  const federatesWith = (wanted['federatesWith'] ?? []) as string[];
+  if (before === undefined) return [`${name}: federates with ${federatesWith.join(', ') || 'nobody'}`];
+  const live = (before['spec'] ?? {}) as Record<string, unknown>;
+  const had = (live['federatesWith'] ?? []) as string[];
+  const others = [...new Set([...Object.keys(wanted), ...Object.keys(live)])].filter(
+    (key) => key !== 'federatesWith' && !(covers(live[key], wanted[key]) && covers(wanted[key], live[key])),
+  );
+  return [
+    ...federatesWith.filter((each) => !had.includes(each)).map((each) => `${name}: federatesWith + ${each}`),
+    ...had.filter((each) => !federatesWith.includes(each)).map((each) => `${name}: federatesWith - ${each}`),
+    ...others.map((key) => `${name}: ${key} is ${JSON.stringify(live[key])} instead of ${JSON.stringify(wanted[key])}`),
+  ];
 }

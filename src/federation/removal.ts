@@ -78,27 +78,28 @@ export function planRemoval(
         );
         return {
           facts,
-          policies,
-          awaitPolicies: step(
+          policies: { ...policies, apply: ofRemoval(policies.apply) },
+          awaitPolicies: forget(
             'awaitPolicies',
             cluster,
             `Wait until no entry on ${cluster} federates with ${withdrawn.join(', ')}`,
             policies.objects.length > 0 ? 'check' : 'none',
           ),
           relationships: ended,
-          removeRelationships: step(
+          removeRelationships: forget(
             'removeRelationships',
             cluster,
             `Remove the relationship with ${withdrawn.join(', ')} and its bundle on ${cluster}`,
             ended.length > 0 ? 'delete' : 'none',
           ),
-          editServerConf: step(
+          editServerConf: forget(
             'editServerConf',
             cluster,
             `Take ${withdrawn.join(', ')} out of server.conf in ConfigMap ${facts.server} on ${cluster}`,
             restart === 'restart' ? 'change' : 'none',
+            differences,
           ),
-          rolloutServer: step('rolloutServer', cluster, `Restart StatefulSet ${facts.server} on ${cluster}`, restart),
+          rolloutServer: forget('rolloutServer', cluster, `Restart StatefulSet ${facts.server} on ${cluster}`, restart),
           wanted,
         };
       });
@@ -106,6 +107,38 @@ export function planRemoval(
   leftAlone.push(...torn.leftAlone);
   const plan = { withdrawn, remaining, leaving: torn.members, problems, leftAlone };
   return { ...plan, changes: removalSteps(plan).some(({ action }) => action !== 'none' && action !== 'check') };
+}
+
+/** A setup may follow with steps of the same activities on the same clusters. */
+function ofRemoval(planned: PlannedStep): PlannedStep {
+  return { ...planned, id: `${planned.id}/removal` };
+}
+
+function forget(...parameters: Parameters<typeof step>): PlannedStep {
+  return ofRemoval(step(...parameters));
+}
+
+/** The members that stay as they will be when a removal is done: what comes next is planned from these. */
+export function afterRemoval({ remaining, withdrawn }: RemovalPlan, federation: string): ClusterFacts[] {
+  return remaining.map(({ facts, policies, wanted }) => ({
+    ...facts,
+    relationships: facts.relationships.filter(
+      (each) => each.federation !== federation || !withdrawn.includes(each.trustDomain),
+    ),
+    recordedPeers: facts.recordedPeers.filter((trustDomain) => !withdrawn.includes(trustDomain)),
+    serverConf: {
+      ...facts.serverConf,
+      federatesWith: Object.fromEntries(
+        Object.entries(facts.serverConf.federatesWith).filter(
+          ([trustDomain]) => trustDomain in wanted.federatesWith || !withdrawn.includes(trustDomain),
+        ),
+      ),
+    },
+    identities: facts.identities.map((identity) => {
+      const object = policies.objects.find((each) => each.object.metadata.name === identity.name)?.object;
+      return object === undefined ? identity : { ...identity, object };
+    }),
+  }));
 }
 
 /** Every step of a removal, in the order in which they are taken. */

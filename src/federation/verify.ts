@@ -206,14 +206,6 @@ function identityCheck(facts: ClusterFacts, identity: ClusterFacts['identities']
       `The oldest wins for a pod, and its federatesWith counts: delete or change it, or delete and re-create it after ${name}.`,
     );
   }
-  if (Object.keys(stats).length === 0) {
-    return check(
-      'identity',
-      'warning',
-      `ClusterSPIFFEID ${name}: SPIRE controller manager has not reported on it`,
-      'Wait some seconds; if it stays so, read the log of SPIRE controller manager.',
-    );
-  }
   return check('identity', 'ok', (stats['podsSelected'] ?? 0) === 0 ? `${said}: it selects nothing now` : said);
 }
 

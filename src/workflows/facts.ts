@@ -5,9 +5,16 @@ import { preflightFailure } from './failure.js';
 
 const ATTEMPTS = 3;
 
-/** Reads all clusters side by side, as before a change; what stands in the way on any of them is reported at once. */
-export async function readAllFacts(federation: string, clusters: readonly string[]): Promise<ClusterFacts[]> {
-  const results = await Promise.all(clusters.map((cluster) => readForChange(federation, cluster)));
+/**
+ * Reads all clusters side by side, as before a change; what stands in the way on any of them is reported at once.
+ * @param name tells a second reading in one workflow from the first
+ */
+export async function readAllFacts(
+  federation: string,
+  clusters: readonly string[],
+  name?: string,
+): Promise<ClusterFacts[]> {
+  const results = await Promise.all(clusters.map((cluster) => readForChange(federation, cluster, name)));
   const problems: Problem[] = results.flatMap((each) => each.problems);
   if (problems.length > 0) throw preflightFailure(problems);
   return results.flatMap((each) => each.facts ?? []);
@@ -33,8 +40,11 @@ export async function readFederation(federation: string, named: readonly string[
   return [...facts, ...rest];
 }
 
-function readForChange(federation: string, cluster: string): Promise<FactsResult> {
-  const step = { id: `readFacts/${cluster}`, title: `Read ${cluster}` };
+function readForChange(federation: string, cluster: string, name?: string): Promise<FactsResult> {
+  const step = {
+    id: ['readFacts', cluster, ...(name === undefined ? [] : [name])].join('/'),
+    title: ['Read', cluster, ...(name === undefined ? [] : [name])].join(' '),
+  };
   return runStep('readFacts', step, ATTEMPTS, { cluster, federation, preflight: true });
 }
 

@@ -1,4 +1,5 @@
 export { addCluster } from './addCluster.js';
+export { applyFederation } from './applyFederation.js';
 export { removeCluster } from './removeCluster.js';
 export { setupMesh } from './setupMesh.js';
 export { setupPair } from './setupPair.js';

@@ -128,12 +128,12 @@ describe('removing a cluster', () => {
   test('the others forget it, then it is put back to what it was', () => {
     const plan = planRemoval(FEDERATION, members, ['c']);
     expect(actions(removalSteps(plan))).toEqual([
-      'delete removeRelationships/a',
-      'delete removeRelationships/b',
-      'change editServerConf/a',
-      'restart rolloutServer/a',
-      'change editServerConf/b',
-      'restart rolloutServer/b',
+      'delete removeRelationships/a/removal',
+      'delete removeRelationships/b/removal',
+      'change editServerConf/a/removal',
+      'restart rolloutServer/a/removal',
+      'change editServerConf/b/removal',
+      'restart rolloutServer/b/removal',
       'delete removeRelationships/c',
       'restart removeFederationFromServer/c',
       'delete deleteService/c',

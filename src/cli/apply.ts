@@ -1,0 +1,49 @@
+import { Command } from 'commander';
+import { loadFederationFile } from '../config.js';
+import { applyOptionsSchema } from '../contract/change.js';
+import { runChange } from './change.js';
+import {
+  addChangeOptions,
+  changeInput,
+  checked,
+  inventoryClusters,
+  requireKnown,
+  type ChangeOptions,
+} from './options.js';
+
+interface ApplyOptions extends ChangeOptions {
+  file: string;
+  probe?: boolean;
+}
+
+/** `apply -f`: gets a federation to what its file says; a second time it has nothing to do. */
+export function applyCommand(): Command {
+  return fileCommand('apply', 'get a federation to what its file says')
+    .option('--no-probe', 'leave out the mTLS probe between test workloads')
+    .action((options: ApplyOptions) => apply(options, false));
+}
+
+/** `plan -f`: the difference between a federation's file and the clusters; changes nothing. */
+export function planCommand(): Command {
+  return fileCommand('plan', 'show what apply would create, change, restart and remove; changes nothing').action(
+    (options: ApplyOptions) => apply(options, true),
+  );
+}
+
+function fileCommand(name: string, description: string): Command {
+  return addChangeOptions(new Command(name).description(description), 'file').requiredOption(
+    '-f, --file <file>',
+    'the federation file (YAML)',
+  );
+}
+
+async function apply(options: ApplyOptions, planOnly: boolean): Promise<void> {
+  const file = await loadFederationFile(options.file);
+  requireKnown(file.clusters, await inventoryClusters(options.inventory));
+  const { federation } = file;
+  const how = checked(applyOptionsSchema, {
+    ...changeInput({ ...options, federation, plan: planOnly || options.plan === true }),
+    probe: options.probe ?? true,
+  });
+  await runChange('applyFederation', { ...how, ...file }, options);
+}

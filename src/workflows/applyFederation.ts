@@ -1,0 +1,43 @@
+import type { ApplyInput, ChangeResult, SetupInput } from '../contract/change.js';
+import type { ClusterFacts } from '../contract/facts.js';
+import { planSetup, planSteps } from '../federation/plan.js';
+import { afterRemoval, planRemoval, removalSteps } from '../federation/removal.js';
+import { findMembers, readAllFacts } from './facts.js';
+import { preflightFailure } from './failure.js';
+import { Progress } from './progress.js';
+import { remove } from './removal.js';
+import { setUp } from './setup.js';
+
+/**
+ * Gets a federation to what its file says: members that are not listed leave first, then those that are come in and
+ * everything is put right. The leaving cannot be undone; all else either finishes or is undone.
+ */
+export async function applyFederation(input: ApplyInput): Promise<ChangeResult> {
+  const { federation, clusters, topology: _topology, ...options } = input;
+  const progress = new Progress();
+  const { members } = await findMembers(federation);
+  const leaving = members.filter((member) => !clusters.includes(member));
+  const facts = await readAllFacts(federation, [...new Set([...clusters, ...leaving])]);
+  const setup: SetupInput = { ...options, federation, clusters };
+  if (leaving.length === 0) return setUp(setup, facts, progress);
+  const removal = planRemoval(
+    federation,
+    facts.filter(({ cluster }) => members.includes(cluster)),
+    leaving,
+  );
+  const kept = new Map(afterRemoval(removal, federation).map((each) => [each.cluster, each]));
+  const then = (each: ClusterFacts) => kept.get(each.cluster) ?? each;
+  const staying = facts.filter(({ cluster }) => clusters.includes(cluster));
+  const plan = planSetup(setup, staying.map(then));
+  const problems = [...removal.problems, ...plan.problems];
+  if (problems.length > 0) throw preflightFailure(problems);
+  progress.plan([...removalSteps(removal), ...planSteps(plan)]);
+  const leftAlone = [...removal.leftAlone, ...plan.leftAlone];
+  if (input.planOnly) {
+    progress.enter('finished');
+    return { federation, planned: true, changed: true, steps: progress.list, members: [], probes: [], leftAlone };
+  }
+  await remove(input, removal, progress);
+  const outcome = await setUp(setup, await readAllFacts(federation, clusters, 'again'), progress);
+  return { ...outcome, changed: true, leftAlone };
+}

@@ -1,0 +1,89 @@
+import { workflowInfo } from '@temporalio/workflow';
+import type { StepOutcome } from '../contract/activities.js';
+import type { PlannedStep, RemoveClusterInput } from '../contract/change.js';
+import type { RemainingMember, RemovalPlan } from '../federation/removal.js';
+import { runStep } from './activities.js';
+import { Limit } from './limit.js';
+import type { Progress } from './progress.js';
+import { tearDownMember } from './teardown.js';
+
+type RemovalInput = Pick<RemoveClusterInput, 'federation' | 'maxUnavailable' | 'timeouts'>;
+
+/** Does what a removal takes, member by member. @returns whether anything changed */
+export async function remove(input: RemovalInput, plan: RemovalPlan, progress: Progress): Promise<boolean> {
+  return new Removal(input, plan, progress).run();
+}
+
+class Removal {
+  private readonly restarts: Limit;
+  private changed = false;
+
+  constructor(
+    private readonly input: RemovalInput,
+    private readonly plan: RemovalPlan,
+    private readonly progress: Progress,
+  ) {
+    this.restarts = new Limit(input.maxUnavailable);
+  }
+
+  async run(): Promise<boolean> {
+    await Promise.all(this.plan.remaining.map((member) => this.forget(member)));
+    // Last, so that nobody asks it any more for a bundle that it does not serve.
+    const torn = await Promise.all(
+      this.plan.leaving.map((member) => tearDownMember(this.input, member, this.progress)),
+    );
+    return this.changed || torn.includes(true);
+  }
+
+  private async forget(member: RemainingMember): Promise<void> {
+    const { facts, policies, awaitPolicies, relationships, removeRelationships, wanted } = member;
+    const { federation, timeouts } = this.input;
+    const { cluster } = facts;
+    const { attempts } = timeouts;
+    await this.step(policies.apply, () =>
+      runStep('applyPolicies', policies.apply, attempts, {
+        cluster,
+        federation,
+        apply: policies.objects.map(({ object }) => object),
+        remove: policies.removed.map(({ name }) => name),
+      }),
+    );
+    await this.step(awaitPolicies, () =>
+      runStep('awaitPolicies', awaitPolicies, attempts, {
+        cluster,
+        federation,
+        names: [],
+        withdrawn: relationships.filter(({ keepBundle }) => !keepBundle).map(({ trustDomain }) => trustDomain),
+        timeoutMs: timeouts.endpointMs,
+      }),
+    );
+    await this.step(removeRelationships, () =>
+      runStep('removeRelationships', removeRelationships, attempts, {
+        cluster,
+        federation,
+        relationships,
+        timeoutMs: timeouts.endpointMs,
+      }),
+    );
+    const { editServerConf, rolloutServer } = member;
+    if (editServerConf.action === 'none') return;
+    await this.restarts.run(async () => {
+      const changeId = workflowInfo().runId;
+      await this.step(editServerConf, () =>
+        runStep('editServerConf', editServerConf, attempts, { cluster, federation, changeId, wanted }),
+      );
+      await this.step(rolloutServer, () =>
+        runStep('rolloutServer', rolloutServer, attempts, {
+          cluster,
+          federation,
+          wanted,
+          timeoutMs: timeouts.rolloutMs,
+        }),
+      );
+    });
+  }
+
+  private async step(step: PlannedStep, run: () => Promise<StepOutcome>): Promise<void> {
+    this.changed = (await this.progress.follow(step, run))?.changed === true || this.changed;
+  }
+}
