@@ -11,6 +11,7 @@ import { loadClientConnectConfig } from '@temporalio/envconfig';
 import { webUiUrl } from './config.js';
 import type {
   AddClusterInput,
+  AdoptInput,
   ApplyInput,
   ChangeProgress,
   ChangeResult,
@@ -33,6 +34,7 @@ export interface Changes {
   addCluster: AddClusterInput;
   removeCluster: RemoveClusterInput;
   applyFederation: ApplyInput;
+  adopt: AdoptInput;
   teardown: TeardownInput;
 }
 
@@ -89,7 +91,7 @@ export class FederatorClient {
         taskQueue: TASK_QUEUE,
         args: [input],
         workflowIdConflictPolicy: 'FAIL',
-        staticSummary: `${input.planOnly ? 'Plan: ' : ''}${name} ${input.federation}: ${concerned(input)}`,
+        staticSummary: `${input.planOnly ? 'Plan: ' : ''}${name} ${input.federation}: ${concerned(name, input)}`,
         typedSearchAttributes: [{ key: FEDERATION_ATTRIBUTE, value: input.federation }],
       });
       return this.handle(input.federation, workflowId, handle.firstExecutionRunId);
@@ -194,9 +196,10 @@ export class FederatorClient {
 }
 
 /** The clusters that a change is about, for its summary. */
-function concerned(input: Changes[keyof Changes]): string {
-  if ('cluster' in input) return input.cluster ?? 'the one that is not a member';
-  return 'clusters' in input && input.clusters.length > 0 ? input.clusters.join(', ') : 'its members';
+function concerned(name: keyof Changes, input: Changes[keyof Changes]): string {
+  if ('cluster' in input && input.cluster !== undefined) return input.cluster;
+  if ('clusters' in input && input.clusters.length > 0) return input.clusters.join(', ');
+  return name === 'addCluster' ? 'the one that is not a member' : 'its members';
 }
 
 /** What failed a workflow, as the error that was raised where it happened. */

@@ -347,6 +347,7 @@ function readIdentity(object: KubernetesObject): IdentityFacts {
     createdAt: object.metadata.creationTimestamp ?? '',
     ...(spec.className === undefined ? {} : { className: spec.className }),
     ...(federation === undefined ? {} : { federation }),
-    ...(policy === undefined ? {} : { policy: JSON.parse(policy) as Policy, object: restorable(object) }),
+    ...(policy === undefined ? {} : { policy: JSON.parse(policy) as Policy }),
+    ...(policy === undefined && spec.federatesWith === undefined ? {} : { object: restorable(object) }),
   };
 }

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { Context } from '@temporalio/activity';
 import type {
+  AdoptRequest,
   ClusterRequest,
   EditServerConfRequest,
   RestoreServerRequest,
@@ -11,6 +12,7 @@ import type {
 import { FederatorError } from '../contract/errors.js';
 import type { KubernetesObject } from '../contract/kubernetes.js';
 import {
+  ADOPTED_HASH,
   BUNDLE_ENDPOINT_PORT_NAME,
   FEDERATION_HASH,
   PORT_ADDED,
@@ -19,9 +21,11 @@ import {
 } from '../contract/names.js';
 import type { WantedFederation } from '../contract/serverConf.js';
 import type { ClusterConnection } from '../kubernetes/connect.js';
-import { deleteObject, patchObject, readObject } from '../kubernetes/objects.js';
+import { ownershipLabels, owningFederation } from '../federation/ownership.js';
+import { deleteObject, patchObject, readObject, type ObjectReference } from '../kubernetes/objects.js';
 import { readStatefulSet, waitForRollout, type StatefulSet } from '../kubernetes/rollout.js';
 import {
+  adoptServerConf,
   applySplice,
   planServerConf,
   restoreServerConf,
@@ -56,14 +60,13 @@ export function serverActivities(clusters: Clusters) {
         const recorded = annotations[SERVER_CONF_RECORD];
         const plan = planServerConf(text, parseRecord(recorded), wanted);
         if (!plan.changed) return { changed: false };
-        const undo: ServerConfUndo = {
-          changeId,
-          splice: spliceBetween(plan.text, text),
-          record: recorded ?? null,
-        };
+        const undo: ServerConfUndo | undefined =
+          changeId === undefined
+            ? undefined
+            : { changeId, splice: spliceBetween(plan.text, text), record: recorded ?? null };
         await writeServerConf(connection, map, plan.text, {
           [SERVER_CONF_RECORD]: JSON.stringify(plan.record),
-          [SERVER_CONF_UNDO]: JSON.stringify(undo),
+          [SERVER_CONF_UNDO]: undo === undefined ? null : JSON.stringify(undo),
         });
         return { changed: true };
       });
@@ -89,6 +92,34 @@ export function serverActivities(clusters: Clusters) {
       return { changed };
     },
 
+    /** Marks objects of others as the engine's: labels and annotations, and nothing that restarts or reconfigures. */
+    async adoptObjects({ cluster, federation, objects, trustDomains, wanted }: AdoptRequest): Promise<StepOutcome> {
+      const { connection } = await clusters.get(cluster);
+      const marked = await Promise.all(
+        objects.map(({ reference, annotations }) => adoptObject(connection, reference, annotations, federation)),
+      );
+      const recorded = await optimistically(async () => {
+        const { map, text, annotations } = await readServerConfMap(connection);
+        if (annotations[SERVER_CONF_RECORD] !== undefined) return false;
+        await writeServerConf(connection, map, text, {
+          [SERVER_CONF_RECORD]: JSON.stringify(adoptServerConf(text, trustDomains)),
+        });
+        const { metadata } = await readStatefulSet(connection, connection.cluster.namespace, connection.cluster.server);
+        const { name, namespace } = metadata;
+        await patchObject(connection, {
+          apiVersion: 'apps/v1',
+          kind: 'StatefulSet',
+          metadata: {
+            name,
+            ...(namespace === undefined ? {} : { namespace }),
+            ...{ annotations: { [ADOPTED_HASH]: federationHash(wanted) } },
+          },
+        });
+        return true;
+      });
+      return { changed: recorded || marked.includes(true) };
+    },
+
     /** Undoes what one change did to server.conf and the StatefulSet, and waits until the server runs as before. */
     async restoreServer({ cluster, changeId, port, template, timeoutMs }: RestoreServerRequest): Promise<StepOutcome> {
       const { connection } = await clusters.get(cluster);
@@ -105,6 +136,18 @@ export function serverActivities(clusters: Clusters) {
       const rolled = await restoreTemplate(connection, port, template);
       await awaitRollout(connection, timeoutMs);
       return { changed: edited || rolled };
+    },
+
+    /** Forgets how to undo a change that is finished, so that no later change finds anything of it. */
+    async forgetUndo({ cluster, changeId }: ClusterRequest & { changeId: string }): Promise<StepOutcome> {
+      const { connection } = await clusters.get(cluster);
+      const changed = await optimistically(async () => {
+        const { map, text, annotations } = await readServerConfMap(connection);
+        if (parseUndo(annotations[SERVER_CONF_UNDO])?.changeId !== changeId) return false;
+        await writeServerConf(connection, map, text, { [SERVER_CONF_UNDO]: null });
+        return true;
+      });
+      return { changed };
     },
 
     /** Takes the engine's federation settings out of server.conf and the StatefulSet, whichever changes put them there. */
@@ -133,6 +176,26 @@ export function serverActivities(clusters: Clusters) {
       return { changed: edited || rolled, ...(note === undefined ? {} : { note }) };
     },
   };
+}
+
+/** @throws FederatorError ForeignObject when another federation's engine has it */
+async function adoptObject(
+  connection: ClusterConnection,
+  reference: ObjectReference,
+  annotations: Record<string, string> = {},
+  federation: string,
+): Promise<boolean> {
+  const live = await readObject(connection, reference);
+  const owner = live === undefined ? undefined : owningFederation(live);
+  if (live === undefined || owner === federation) return false;
+  const what = `${connection.cluster.name}: ${reference.kind} ${reference.metadata.name}`;
+  if (owner !== undefined) throw new FederatorError('ForeignObject', `${what} belongs to federation ${owner}.`);
+  const labels = ownershipLabels(federation);
+  await patchObject(connection, {
+    ...reference,
+    metadata: { ...reference.metadata, ...{ labels, annotations } },
+  });
+  return true;
 }
 
 /** @throws FederatorError NotFound, ServerConfUnreadable */
@@ -167,7 +230,8 @@ export function readTemplate(connection: ClusterConnection, set: StatefulSet, po
       `${connection.cluster.name}: StatefulSet ${set.metadata.name} has no container ${connection.cluster.server}.`,
     );
   }
-  const federationHash = set.spec.template.metadata?.annotations?.[FEDERATION_HASH];
+  const federationHash =
+    set.spec.template.metadata?.annotations?.[FEDERATION_HASH] ?? set.metadata.annotations?.[ADOPTED_HASH];
   return {
     portDeclared: container.ports?.some((each) => each.containerPort === port) ?? false,
     portAdded: set.metadata.annotations?.[PORT_ADDED] === String(port),
@@ -215,7 +279,7 @@ async function writeTemplate(
       metadata: {
         name,
         ...(namespace === undefined ? {} : { namespace }),
-        ...{ resourceVersion, annotations: { [PORT_ADDED]: portAdded ? String(port) : null } },
+        ...{ resourceVersion, annotations: { [PORT_ADDED]: portAdded ? String(port) : null, [ADOPTED_HASH]: null } },
       },
       spec: {
         template: {

@@ -1,5 +1,6 @@
 import pc from 'picocolors';
-import type { ChangeResult, StepAction } from '../contract/change.js';
+import { stringify } from 'yaml';
+import type { ChangeResult, FederationFile, PlannedStep, StepAction } from '../contract/change.js';
 import type { Check, Verdict, VerifyResult } from '../contract/verify.js';
 import { formatTable } from './table.js';
 
@@ -22,8 +23,23 @@ const VERDICTS: Readonly<Record<Verdict, string>> = {
 export function printChange(result: ChangeResult): void {
   if (result.planned) printPlan(result);
   else printOutcome(result);
+  if (result.file !== undefined) printAdoption(result, result.file);
   for (const line of result.leftAlone) console.log(pc.dim(`Left alone: ${line}`));
   for (const line of result.notes ?? []) console.log(pc.yellow(`Note: ${line}`));
+}
+
+/** What adopt found, what would mend it, and the federation as a file to go on with. */
+function printAdoption({ findings = [], mending = [] }: ChangeResult, file: FederationFile): void {
+  if (findings.length === 0) console.log('\nNothing is odd or missing.');
+  else {
+    const rows = findings.map(({ scope, name, evidence, remedy = '' }) => [scope, name, evidence, remedy]);
+    console.log(`\nFound, and left as it is:\n${formatTable(['where', 'what', 'evidence', 'remedy'], rows)}`);
+  }
+  if (mending.length > 0) {
+    console.log('\nWhat setupMesh, or apply with the file below, would do:');
+    for (const line of mending.flatMap(planLines)) console.log(line);
+  }
+  console.log(`\nThe federation as a file:\n\n${stringify(file).trimEnd()}`);
 }
 
 /** A plan as a diff: by cluster what would be done, and how much is as it must be. */
@@ -31,11 +47,7 @@ function printPlan({ federation, changed, steps }: ChangeResult): void {
   console.log(`Plan for federation ${federation}. Nothing was changed.`);
   for (const cluster of new Set(steps.map((each) => each.cluster))) {
     const own = steps.filter((each) => each.cluster === cluster);
-    const lines = own.flatMap(({ action, title, details = [] }) =>
-      action === 'check' || action === 'none'
-        ? []
-        : [`  ${ACTIONS[action]} ${title}`, ...details.map((line) => pc.dim(`              ${line}`))],
-    );
+    const lines = own.flatMap(planLines);
     const asItIs = own.filter(({ action }) => action === 'none').length;
     const checks = own.filter(({ action }) => action === 'check').length;
     if (lines.length === 0 && cluster === 'all') continue;
@@ -44,6 +56,11 @@ function printPlan({ federation, changed, steps }: ChangeResult): void {
     console.log(pc.dim(`  = ${asItIs} as it must be, ${checks} to be checked`));
   }
   console.log(changed ? '' : '\nEverything is as it must be already: running it would change nothing.');
+}
+
+function planLines({ action, title, details = [] }: PlannedStep): string[] {
+  if (action === 'check' || action === 'none') return [];
+  return [`  ${ACTIONS[action]} ${title}`, ...details.map((line) => pc.dim(`              ${line}`))];
 }
 
 function printOutcome({ federation, changed, members, probes }: ChangeResult): void {

@@ -1,6 +1,7 @@
 import { Command } from 'commander';
 import {
   addClusterInputSchema,
+  adoptInputSchema,
   removeClusterInputSchema,
   setupMeshInputSchema,
   setupPairInputSchema,
@@ -64,6 +65,17 @@ const WORKFLOWS: Readonly<Record<string, Start>> = {
       }),
       options,
     ),
+  adopt: (options) =>
+    runChange(
+      'adopt',
+      checked(adoptInputSchema, {
+        federation: options.federation,
+        planOnly: options.plan ?? false,
+        timeouts: timeouts(options),
+        clusters: options.clusters ?? [],
+      }),
+      options,
+    ),
   teardown: (options) =>
     runChange(
       'teardown',
@@ -82,7 +94,7 @@ export function startWorkflowCommand(): Command {
   return addChangeOptions(
     new Command('start-workflow')
       .description(
-        'start a workflow: setupPair federates two clusters, setupMesh any number, addCluster one more; removeCluster takes one out, teardown ends the federation',
+        'start a workflow: setupPair federates two clusters, setupMesh any number, addCluster one more; removeCluster takes one out, adopt takes over what scripts made, teardown ends the federation',
       )
       .argument('<name>', Object.keys(WORKFLOWS).join(' | '))
       .argument('[cluster]', 'addCluster, removeCluster: which one; the same as --cluster'),

@@ -35,8 +35,8 @@ export interface EndpointUrlRequest extends ClusterRequest {
 }
 
 export interface EditServerConfRequest extends ClusterRequest {
-  /** The change's run; the undo finds its own edit by it. */
-  changeId: string;
+  /** The change's run; the undo finds its own edit by it. Absent where nothing will be undone. */
+  changeId?: string;
   wanted: WantedFederation;
 }
 
@@ -120,6 +120,15 @@ export interface ApplyPoliciesRequest extends ClusterRequest {
   remove: string[];
 }
 
+/** Objects that others made, to be marked as the engine's; nothing but their metadata changes. */
+export interface AdoptRequest extends ClusterRequest {
+  objects: { reference: RestoreObjectRequest['reference']; annotations?: Record<string, string> }[];
+  /** Members whose entries in federates_with become the engine's. */
+  trustDomains: string[];
+  /** The settings that SPIRE server runs with. */
+  wanted: WantedFederation;
+}
+
 export interface AwaitPoliciesRequest extends ClusterRequest {
   /** ClusterSPIFFEIDs whose outcome SPIRE controller manager must have reported. */
   names: string[];
@@ -199,6 +208,8 @@ export interface FederatorActivities {
   removeRelationships(request: RemoveRelationshipsRequest): Promise<StepOutcome>;
   applyPolicies(request: ApplyPoliciesRequest): Promise<StepOutcome>;
   awaitPolicies(request: AwaitPoliciesRequest): Promise<StepOutcome>;
+  forgetUndo(request: ClusterRequest & { changeId: string }): Promise<StepOutcome>;
+  adoptObjects(request: AdoptRequest): Promise<StepOutcome>;
   observe(request: ObserveRequest): Promise<Observation>;
   deployProbe(request: DeployProbeRequest): Promise<DeployedProbe>;
   runProbe(request: RunProbeRequest): Promise<ProbeOutcome>;

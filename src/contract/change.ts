@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import type { Problem } from './facts.js';
+import type { Check } from './verify.js';
 import { policiesSchema } from './policy.js';
 import { DEFAULT_REFRESH_HINT_SECONDS, MIN_REFRESH_HINT_SECONDS } from './names.js';
 
@@ -106,6 +107,15 @@ export const removeClusterInputSchema = z.strictObject({
   unreachable: z.boolean().default(false),
 });
 export type RemoveClusterInput = z.infer<typeof removeClusterInputSchema>;
+
+/** What adopt is asked to do. Without clusters: all of the inventory. */
+export const adoptInputSchema = z.strictObject({
+  federation: federationName,
+  clusters: clusterNames.default([]),
+  planOnly: z.boolean().default(false),
+  timeouts,
+});
+export type AdoptInput = z.infer<typeof adoptInputSchema>;
 
 /** What teardown is asked to do. Without clusters: those that carry the federation's objects. */
 export const teardownInputSchema = z.strictObject({
@@ -215,6 +225,12 @@ export interface ChangeResult {
   probes: ProbeSummary[];
   /** What the engine found and did not touch. */
   leftAlone: string[];
+  /** What adopt found odd or missing, each with what to do about it. */
+  findings?: Check[];
+  /** Steps of a setup that would mend what was found. */
+  mending?: PlannedStep[];
+  /** The federation as its members have it. */
+  file?: FederationFile;
   /** What somebody has to know or do; absent when there is nothing. */
   notes?: string[];
 }

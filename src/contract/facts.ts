@@ -92,7 +92,7 @@ export interface IdentityFacts {
   createdAt: string;
   /** What it was rendered from; only on the engine's own. */
   policy?: Policy;
-  /** The whole object, as an undo has to restore it; only where there is a policy. */
+  /** The whole object, as an undo has to restore it; only where it federates or has a policy. */
   object?: KubernetesObject;
 }
 

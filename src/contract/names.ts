@@ -16,6 +16,8 @@ export const SERVER_CONF_RECORD = 'spire-federator.io/server-conf-record';
 export const SERVER_CONF_UNDO = 'spire-federator.io/server-conf-undo';
 /** Annotation on the StatefulSet's pod template: hash of the federation settings the pod was started with. */
 export const FEDERATION_HASH = 'spire-federator.io/federation-hash';
+/** Annotation on an adopted StatefulSet: hash of the federation settings its pod runs with, which others started. */
+export const ADOPTED_HASH = 'spire-federator.io/adopted-federation-hash';
 /** Annotation on the StatefulSet: the engine added the bundle endpoint's container port. */
 export const PORT_ADDED = 'spire-federator.io/federation-port-added';
 

@@ -3,8 +3,13 @@ import { FEDERATION_LABEL, MANAGED_BY, MANAGED_BY_LABEL } from '../contract/name
 
 /** Marks an object as made by the engine for a federation. */
 export function owned<T extends KubernetesObject>(object: T, federation: string): T {
-  const labels = { ...object.metadata.labels, [MANAGED_BY_LABEL]: MANAGED_BY, [FEDERATION_LABEL]: federation };
+  const labels = { ...object.metadata.labels, ...ownershipLabels(federation) };
   return { ...object, metadata: { ...object.metadata, labels } };
+}
+
+/** The labels by which the engine knows its own objects. */
+export function ownershipLabels(federation: string): Record<string, string> {
+  return { [MANAGED_BY_LABEL]: MANAGED_BY, [FEDERATION_LABEL]: federation };
 }
 
 /** The federation for which the engine made an object; undefined on somebody else's. */

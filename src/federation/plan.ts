@@ -244,13 +244,20 @@ function planMember(planning: Planning, facts: ClusterFacts): MemberPlan {
       differences.length > 0 ? 'change' : 'none',
       differences,
     ),
-    rolloutServer: step(
-      'rolloutServer',
-      cluster,
-      `Restart StatefulSet ${facts.server} on ${cluster} with port ${wanted.bundleEndpoint.port}`,
-      // Written by the engine before: whether the server was restarted since can only be told by looking again.
-      restart ? 'restart' : facts.serverConfRecorded ? 'check' : 'none',
-    ),
+    rolloutServer: restart
+      ? step(
+          'rolloutServer',
+          cluster,
+          `Restart StatefulSet ${facts.server} on ${cluster} with port ${wanted.bundleEndpoint.port}`,
+          'restart',
+        )
+      : step(
+          'rolloutServer',
+          cluster,
+          `See that ${facts.server} on ${cluster} runs with its server.conf`,
+          // Written by the engine before: whether the server was restarted since can only be told by looking again.
+          facts.serverConfRecorded ? 'check' : 'none',
+        ),
     readBundle: step(
       'readBundle',
       cluster,

@@ -96,6 +96,25 @@ export function restoreServerConf(text: string, record: ServerConfRecord): { tex
   return { text: restored, exact: false };
 }
 
+/**
+ * A record by which entries of `federates_with` that others wrote become the engine's: it may change them, and a
+ * restore takes them out. The file stays as it is.
+ * @throws FederatorError ServerConfUnreadable
+ */
+export function adoptServerConf(text: string, trustDomains: readonly string[]): ServerConfRecord {
+  const { federatesWith } = readServerConf(text);
+  const paths = trustDomains
+    .filter((trustDomain) => federatesWith[trustDomain] !== undefined)
+    .map((trustDomain) => ['server', 'federation', 'federates_with', trustDomain]);
+  let base = text;
+  for (const path of paths) base = edit(base, resolvePath(base, path) ?? never(), undefined);
+  return {
+    sha256: sha256(text),
+    splice: spliceBetween(text, base),
+    before: paths.map((path) => ({ path, value: null, absent: true })),
+  };
+}
+
 /** Trust domains of the peers that the engine wrote. */
 export function recordedPeers(record: ServerConfRecord): string[] {
   return record.before

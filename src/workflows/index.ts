@@ -1,4 +1,5 @@
 export { addCluster } from './addCluster.js';
+export { adopt } from './adopt.js';
 export { applyFederation } from './applyFederation.js';
 export { removeCluster } from './removeCluster.js';
 export { setupMesh } from './setupMesh.js';

@@ -1,4 +1,3 @@
-import { workflowInfo } from '@temporalio/workflow';
 import type { StepOutcome } from '../contract/activities.js';
 import type { PlannedStep, RemoveClusterInput } from '../contract/change.js';
 import type { RemainingMember, RemovalPlan } from '../federation/removal.js';
@@ -68,9 +67,8 @@ class Removal {
     const { editServerConf, rolloutServer } = member;
     if (editServerConf.action === 'none') return;
     await this.restarts.run(async () => {
-      const changeId = workflowInfo().runId;
       await this.step(editServerConf, () =>
-        runStep('editServerConf', editServerConf, attempts, { cluster, federation, changeId, wanted }),
+        runStep('editServerConf', editServerConf, attempts, { cluster, federation, wanted }),
       );
       await this.step(rolloutServer, () =>
         runStep('rolloutServer', rolloutServer, attempts, {

@@ -1,13 +1,14 @@
-import { workflowInfo } from '@temporalio/workflow';
+import { CancellationScope, workflowInfo } from '@temporalio/workflow';
 import type { ReadBundleOutcome } from '../contract/activities.js';
 import type { ChangeResult, PlannedStep, ProbeSummary, SetupInput } from '../contract/change.js';
 import type { ClusterFacts } from '../contract/facts.js';
+import { SERVER_CONF_UNDO } from '../contract/names.js';
 import { planSetup, planSteps, type MemberPlan, type SetupPlan } from '../federation/plan.js';
 import { CLUSTER_SPIFFE_ID } from '../federation/policy.js';
 import { wantedRelationship } from '../federation/relationship.js';
 import { endpointPort, wantedFederation } from '../federation/serverConfPlan.js';
 import { runStep, runUndo } from './activities.js';
-import { changeFailure, preflightFailure } from './failure.js';
+import { changeFailure, preflightFailure, rootMessage } from './failure.js';
 import { Limit } from './limit.js';
 import { probeFederation } from './probe.js';
 import { Progress, stepOutcome } from './progress.js';
@@ -31,7 +32,29 @@ export async function setUp(
   if (plan.problems.length > 0) throw preflightFailure(plan.problems);
   progress.plan(planSteps(plan));
   if (input.planOnly) return result(input, progress, plan, { planned: true, changed: plan.changes });
-  return runSaga((saga) => new Setup(input, plan, progress, saga).run(), progress, changeFailure);
+  const outcome = await runSaga((saga) => new Setup(input, plan, progress, saga).run(), progress, changeFailure);
+  const notes = await CancellationScope.nonCancellable(() => forgetUndos(input, plan));
+  return notes.length === 0 ? outcome : { ...outcome, notes };
+}
+
+/** Past the point of no return, how to undo the change is forgotten. @returns what could not be tidied up */
+async function forgetUndos({ federation, timeouts }: SetupInput, { members }: SetupPlan): Promise<string[]> {
+  const changeId = workflowInfo().runId;
+  const edited = members.filter(({ editServerConf }) => editServerConf.action !== 'none');
+  const notes = await Promise.all(
+    edited.map(async ({ facts: { cluster, server } }) => {
+      const step = { id: `forgetUndo/${cluster}`, title: `Forget how to undo the change on ${cluster}` };
+      try {
+        await runStep('forgetUndo', step, timeouts.attempts, { cluster, federation, changeId });
+        return [];
+      } catch (error) {
+        return [
+          `annotation ${SERVER_CONF_UNDO} stays on ConfigMap ${server} of ${cluster}, which does no harm: ${rootMessage(error)}`,
+        ];
+      }
+    }),
+  );
+  return notes.flat();
 }
 
 function result(

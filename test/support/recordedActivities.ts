@@ -140,6 +140,8 @@ export class RecordedActivities {
         return noted;
       }),
       awaitPolicies: this.record('awaitPolicies', () => ({ changed: false })),
+      forgetUndo: this.record('forgetUndo', () => noted),
+      adoptObjects: this.record('adoptObjects', () => noted),
       observe: this.record('observe', () => ({ federatedEntries: {} })),
       deployProbe: this.record('deployProbe', ({ cluster }) => ({
         address: `${cluster}.test:443`,

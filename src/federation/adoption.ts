@@ -1,0 +1,249 @@
+import type { AdoptRequest } from '../contract/activities.js';
+import type { FederationFile, PlannedStep } from '../contract/change.js';
+import type { ClusterFacts, IdentityFacts, Problem } from '../contract/facts.js';
+import { DEFAULT_REFRESH_HINT_SECONDS, POLICY } from '../contract/names.js';
+import type { Policy } from '../contract/policy.js';
+import { durationSeconds } from '../contract/serverConf.js';
+import type { Check } from '../contract/verify.js';
+import { owned, owningFederation } from './ownership.js';
+import { planSetup, planSteps } from './plan.js';
+import { CLUSTER_SPIFFE_ID } from './policy.js';
+import { CFTD } from './relationship.js';
+import { wantedFederation } from './serverConfPlan.js';
+import { step } from './step.js';
+
+/** What taking one member under management takes. */
+export interface AdoptionMember {
+  step: PlannedStep;
+  request: AdoptRequest;
+}
+
+export interface AdoptionPlan {
+  members: AdoptionMember[];
+  /** What is odd or missing in the federation as it was found. */
+  findings: Check[];
+  /** Steps of a setup that would mend it. */
+  mending: PlannedStep[];
+  file: FederationFile;
+  problems: Problem[];
+}
+
+/**
+ * Decides how a federation that was made by hand or by scripts is taken under management without changing it: which
+ * objects of it are marked as the engine's, what is odd about it, and what would mend that. Pure.
+ */
+export function planAdoption(federation: string, clusters: readonly ClusterFacts[]): AdoptionPlan {
+  const isMember = (facts: ClusterFacts) =>
+    clusters.some((peer) => peer !== facts && (trustsAlready(facts, peer) || trustsAlready(peer, facts)));
+  const found = clusters.filter(isMember);
+  const relationships = found.some(({ serverConf }) => Object.keys(serverConf.federatesWith).length > 0)
+    ? 'static'
+    : 'dynamic';
+  const hints = found.flatMap(({ serverConf }) => durationSeconds(serverConf.bundleEndpoint?.refreshHint) ?? []);
+  const refreshHintSeconds = hints[0] ?? DEFAULT_REFRESH_HINT_SECONDS;
+  const settings = { relationships, refreshHintSeconds } as const;
+  const adopted = found.map((facts) => adoptedFacts(federation, facts, found));
+  const policies = [
+    ...new Map(
+      adopted.flatMap(({ identities }) =>
+        identities.flatMap((identity) => (identity.policy === undefined ? [] : [[identity.name, identity.policy]])),
+      ) as [string, Policy][],
+    ).values(),
+  ];
+  const plan = planSetup({ federation, ...settings, policies, probe: false }, adopted);
+  return {
+    members: found.map((facts, index) => planMember(federation, facts, adopted[index] ?? facts, found, settings)),
+    findings: found.flatMap((facts) => findings(facts, found)),
+    mending: planSteps(plan).filter(({ action }) => action !== 'none' && action !== 'check'),
+    file: {
+      federation,
+      clusters: found.map(({ cluster }) => cluster),
+      topology: 'mesh',
+      ...settings,
+      policies,
+    },
+    problems: plan.problems,
+  };
+}
+
+/** Whether one cluster trusts another by any of the ways in which people set it up. */
+function trustsAlready(trusting: ClusterFacts, trusted: ClusterFacts): boolean {
+  return (
+    trusting.relationships.some(({ trustDomain }) => trustDomain === trusted.trustDomain) ||
+    trusting.serverConf.federatesWith[trusted.trustDomain] !== undefined
+  );
+}
+
+function planMember(
+  federation: string,
+  facts: ClusterFacts,
+  adopted: ClusterFacts,
+  members: readonly ClusterFacts[],
+  settings: { relationships: 'static' | 'dynamic'; refreshHintSeconds: number },
+): AdoptionMember {
+  const { cluster } = facts;
+  const peers = members.filter((peer) => peer !== facts);
+  const domains = peers.map(({ trustDomain }) => trustDomain);
+  const relationships = facts.relationships.filter(
+    (each) => each.federation === undefined && domains.includes(each.trustDomain),
+  );
+  const policies = adopted.identities.filter(
+    ({ name, policy }) => policy !== undefined && !facts.identities.some((was) => was.name === name && was.policy),
+  );
+  const objects: AdoptRequest['objects'] = [
+    ...facts.endpointObjects
+      .filter((object) => owningFederation(object) === undefined)
+      .map(({ apiVersion, kind, metadata: { name, namespace } }) => ({
+        reference: { apiVersion, kind, metadata: { name, ...(namespace === undefined ? {} : { namespace }) } },
+      })),
+    ...relationships.map(({ name }) => ({ reference: { ...CFTD, metadata: { name } } })),
+    ...policies.map(({ name, policy }) => ({
+      reference: { ...CLUSTER_SPIFFE_ID, metadata: { name } },
+      annotations: { [POLICY]: JSON.stringify(policy) },
+    })),
+  ];
+  const done = objects.length === 0 && facts.serverConfRecorded;
+  return {
+    step: step(
+      'adoptObjects',
+      cluster,
+      `Mark what belongs to the federation on ${cluster} as managed`,
+      done ? 'none' : 'change',
+      [
+        ...objects.map(({ reference: { kind, metadata } }) => `${kind} ${metadata.name}: labels`),
+        ...(facts.serverConfRecorded ? [] : [`ConfigMap and StatefulSet ${facts.server}: annotations`]),
+      ],
+    ),
+    request: {
+      cluster,
+      federation,
+      objects,
+      trustDomains: domains,
+      wanted: wantedFederation(
+        facts,
+        peers.map(({ trustDomain, endpointUrl = '' }) => ({ trustDomain, endpointUrl })),
+        settings,
+      ),
+    },
+  };
+}
+
+/** Facts of a member as they will be once its objects are marked. */
+function adoptedFacts(federation: string, facts: ClusterFacts, members: readonly ClusterFacts[]): ClusterFacts {
+  const domains = members.filter((peer) => peer !== facts).map(({ trustDomain }) => trustDomain);
+  return {
+    ...facts,
+    federation,
+    endpointObjects: facts.endpointObjects.map((object) => owned(object, federation)),
+    relationships: facts.relationships.map((each) =>
+      domains.includes(each.trustDomain) ? { ...each, federation } : each,
+    ),
+    serverConfRecorded: true,
+    recordedPeers: domains.filter((trustDomain) => facts.serverConf.federatesWith[trustDomain] !== undefined),
+    identities: facts.identities.map((identity) => adoptedIdentity(federation, identity, facts, members)),
+  };
+}
+
+/** A ClusterSPIFFEID that federates with members becomes a policy, just as it is. */
+function adoptedIdentity(
+  federation: string,
+  identity: IdentityFacts,
+  facts: ClusterFacts,
+  members: readonly ClusterFacts[],
+): IdentityFacts {
+  const peers = members.filter((peer) => peer !== facts && identity.federatesWith.includes(peer.trustDomain));
+  if (identity.policy !== undefined || identity.federation !== undefined || identity.object === undefined) {
+    return identity;
+  }
+  if (peers.length === 0) return identity;
+  const {
+    federatesWith: _federatesWith,
+    className: _className,
+    ...selection
+  } = identity.object['spec'] as Record<string, unknown>;
+  const all = peers.length === members.length - 1;
+  const policy = {
+    type: 'custom',
+    name: identity.name,
+    ...selection,
+    ...(all ? {} : { peers: peers.map(({ cluster }) => cluster) }),
+  } as Policy;
+  const object = owned(identity.object, federation);
+  const annotations = { ...object.metadata.annotations, [POLICY]: JSON.stringify(policy) };
+  return { ...identity, federation, policy, object: { ...object, metadata: { ...object.metadata, annotations } } };
+}
+
+/** What is odd about one member, of what scripts and people get wrong. */
+function findings(facts: ClusterFacts, members: readonly ClusterFacts[]): Check[] {
+  const { cluster, className, trustDomain, serverConf } = facts;
+  const finding = (name: string, evidence: string, remedy: string): Check => ({
+    name,
+    scope: cluster,
+    verdict: 'warning',
+    evidence,
+    remedy,
+  });
+  const peers = members.filter((peer) => peer !== facts);
+  const mend = 'setupMesh (or apply) mends it.';
+  return [
+    ...peers
+      .filter((peer) => !trustsAlready(facts, peer))
+      .map((peer) =>
+        finding(
+          'missing-edge',
+          `${cluster} does not trust ${peer.cluster} (${peer.trustDomain})${trustsAlready(peer, facts) ? `, which trusts it` : ''}: mTLS between them fails`,
+          mend,
+        ),
+      ),
+    ...Object.keys(serverConf.federatesWith)
+      .filter((key) => key.includes('/'))
+      .map((key) =>
+        finding(
+          'federates-with-key',
+          `federates_with has the key ${key}, a URL: SPIRE takes it for a trust domain and ignores the peer`,
+          `Replace the key by the trust domain. ${mend} The wrong entry stays until you delete it.`,
+        ),
+      ),
+    ...facts.relationships
+      .filter((each) => each.className !== className && peers.some((peer) => peer.trustDomain === each.trustDomain))
+      .map((each) =>
+        finding(
+          'class-name',
+          `ClusterFederatedTrustDomain ${each.name} has className ${each.className ?? 'none'} instead of ${className}: SPIRE controller manager ignores it`,
+          mend,
+        ),
+      ),
+    ...facts.identities
+      .filter((identity) => identity.federatesWith.length > 0 && identity.className !== className)
+      .map((identity) =>
+        finding(
+          'class-name',
+          `ClusterSPIFFEID ${identity.name} has className ${identity.className ?? 'none'} instead of ${className}: SPIRE controller manager ignores it`,
+          mend,
+        ),
+      ),
+    ...facts.identities
+      .filter((identity) => identity.federatesWith.includes(trustDomain))
+      .map((identity) =>
+        finding(
+          'own-trust-domain',
+          `ClusterSPIFFEID ${identity.name} federates with the cluster's own trust domain: agents stop delivering SVIDs`,
+          mend,
+        ),
+      ),
+    ...facts.identities.flatMap((identity) =>
+      identity.federatesWith
+        .filter((each) => each !== trustDomain && facts.storedBundles[each] === undefined)
+        .map((each) =>
+          finding(
+            'unknown-trust-domain',
+            `ClusterSPIFFEID ${identity.name} federates with ${each}, whose bundle is not stored: SPIRE refuses its entries whole`,
+            `Take ${each} out of its federatesWith, or federate with it. ${mend}`,
+          ),
+        ),
+    ),
+    ...peers
+      .filter((peer) => trustsAlready(facts, peer) && facts.storedBundles[peer.trustDomain] === undefined)
+      .map((peer) => finding('stored-bundle', `${cluster} trusts ${peer.cluster}, but its bundle is not stored`, mend)),
+  ];
+}

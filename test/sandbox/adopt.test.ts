@@ -1,0 +1,115 @@
+import type { ChangeResult } from '../../src/contract/change.js';
+import type { VerifyResult } from '../../src/contract/verify.js';
+import { federateByScript } from '../support/scripted.js';
+import { adminApi, snapshotCluster, spireServer } from '../support/snapshot.js';
+import { Testbed, type CommandResult } from '../support/testbed.js';
+
+const PAIR = ['client-1', 'server-1'];
+const FEDERATION = 'adopted';
+const MINUTE = 60_000;
+
+let testbed: Testbed;
+
+const start = (name: string, ...args: string[]) =>
+  testbed.federator('start-workflow', name, '--federation', FEDERATION, ...args, '--json');
+
+function succeeded({ code, stdout, stderr }: CommandResult): ChangeResult {
+  expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+  return JSON.parse(stdout) as ChangeResult;
+}
+
+/** Every object without its labels and annotations: what it does. */
+async function substance(cluster: string): Promise<unknown> {
+  const snapshot = await snapshotCluster(testbed.directory, cluster);
+  return Object.fromEntries(
+    Object.entries(snapshot).map(([key, object]) => {
+      if (typeof object !== 'object' || object === null || !('metadata' in object)) return [key, object];
+      const { labels: _labels, annotations: _annotations, ...metadata } = object.metadata as Record<string, unknown>;
+      return [key, { ...object, metadata }];
+    }),
+  );
+}
+
+async function podStartedAt(cluster: string): Promise<unknown> {
+  const api = adminApi(testbed.directory, cluster);
+  try {
+    const pod = await api.get('/api/v1/namespaces/zero-trust-workload-identity-manager/pods/spire-server-0');
+    return pod?.metadata.uid;
+  } finally {
+    api.close();
+  }
+}
+
+beforeAll(async () => {
+  testbed = await Testbed.start({ clusters: 3 });
+  await testbed.startWorker();
+}, 3 * MINUTE);
+
+afterAll(async () => testbed.stop(), MINUTE);
+
+test('where nobody trusts anybody there is nothing to adopt', async () => {
+  const { code, stderr } = await start('adopt');
+  expect({ code, stderr }).toEqual({
+    code: 1,
+    stderr: expect.stringMatching(/There is no federation among client-1, server-1, edge-1/) as string,
+  });
+});
+
+test(
+  'a federation made by scripts is taken over as it is, and what is odd about it is said',
+  async () => {
+    await federateByScript(testbed.directory, PAIR);
+    const before = await Promise.all(PAIR.map(substance));
+    const pods = await Promise.all(PAIR.map(podStartedAt));
+    const { changed, findings = [], mending = [], file } = succeeded(await start('adopt'));
+    expect(changed).toBe(true);
+    expect(await Promise.all(PAIR.map(substance))).toEqual(before);
+    expect(await Promise.all(PAIR.map(podStartedAt))).toEqual(pods);
+    expect(findings.map(({ scope, name }) => `${scope} ${name}`)).toEqual(
+      PAIR.map((cluster) => `${cluster} own-trust-domain`),
+    );
+    expect(file).toMatchObject({ clusters: PAIR, relationships: 'static', policies: [{ type: 'custom' }] });
+    const details = mending.flatMap((each) => each.details ?? []);
+    expect(details).toContain('refresh_hint is missing instead of 300s');
+    expect(details).toContain('label-based-auto-federated: federatesWith - apps.client-1.sandbox.test');
+    expect(succeeded(await start('adopt')).changed).toBe(false);
+  },
+  3 * MINUTE,
+);
+
+test(
+  'once adopted it is extended like any other, and what was odd is mended on the way',
+  async () => {
+    const { members } = succeeded(await start('addCluster', '--no-probe'));
+    expect(members.map(({ cluster }) => cluster)).toEqual([...PAIR, 'edge-1']);
+    const { code, stdout } = await testbed.federator('verify', '--federation', FEDERATION, '--json');
+    const { checks } = JSON.parse(stdout) as VerifyResult;
+    expect({ code, wrong: checks.filter(({ verdict }) => verdict !== 'ok') }).toEqual({ code: 0, wrong: [] });
+    const api = adminApi(testbed.directory, 'edge-1');
+    const identity = await api.get('/apis/spire.spiffe.io/v1alpha1/clusterspiffeids/label-based-auto-federated');
+    api.close();
+    expect(identity?.['spec']).toMatchObject({
+      federatesWith: ['apps.client-1.sandbox.test', 'apps.server-1.sandbox.test'],
+      podSelector: { matchLabels: { federated: 'true' } },
+    });
+  },
+  3 * MINUTE,
+);
+
+test(
+  'a member that was adopted can be removed, and the rest torn down',
+  async () => {
+    succeeded(await start('removeCluster', 'client-1'));
+    const stored = await spireServer(testbed.directory, 'server-1', 'bundle', 'list', '-format', 'spiffe');
+    expect(stored).not.toContain('apps.client-1.sandbox.test');
+    succeeded(await start('teardown'));
+    for (const cluster of [...PAIR, 'edge-1']) {
+      expect(await spireServer(testbed.directory, cluster, 'bundle', 'list', '-format', 'spiffe')).toBe('');
+      const api = adminApi(testbed.directory, cluster);
+      const map = await api.get('/api/v1/namespaces/zero-trust-workload-identity-manager/configmaps/spire-server');
+      api.close();
+      expect((map?.['data'] as Record<string, string>)['server.conf']).not.toContain('bundle_endpoint_url');
+    }
+  },
+  3 * MINUTE,
+);

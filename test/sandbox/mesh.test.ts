@@ -1,0 +1,380 @@
+import type { ChildProcess } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { stringify } from 'yaml';
+import type { Resource } from '../../sandbox/kubernetes.js';
+import type { ChangeResult } from '../../src/contract/change.js';
+import type { VerifyResult } from '../../src/contract/verify.js';
+import { bundleKeyIds, parseBundle, parseBundleList } from '../../src/spire/bundle.js';
+import { MtlsWatch } from '../support/mtlsWatch.js';
+import { adminApi, snapshotCluster, spireServer } from '../support/snapshot.js';
+import { line, Testbed, type CommandResult } from '../support/testbed.js';
+import { eventually } from '../support/spireTrustDomain.js';
+
+const CLUSTERS = ['client-1', 'server-1', 'edge-1'];
+const PAIR = ['client-1', 'server-1'];
+const FEDERATION = 'mesh';
+const MINUTE = 60_000;
+const CFTDS = '/apis/spire.spiffe.io/v1alpha1/clusterfederatedtrustdomains';
+const IDENTITIES = '/apis/spire.spiffe.io/v1alpha1/clusterspiffeids';
+
+let testbed: Testbed;
+let worker: ChildProcess;
+let before: Record<string, unknown>[];
+let folder: string;
+
+const trustDomain = (cluster: string) => `apps.${cluster}.sandbox.test`;
+const others = (cluster: string) => CLUSTERS.filter((each) => each !== cluster);
+const snapshot = (clusters = CLUSTERS) =>
+  Promise.all(clusters.map((cluster) => snapshotCluster(testbed.directory, cluster)));
+const start = (name: string, ...args: string[]) =>
+  testbed.federator('start-workflow', name, '--federation', FEDERATION, ...args, '--json');
+
+async function withAdmin<T>(cluster: string, use: (api: ReturnType<typeof adminApi>) => Promise<T>): Promise<T> {
+  const api = adminApi(testbed.directory, cluster);
+  try {
+    return await use(api);
+  } finally {
+    api.close();
+  }
+}
+
+function succeeded({ code, stdout, stderr }: CommandResult): ChangeResult {
+  expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+  return JSON.parse(stdout) as ChangeResult;
+}
+
+/** By the clusters' own words, and not the engine's: who trusts whom, and whose keys are stored where. */
+async function expectMesh(members: readonly string[]): Promise<void> {
+  const own = new Map(
+    await Promise.all(
+      members.map(async (cluster) => {
+        const text = await spireServer(testbed.directory, cluster, 'bundle', 'show', '-format', 'spiffe');
+        return [cluster, bundleKeyIds(parseBundle(text))] as const;
+      }),
+    ),
+  );
+  for (const cluster of members) {
+    const peers = members.filter((each) => each !== cluster);
+    const list = await spireServer(testbed.directory, cluster, 'bundle', 'list', '-format', 'spiffe');
+    const stored = Object.fromEntries([...parseBundleList(list)].map(([domain, each]) => [domain, bundleKeyIds(each)]));
+    expect(stored).toEqual(Object.fromEntries(peers.map((peer) => [trustDomain(peer), own.get(peer)])));
+    const relationships = await withAdmin(cluster, (api) => api.request<{ items: Resource[] }>(CFTDS));
+    expect(relationships.items.map(({ metadata }) => metadata.name).sort()).toEqual(peers.map(trustDomain).sort());
+  }
+}
+
+async function expectHealthy(): Promise<void> {
+  const { code, stdout } = await testbed.federator('verify', '--federation', FEDERATION, '--json');
+  const { checks } = JSON.parse(stdout) as VerifyResult;
+  expect({ code, wrong: checks.filter(({ verdict }) => verdict !== 'ok') }).toEqual({ code: 0, wrong: [] });
+}
+
+function federationFile(content: Record<string, unknown>): string {
+  const file = path.join(folder, 'federation.yaml');
+  writeFileSync(file, stringify({ federation: FEDERATION, ...content }));
+  return file;
+}
+
+beforeAll(async () => {
+  folder = mkdtempSync(path.join(os.tmpdir(), 'federation-'));
+  testbed = await Testbed.start({ clusters: 3 });
+  before = await snapshot();
+  worker = await testbed.startWorker();
+}, 3 * MINUTE);
+
+afterAll(async () => {
+  rmSync(folder, { recursive: true, force: true });
+  await testbed.stop();
+}, MINUTE);
+
+describe('a third cluster', () => {
+  let pair: Record<string, unknown>[];
+
+  test(
+    'comes in by a bare addCluster, one restart after another, while the two that are federated keep speaking mTLS',
+    async () => {
+      succeeded(await start('setupPair', '--clusters', PAIR.join(), '--no-probe'));
+      pair = await snapshot(PAIR);
+      const watch = await MtlsWatch.start(testbed.directory, 'client-1', 'server-1');
+      const result = succeeded(await start('addCluster', '--no-probe'));
+      const { handshakes, refused } = await watch.stop();
+      expect({ refused }).toEqual({ refused: [] });
+      expect(handshakes).toBeGreaterThan(3);
+      expect(result.members.map(({ cluster, restarted }) => ({ cluster, restarted }))).toEqual(
+        CLUSTERS.map((cluster) => ({ cluster, restarted: true })),
+      );
+      await expectMesh(CLUSTERS);
+      await expectHealthy();
+    },
+    5 * MINUTE,
+  );
+
+  test(
+    'is there when addCluster is run again: nothing changes',
+    async () => {
+      expect(succeeded(await start('addCluster', '--cluster', 'edge-1')).changed).toBe(false);
+      const bare = await start('addCluster');
+      expect({ code: bare.code, said: bare.stderr }).toEqual({
+        code: 1,
+        said: expect.stringMatching(/Every cluster of the inventory is a member/) as string,
+      });
+    },
+    MINUTE,
+  );
+
+  test(
+    'a setupPair of two of them leaves the third alone',
+    async () => {
+      const mesh = await snapshot();
+      expect(succeeded(await start('setupPair', '--clusters', PAIR.join(), '--no-probe')).changed).toBe(false);
+      expect(await snapshot()).toEqual(mesh);
+    },
+    2 * MINUTE,
+  );
+
+  test(
+    'leaves by removeCluster: the others are the pair they were, and it is what it was before',
+    async () => {
+      expect(succeeded(await start('removeCluster', 'edge-1')).changed).toBe(true);
+      expect(await snapshot(['edge-1'])).toEqual(before.slice(2));
+      await expectMesh(PAIR);
+      await expectHealthy();
+      expect(await snapshot(PAIR)).toEqual(pair);
+    },
+    2 * MINUTE,
+  );
+
+  test.each([
+    'editServerConf/edge-1',
+    'rolloutServer/server-1',
+    'applyRelationships/client-1',
+    'awaitBundles/edge-1',
+    'verify/all',
+    'probe/client-1→edge-1',
+  ])(
+    'that cannot be added because of a failure at %s leaves no trace',
+    async (step) => {
+      await testbed.stopWorker(worker);
+      const faulty = await testbed.startWorker({ step, mode: 'fail' });
+      const { code, stderr } = await start('addCluster');
+      await testbed.stopWorker(faulty);
+      worker = await testbed.startWorker();
+      expect({ code, stderr }).toEqual({ code: 1, stderr: expect.stringContaining('as it was before') as string });
+      expect(await snapshot(['edge-1'])).toEqual(before.slice(2));
+      expect(await snapshot(PAIR)).toEqual(pair);
+    },
+    3 * MINUTE,
+  );
+
+  test(
+    'whose addition is cancelled leaves no trace',
+    async () => {
+      await testbed.stopWorker(worker);
+      const faulty = await testbed.startWorker({ step: 'rolloutServer/server-1', mode: 'hang' });
+      const change = testbed.startFederator('start-workflow', 'addCluster', '--federation', FEDERATION);
+      const ended = new Promise((resolve) => change.once('exit', resolve));
+      await line(faulty.stdout, /^FAULT/);
+      const conflict = await start('removeCluster', 'server-1');
+      expect(conflict.stderr).toMatch(/Another change of federation mesh is running \(addCluster.*http:/);
+      expect((await testbed.federator('cancel', FEDERATION)).code).toBe(0);
+      expect(await ended).toBe(1);
+      await testbed.stopWorker(faulty);
+      worker = await testbed.startWorker();
+      expect(await snapshot(['edge-1'])).toEqual(before.slice(2));
+      expect(await snapshot(PAIR)).toEqual(pair);
+    },
+    3 * MINUTE,
+  );
+
+  test(
+    'that is gone for good is forgotten by the others, and what would be left to do there is said',
+    async () => {
+      succeeded(await start('addCluster', '--no-probe'));
+      await testbed.addFault({ kind: 'api-down', cluster: 'edge-1' });
+      try {
+        const stuck = await start('removeCluster', 'edge-1');
+        expect({ code: stuck.code, said: stuck.stderr }).toEqual({
+          code: 1,
+          said: expect.stringMatching(/edge-1: .*cannot be reached/) as string,
+        });
+        const { notes } = succeeded(await start('removeCluster', 'edge-1', '--unreachable'));
+        expect(notes?.[0]).toMatch(/^edge-1 \(apps\.edge-1\.sandbox\.test\) was not touched/);
+      } finally {
+        await testbed.heal();
+      }
+      await expectMesh(PAIR);
+      expect(await snapshot(PAIR)).toEqual(pair);
+      succeeded(await start('teardown', '--clusters', 'edge-1'));
+      expect(await snapshot(['edge-1'])).toEqual(before.slice(2));
+    },
+    4 * MINUTE,
+  );
+
+  test(
+    'with dynamic relationships restarts nobody but itself',
+    async () => {
+      succeeded(await start('teardown'));
+      succeeded(await start('setupMesh', '--clusters', PAIR.join(), '--relationships', 'dynamic', '--no-probe'));
+      const { members, probes } = succeeded(await start('addCluster'));
+      expect(members.map(({ restarted }) => restarted)).toEqual([false, false, true]);
+      expect(probes.filter(({ ok }) => !ok)).toEqual([]);
+      expect(new Set(probes.map(({ from, to }) => `${from} ${to}`))).toEqual(
+        new Set(PAIR.flatMap((cluster) => [`${cluster} edge-1`, `edge-1 ${cluster}`])),
+      );
+      await expectMesh(CLUSTERS);
+      succeeded(await start('teardown'));
+      expect(await snapshot()).toEqual(before);
+    },
+    3 * MINUTE,
+  );
+});
+
+describe('a federation file', () => {
+  test(
+    'is planned as a diff, applied, and has nothing to do the second time',
+    async () => {
+      const file = federationFile({ clusters: CLUSTERS, policies: [{ type: 'universal' }, { type: 'label' }] });
+      const plan = await testbed.federator('plan', '-f', file);
+      expect(plan.code).toBe(0);
+      expect(plan.stdout).toMatch(/\+ create {2}Apply Route spire-server-federation on edge-1/);
+      expect(plan.stdout).toMatch(/all-workloads-auto-federated: federates with apps\.client-1/);
+      expect(await snapshot()).toEqual(before);
+      expect(succeeded(await testbed.federator('apply', '-f', file, '--no-probe', '--json')).changed).toBe(true);
+      const applied = await snapshot();
+      expect(succeeded(await testbed.federator('apply', '-f', file, '--no-probe', '--json')).changed).toBe(false);
+      expect(await snapshot()).toEqual(applied);
+      await expectMesh(CLUSTERS);
+      await expectHealthy();
+    },
+    3 * MINUTE,
+  );
+
+  test(
+    'gives every workload the other trust domains and never its own',
+    async () => {
+      for (const cluster of CLUSTERS) {
+        const { spec } = (await withAdmin(cluster, (api) =>
+          api.get(`${IDENTITIES}/all-workloads-auto-federated`),
+        )) as unknown as { spec: { federatesWith: string[]; className: string } };
+        expect(spec.federatesWith).toEqual(others(cluster).map(trustDomain).sort());
+        expect(spec.className).toBe('zero-trust-workload-identity-manager-spire');
+        await withAdmin(cluster, async (api) => {
+          await api.apply({ apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'my-app' } });
+          await api.apply({
+            apiVersion: 'v1',
+            kind: 'Pod',
+            metadata: { name: 'app', namespace: 'my-app' },
+            spec: { containers: [{ name: 'app', image: 'nginx' }] },
+          });
+        });
+        await eventually(async () => {
+          const id = `spiffe://${trustDomain(cluster)}/ns/my-app/sa/default`;
+          const shown = await spireServer(
+            testbed.directory,
+            cluster,
+            'entry',
+            'show',
+            '-spiffeID',
+            id,
+            '-output',
+            'json',
+          );
+          const { entries = [] } = JSON.parse(shown) as { entries?: { federates_with?: string[] }[] };
+          expect(entries.map((entry) => entry.federates_with?.sort())).toEqual([
+            others(cluster).map(trustDomain).sort(),
+          ]);
+        });
+      }
+    },
+    2 * MINUTE,
+  );
+
+  test(
+    'shows drift: what somebody edited is in the plan, and apply mends it',
+    async () => {
+      await withAdmin('client-1', async (api) => {
+        await api.patch(`${IDENTITIES}/all-workloads-auto-federated`, {
+          spec: { federatesWith: [trustDomain('server-1')] },
+        });
+        await api.patch(`${CFTDS}/${trustDomain('edge-1')}`, { spec: { className: 'another' } });
+      });
+      const file = federationFile({ clusters: CLUSTERS, policies: [{ type: 'universal' }, { type: 'label' }] });
+      const { stdout } = await testbed.federator('plan', '-f', file);
+      expect(stdout).toMatch(/all-workloads-auto-federated: federatesWith \+ apps\.edge-1\.sandbox\.test/);
+      expect(stdout).toMatch(/className is another instead of zero-trust-workload-identity-manager-spire/);
+      succeeded(await testbed.federator('apply', '-f', file, '--no-probe', '--json'));
+      await expectHealthy();
+    },
+    2 * MINUTE,
+  );
+
+  test(
+    'that lists one cluster less removes it, and its trust domain from the policies of the others',
+    async () => {
+      const file = federationFile({ clusters: PAIR, policies: [{ type: 'universal' }] });
+      const { stdout } = await testbed.federator('plan', '-f', file);
+      expect(stdout).toMatch(/- remove {2}Delete Route spire-server-federation on edge-1/);
+      expect(stdout).toMatch(/all-workloads-auto-federated: federatesWith - apps\.edge-1\.sandbox\.test/);
+      expect(stdout).toMatch(/label-based-auto-federated: no longer a policy, deleted/);
+      succeeded(await testbed.federator('apply', '-f', file, '--no-probe', '--json'));
+      await expectMesh(PAIR);
+      await expectHealthy();
+      const left = await spireServer(testbed.directory, 'client-1', 'entry', 'show', '-output', 'json');
+      expect(left).not.toContain(trustDomain('edge-1'));
+    },
+    2 * MINUTE,
+  );
+
+  test(
+    'torn down, nothing is left of it',
+    async () => {
+      for (const cluster of CLUSTERS) {
+        await withAdmin(cluster, (api) => api.delete('/api/v1/namespaces/my-app/pods/app'));
+      }
+      succeeded(await start('teardown'));
+      for (const cluster of CLUSTERS) {
+        const list = await withAdmin(cluster, (api) => api.request<{ items: Resource[] }>(IDENTITIES));
+        expect(list.items.map(({ metadata }) => metadata.name)).not.toContain('all-workloads-auto-federated');
+        expect(await spireServer(testbed.directory, cluster, 'bundle', 'list', '-format', 'spiffe')).toBe('');
+      }
+    },
+    2 * MINUTE,
+  );
+
+  test('with faults is refused with all of them at once, before anything is asked of a cluster', async () => {
+    const file = federationFile({
+      clusters: ['client-1', 'nowhere'],
+      topologie: 'mesh',
+      policies: [
+        { type: 'custom', name: 'x', spiffeIDTemplate: 'nonsense' },
+        { type: 'label', peers: ['mars'] },
+      ],
+    });
+    const { code, stderr } = await testbed.federator('plan', '-f', file);
+    expect(code).toBe(1);
+    for (const fault of [/topologie/, /policies\.0\.spiffeIDTemplate: must be a SPIFFE ID/])
+      expect(stderr).toMatch(fault);
+    const unknown = await testbed.federator('plan', '-f', federationFile({ clusters: ['client-1', 'nowhere'] }));
+    expect(unknown.stderr).toMatch(/There is no cluster nowhere in the inventory/);
+    const peers = federationFile({ clusters: PAIR, policies: [{ type: 'label', peers: ['mars'] }] });
+    expect((await testbed.federator('plan', '-f', peers)).stderr).toMatch(/mars is not one of the clusters/);
+  });
+});
+
+test(
+  'a hub: the spokes trust it and not each other',
+  async () => {
+    succeeded(await start('setupMesh', '--hub', 'server-1', '--no-probe'));
+    const trusted = async (cluster: string) => [
+      ...parseBundleList(await spireServer(testbed.directory, cluster, 'bundle', 'list', '-format', 'spiffe')).keys(),
+    ];
+    expect(await trusted('client-1')).toEqual([trustDomain('server-1')]);
+    expect((await trusted('server-1')).sort()).toEqual([trustDomain('client-1'), trustDomain('edge-1')]);
+    expect(await trusted('edge-1')).toEqual([trustDomain('server-1')]);
+    await expectHealthy();
+    succeeded(await start('teardown'));
+  },
+  2 * MINUTE,
+);
