@@ -6,7 +6,13 @@ import {
   WorkflowNotFoundError,
   type WorkflowHandle,
 } from '@temporalio/client';
-import { ApplicationFailure, CancelledFailure, TerminatedFailure, defineSearchAttributeKey } from '@temporalio/common';
+import {
+  ActivityFailure,
+  ApplicationFailure,
+  CancelledFailure,
+  TerminatedFailure,
+  defineSearchAttributeKey,
+} from '@temporalio/common';
 import { loadClientConnectConfig } from '@temporalio/envconfig';
 import { webUiUrl } from './config.js';
 import type {
@@ -15,6 +21,7 @@ import type {
   ApplyInput,
   ChangeProgress,
   ChangeResult,
+  ProbeMatrixInput,
   RemoveClusterInput,
   SetupMeshInput,
   TeardownInput,
@@ -35,6 +42,7 @@ export interface Changes {
   removeCluster: RemoveClusterInput;
   applyFederation: ApplyInput;
   adopt: AdoptInput;
+  probe: ProbeMatrixInput;
   teardown: TeardownInput;
 }
 
@@ -91,7 +99,7 @@ export class FederatorClient {
         taskQueue: TASK_QUEUE,
         args: [input],
         workflowIdConflictPolicy: 'FAIL',
-        staticSummary: `${input.planOnly ? 'Plan: ' : ''}${name} ${input.federation}: ${concerned(name, input)}`,
+        staticSummary: `${'planOnly' in input && input.planOnly ? 'Plan: ' : ''}${name} ${input.federation}: ${concerned(name, input)}`,
         typedSearchAttributes: [{ key: FEDERATION_ATTRIBUTE, value: input.federation }],
       });
       return this.handle(input.federation, workflowId, handle.firstExecutionRunId);
@@ -203,7 +211,9 @@ function concerned(name: keyof Changes, input: Changes[keyof Changes]): string {
 }
 
 /** What failed a workflow, as the error that was raised where it happened. */
-function federatorError({ cause, message }: WorkflowFailedError): FederatorError {
+function federatorError({ cause: failure, message }: WorkflowFailedError): FederatorError {
+  // An activity's failure only says where it happened; what happened is its cause.
+  const cause = failure instanceof ActivityFailure ? failure.cause : failure;
   if (cause instanceof CancelledFailure) {
     return new FederatorError('Cancelled', 'The change was cancelled. Every cluster is as it was before.');
   }

@@ -46,6 +46,9 @@ interface ServerConfUndo {
   record: string | null;
 }
 
+/** Stands for the port where the engine added none: what is declared is others', and stays. */
+const NO_PORT = 0;
+
 /** Editing server.conf, and restarting SPIRE server so that it takes effect. */
 export function serverActivities(clusters: Clusters) {
   return {
@@ -168,7 +171,7 @@ export function serverActivities(clusters: Clusters) {
       });
       const set = await readStatefulSet(connection, connection.cluster.namespace, connection.cluster.server);
       const added = set.metadata.annotations?.[PORT_ADDED];
-      const rolled = await restoreTemplate(connection, Number(added ?? 0), {
+      const rolled = await restoreTemplate(connection, added === undefined ? NO_PORT : Number(added), {
         portDeclared: added === undefined,
         portAdded: false,
       });
@@ -252,7 +255,7 @@ async function restoreTemplate(connection: ClusterConnection, port: number, befo
     const same =
       now.federationHash === target.federationHash &&
       now.portAdded === target.portAdded &&
-      (now.portDeclared === target.portDeclared || port === 0);
+      (now.portDeclared === target.portDeclared || port === NO_PORT);
     if (same) return false;
     await writeTemplate(connection, set, port, target);
     return true;
@@ -284,7 +287,7 @@ async function writeTemplate(
       spec: {
         template: {
           metadata: { annotations: { [FEDERATION_HASH]: hash ?? null } },
-          ...(declared === portDeclared ? {} : { spec: { containers: [container] } }),
+          ...(declared === portDeclared || port === NO_PORT ? {} : { spec: { containers: [container] } }),
         },
       },
     },

@@ -3,6 +3,7 @@ import { FederatorError } from '../contract/errors.js';
 import { applyCommand, planCommand } from './apply.js';
 import { attachCommand } from './attach.js';
 import { cancelCommand } from './cancel.js';
+import { probeCommand } from './probe.js';
 import { startWorkflowCommand } from './startWorkflow.js';
 import { teardownCommand } from './teardown.js';
 import { verifyCommand } from './verify.js';
@@ -17,6 +18,7 @@ async function main(): Promise<void> {
     .addCommand(planCommand())
     .addCommand(applyCommand())
     .addCommand(verifyCommand())
+    .addCommand(probeCommand())
     .addCommand(teardownCommand())
     .addCommand(attachCommand())
     .addCommand(cancelCommand())

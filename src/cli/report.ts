@@ -1,6 +1,6 @@
 import pc from 'picocolors';
 import { stringify } from 'yaml';
-import type { ChangeResult, FederationFile, PlannedStep, StepAction } from '../contract/change.js';
+import type { ChangeResult, FederationFile, PlannedStep, ProbeSummary, StepAction } from '../contract/change.js';
 import type { Check, Verdict, VerifyResult } from '../contract/verify.js';
 import { formatTable } from './table.js';
 
@@ -64,11 +64,14 @@ function planLines({ action, title, details = [] }: PlannedStep): string[] {
 }
 
 function printOutcome({ federation, changed, members, probes }: ChangeResult): void {
-  console.log(
-    changed
-      ? `\nFederation ${federation}: done.`
-      : `\nFederation ${federation}: everything was as it must be already. Nothing was changed.`,
-  );
+  const onlyProbed = members.length === 0 && probes.length > 0;
+  if (onlyProbed) console.log(`\nFederation ${federation}:`);
+  else
+    console.log(
+      changed
+        ? `\nFederation ${federation}: done.`
+        : `\nFederation ${federation}: everything was as it must be already. Nothing was changed.`,
+    );
   if (members.length > 0) {
     const rows = members.map(({ cluster, trustDomain, fingerprint, restarted, endpointUrl }) => [
       cluster,
@@ -79,15 +82,40 @@ function printOutcome({ federation, changed, members, probes }: ChangeResult): v
     ]);
     console.log(`\n${formatTable(['cluster', 'trust domain', 'bundle', 'restarted', 'bundle endpoint'], rows)}`);
   }
-  if (probes.length > 0) {
+  if (probes.length > 0) console.log(`\n${probeTable(probes)}`);
+}
+
+/** Few handshakes are listed; many are a matrix of who reached whom, with what went wrong below. */
+function probeTable(probes: readonly ProbeSummary[]): string {
+  const names = [...new Set(probes.flatMap(({ from, to }) => [from, to]))];
+  if (names.length <= 2) {
     const rows = probes.map(({ from, to, federated, ok, outcome }) => [
       from,
       to,
       federated ? 'federated' : 'not federated',
       ok ? pc.green(outcome) : pc.red(outcome),
     ]);
-    console.log(`\n${formatTable(['mTLS from', 'to', 'workload', 'outcome'], rows)}`);
+    return formatTable(['mTLS from', 'to', 'workload', 'outcome'], rows);
   }
+  const cell = (from: string, to: string): string => {
+    const found = probes.filter((each) => each.from === from && each.to === to);
+    if (found.length === 0) return pc.dim('·');
+    const took = /in (\d+ ms)/.exec(found.find(({ federated }) => federated)?.outcome ?? '')?.[1] ?? '';
+    return found.every(({ ok }) => ok) ? pc.green(`✓ ${took}`) : pc.red('✗');
+  };
+  const matrix = formatTable(
+    ['mTLS from \\ to', ...names],
+    names.map((from) => [from, ...names.map((to) => cell(from, to))]),
+  );
+  const wrong = probes
+    .filter(({ ok }) => !ok)
+    .map(
+      ({ from, to, federated, outcome }) => `${from} → ${to}, ${federated ? 'federated' : 'not federated'}: ${outcome}`,
+    );
+  const legend = pc.dim(
+    '✓ the federated workload shook hands, both SPIFFE IDs verified, and the one that is not federated was refused',
+  );
+  return [matrix, legend, ...wrong.map((line) => pc.red(line))].join('\n');
 }
 
 /** Prints the checks of a verification; where something is wrong, what to do about it. */

@@ -29,7 +29,7 @@ interface StartOptions extends ChangeOptions {
   unreachable?: boolean;
 }
 
-type Start = (options: StartOptions, known: readonly string[]) => Promise<void>;
+type Start = (options: StartOptions, known: readonly string[]) => Promise<unknown>;
 
 /** The workflows by name, each with what of the options it takes. */
 const WORKFLOWS: Readonly<Record<string, Start>> = {
@@ -121,7 +121,7 @@ export function startWorkflowCommand(): Command {
       const known = await inventoryClusters(options.inventory);
       const named = options.cluster ?? cluster ?? soleCluster(name, options.clusters);
       requireKnown([...(options.clusters ?? []), ...(named === undefined ? [] : [named])], known);
-      return start({ ...options, ...(named === undefined ? {} : { cluster: named }) }, known);
+      await start({ ...options, ...(named === undefined ? {} : { cluster: named }) }, known);
     });
 }
 

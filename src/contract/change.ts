@@ -117,6 +117,14 @@ export const adoptInputSchema = z.strictObject({
 });
 export type AdoptInput = z.infer<typeof adoptInputSchema>;
 
+/** What probe is asked to do. Without clusters: all members. */
+export const probeInputSchema = z.strictObject({
+  federation: federationName,
+  clusters: clusterNames.default([]),
+  timeouts,
+});
+export type ProbeMatrixInput = z.infer<typeof probeInputSchema>;
+
 /** What teardown is asked to do. Without clusters: those that carry the federation's objects. */
 export const teardownInputSchema = z.strictObject({
   federation: federationName,

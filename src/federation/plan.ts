@@ -165,10 +165,23 @@ function planProbe({ probe, hub }: SetupOptions, members: readonly MemberPlan[])
       .filter((to) => (open.size === 0 ? touched : open.has(`${from} ${to}`) || open.has(`${to} ${from}`)))
       .map((to) => ({ from, to })),
   );
-  if (!probe || pairs.length === 0) return { clusters: [], pairs: [], steps: [] };
-  const clusters = members
-    .map(({ facts }) => facts)
-    .filter(({ cluster }) => pairs.some(({ from, to }) => from === cluster || to === cluster));
+  return probe
+    ? probePlan(
+        members.map(({ facts }) => facts),
+        pairs,
+      )
+    : probePlan([], []);
+}
+
+/** Test workloads on all members, and mTLS between all that trust each other. */
+export function planProbeMatrix(hub: string | undefined, members: readonly ClusterFacts[]): ProbePlan {
+  const names = members.filter(({ exposure }) => probeExposure(exposure) !== undefined).map(({ cluster }) => cluster);
+  const pairs = names.flatMap((from) => names.filter((to) => trusts(hub, from, to)).map((to) => ({ from, to })));
+  return probePlan(members, pairs);
+}
+
+function probePlan(members: readonly ClusterFacts[], pairs: ProbePlan['pairs']): ProbePlan {
+  const clusters = members.filter(({ cluster }) => pairs.some(({ from, to }) => from === cluster || to === cluster));
   const steps = [
     ...clusters.map(({ cluster }) => step('deployProbe', cluster, `Deploy test workloads on ${cluster}`, 'create')),
     ...pairs.map(({ from, to }) => step('probe', `${from}→${to}`, `Probe mTLS from ${from} to ${to}`, 'check')),

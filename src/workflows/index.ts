@@ -1,6 +1,7 @@
 export { addCluster } from './addCluster.js';
 export { adopt } from './adopt.js';
 export { applyFederation } from './applyFederation.js';
+export { probe } from './probeMatrix.js';
 export { removeCluster } from './removeCluster.js';
 export { setupMesh } from './setupMesh.js';
 export { setupPair } from './setupPair.js';

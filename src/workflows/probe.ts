@@ -1,9 +1,11 @@
+import { isCancellation } from '@temporalio/workflow';
 import type { DeployedProbe } from '../contract/activities.js';
 import type { ProbeSummary, SetupInput } from '../contract/change.js';
 import type { ClusterFacts } from '../contract/facts.js';
 import type { ProbePlan } from '../federation/plan.js';
 import { probeExposure } from '../federation/probe.js';
 import { part, runStep, runUndo, type StepName } from './activities.js';
+import { rootMessage } from './failure.js';
 import type { Progress } from './progress.js';
 import type { Saga } from './saga.js';
 
@@ -12,13 +14,15 @@ const PROBE_STAGE = 5;
 /**
  * Proves a federation by mTLS between test workloads: each cluster's federated one reaches every other's, and the
  * unfederated ones are refused. The test workloads are removed in the end, whatever comes of it.
+ * @param onFailure `throw`: the first handshake that is not as it must be ends it; `report`: it is a result like others
  */
 export async function probeFederation(
-  { federation, timeouts }: SetupInput,
+  { federation, timeouts }: Pick<SetupInput, 'federation' | 'timeouts'>,
   members: readonly ClusterFacts[],
   { clusters, pairs, steps }: ProbePlan,
   progress: Progress,
   saga: Saga,
+  onFailure: 'throw' | 'report' = 'throw',
 ): Promise<ProbeSummary[]> {
   if (steps.length === 0) return [];
   const timeoutMs = timeouts.probeMs;
@@ -68,15 +72,21 @@ export async function probeFederation(
       run(`probe/${from}→${to}`, async (step) => {
         const target = deployed.get(to);
         if (target === undefined) return;
-        const dial = (role: 'federated' | 'unfederated') =>
-          runStep('runProbe', part(step, role), timeouts.attempts, {
-            cluster: from,
-            federation,
-            role,
-            address: target.address,
-            expectSpiffeId: target.spiffeId,
-            timeoutMs,
-          });
+        const dial = async (role: 'federated' | 'unfederated') => {
+          try {
+            return await runStep('runProbe', part(step, role), timeouts.attempts, {
+              cluster: from,
+              federation,
+              role,
+              address: target.address,
+              expectSpiffeId: target.spiffeId,
+              timeoutMs,
+            });
+          } catch (error) {
+            if (onFailure === 'throw' || isCancellation(error)) throw error;
+            return { ok: false, evidence: rootMessage(error) };
+          }
+        };
         const [federated, unfederated] = await Promise.all([dial('federated'), dial('unfederated')]);
         summaries.push(
           { from, to, federated: true, ok: federated.ok, outcome: federated.evidence },
