@@ -27,6 +27,8 @@ type success struct {
 	Server             string `json:"server"`
 	ClientSeenByServer string `json:"clientSeenByServer"`
 	HandshakeMs        int64  `json:"handshakeMs"`
+	// What else the workload may call itself; its bundles are those of all its identities.
+	OtherIdentities []string `json:"otherIdentities,omitempty"`
 }
 
 // dial makes one mTLS connection, asks the server who it sees, and prints the verdict.
@@ -56,7 +58,7 @@ func dial(ctx context.Context, args []string, stdout, _ io.Writer) (int, error) 
 	if err != nil {
 		return printFailure(stdout, "", err)
 	}
-	self := identity.DefaultSVID().ID.String()
+	self := pick(identity.SVIDs).ID.String()
 	result, err := handshake(ctx, *address, expected, identity)
 	if err != nil {
 		return printFailure(stdout, self, err)
@@ -78,7 +80,7 @@ func handshake(ctx context.Context, address string, expected spiffeid.ID, identi
 	conn := tls.Client(raw, &tls.Config{
 		MinVersion:           tls.VersionTLS12,
 		ServerName:           host,
-		GetClientCertificate: tlsconfig.GetClientCertificate(identity.DefaultSVID()),
+		GetClientCertificate: tlsconfig.GetClientCertificate(pick(identity.SVIDs)),
 		// The host name proves nothing in SPIFFE: the verification below replaces that of the Web PKI.
 		InsecureSkipVerify:    true,
 		VerifyPeerCertificate: verifyServer(expected, identity.Bundles),
@@ -94,7 +96,8 @@ func handshake(ctx context.Context, address string, expected spiffeid.ID, identi
 	}
 	return &success{
 		OK:                 true,
-		Self:               identity.DefaultSVID().ID.String(),
+		Self:               pick(identity.SVIDs).ID.String(),
+		OtherIdentities:    others(identity.SVIDs),
 		Server:             expected.String(),
 		ClientSeenByServer: seen.Client,
 		HandshakeMs:        elapsed.Milliseconds(),

@@ -35,7 +35,7 @@ func serve(ctx context.Context, args []string, _, stderr io.Writer) (int, error)
 	}
 	logs := log.New(stderr, "", log.LstdFlags|log.LUTC)
 	logs.Print("waiting for an X.509-SVID")
-	source, err := workloadapi.NewX509Source(ctx, workloadapi.WithClientOptions(
+	source, err := workloadapi.NewX509Source(ctx, workloadapi.WithDefaultX509SVIDPicker(pick), workloadapi.WithClientOptions(
 		workloadapi.WithBackoffStrategy(constantBackoff(identityRetry)),
 		workloadapi.WithLogger(logger.Writer(&changes{out: stderr})),
 	))

@@ -13,10 +13,11 @@ import (
 
 // shownIdentity is what a workload holds, without its private key.
 type shownIdentity struct {
-	OK        bool          `json:"ok"`
-	SPIFFEID  string        `json:"spiffeId"`
-	ExpiresAt time.Time     `json:"expiresAt"`
-	Bundles   []shownBundle `json:"bundles"`
+	OK              bool          `json:"ok"`
+	SPIFFEID        string        `json:"spiffeId"`
+	OtherIdentities []string      `json:"otherIdentities,omitempty"`
+	ExpiresAt       time.Time     `json:"expiresAt"`
+	Bundles         []shownBundle `json:"bundles"`
 }
 
 type shownBundle struct {
@@ -42,8 +43,8 @@ func show(ctx context.Context, args []string, stdout, _ io.Writer) (int, error) 
 	if err != nil {
 		return printFailure(stdout, "", err)
 	}
-	svid := identity.DefaultSVID()
-	shown := shownIdentity{OK: true, SPIFFEID: svid.ID.String(), ExpiresAt: svid.Certificates[0].NotAfter.UTC()}
+	svid := pick(identity.SVIDs)
+	shown := shownIdentity{OK: true, SPIFFEID: svid.ID.String(), OtherIdentities: others(identity.SVIDs), ExpiresAt: svid.Certificates[0].NotAfter.UTC()}
 	for _, bundle := range identity.Bundles.Bundles() {
 		var fingerprints []string
 		for _, authority := range bundle.X509Authorities() {

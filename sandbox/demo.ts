@@ -2,10 +2,17 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import pc from 'picocolors';
+import { stringify } from 'yaml';
 import { runChange } from '../src/cli/change.js';
 import { printVerification } from '../src/cli/report.js';
 import { FederatorClient } from '../src/client.js';
-import { setupPairInputSchema } from '../src/contract/change.js';
+import {
+  addClusterInputSchema,
+  applyOptionsSchema,
+  federationFileSchema,
+  probeInputSchema,
+  setupPairInputSchema,
+} from '../src/contract/change.js';
 import { FederatorError } from '../src/contract/errors.js';
 import { endInBackground, logTail, runsInBackground, startInBackground } from './background.js';
 import { down, SandboxError, up } from './client.js';
@@ -16,17 +23,19 @@ import { toolPath } from './tools/toolPath.js';
 
 const DIRECTORY = '.sandbox';
 const FEDERATION = 'demo';
-const CLUSTERS = ['client-1', 'server-1'];
+const PAIR = ['client-1', 'server-1'];
+const NEWCOMER = 'edge-1';
+const CLUSTERS = [...PAIR, NEWCOMER];
 
 interface TemporalPorts {
   port: number;
   uiPort: number;
 }
 
-/** The main job from nothing: a sandbox, Temporal, a worker, and two SPIRE servers that a workflow federates. */
+/** The main job from nothing: a sandbox, Temporal, a worker, and SPIRE servers that workflows federate. */
 async function demo(): Promise<void> {
   const paths = sandboxPaths(DIRECTORY);
-  title('1. A sandbox: two real Kubernetes clusters with real SPIRE');
+  title('1. A sandbox: three real Kubernetes clusters with real SPIRE');
   await up({ directory: DIRECTORY, clusters: CLUSTERS.length, onProgress: (message) => console.log(`  ${message}`) });
 
   title('2. Temporal and a worker');
@@ -40,22 +49,46 @@ async function demo(): Promise<void> {
   await startWorker();
   console.log(`  Web UI: ${environment.TEMPORAL_UI_URL}`);
 
-  title(`3. setupPair: federate ${CLUSTERS.join(' and ')}`);
-  await runChange('setupPair', setupPairInputSchema.parse({ federation: FEDERATION, clusters: CLUSTERS }), { wait: true });
+  title(`3. setupPair: federate ${PAIR.join(' and ')}`);
+  await runChange('setupPair', setupPairInputSchema.parse({ federation: FEDERATION, clusters: PAIR }), { wait: true });
 
   title('4. verify: look again, and change nothing');
+  await verify(PAIR);
+
+  title(`5. addCluster: bring ${NEWCOMER} in, one restart after another`);
+  const added = addClusterInputSchema.parse({ federation: FEDERATION, cluster: NEWCOMER, probe: false });
+  await runChange('addCluster', added, { wait: true });
+
+  title('6. apply: a file that lets every workload federate');
+  const file = path.join(DIRECTORY, 'federation.yaml');
+  const wanted = federationFileSchema.parse({
+    federation: FEDERATION,
+    clusters: CLUSTERS,
+    policies: [{ type: 'universal' }],
+  });
+  writeFileSync(file, stringify(wanted));
+  const how = applyOptionsSchema.parse({ federation: FEDERATION, probe: false });
+  await runChange('applyFederation', { ...how, ...wanted }, { wait: true });
+
+  title('7. Who trusts whom, and who speaks mTLS with whom');
+  await verify(CLUSTERS);
+  const probed = await runChange('probe', probeInputSchema.parse({ federation: FEDERATION }), { wait: true });
+  if (probed?.probes.some(({ ok }) => !ok) === true) process.exitCode = 1;
+  lookAround(environment, file);
+}
+
+async function verify(clusters: string[]): Promise<void> {
   const client = await FederatorClient.connect();
   try {
-    const result = await client.verify({ federation: FEDERATION, clusters: CLUSTERS });
+    const result = await client.verify({ federation: FEDERATION, clusters });
     printVerification(result);
     if (result.verdict !== 'ok') process.exitCode = 1;
   } finally {
     await client.close();
   }
-  lookAround(environment);
 }
 
-function lookAround(environment: Record<string, string>): void {
+function lookAround(environment: Record<string, string>, file: string): void {
   const server = '-n zero-trust-workload-identity-manager exec spire-server-0 -c spire-server -- ./spire-server';
   title('Look around');
   console.log(
@@ -66,7 +99,8 @@ function lookAround(environment: Record<string, string>): void {
       `  relationships kubectl get clusterfederatedtrustdomains`,
       '',
       ...settings(environment),
-      `  check again   npm run federator -- verify --federation ${FEDERATION}`,
+      `  edit, apply   ${file}, then: npm run federator -- plan -f ${file}`,
+      `  check again   npm run federator -- verify --federation ${FEDERATION} --all`,
       `  undo it       npm run federator -- teardown --federation ${FEDERATION}`,
       '  end all       npm run demo -- down',
     ].join('\n'),

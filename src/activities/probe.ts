@@ -36,6 +36,8 @@ interface DialReport {
   handshakeMs?: number;
   reason?: string;
   error?: string;
+  /** SPIFFE IDs that the workload has besides its own. */
+  otherIdentities?: string[];
 }
 
 /** Ways in which a handshake is refused for want of trust, and not for want of a network. */
@@ -105,6 +107,15 @@ export function probeActivities(clusters: Clusters) {
               return {
                 done: true,
                 value: { ok: true, evidence: `mTLS with ${report.server} in ${report.handshakeMs} ms` },
+              };
+            }
+            if (role === 'unfederated' && report.ok && report.otherIdentities !== undefined) {
+              return {
+                done: true,
+                value: {
+                  ok: true,
+                  evidence: `refusal not shown: another ClusterSPIFFEID federates this workload, as ${report.otherIdentities.join(', ')}`,
+                },
               };
             }
             if (role === 'unfederated' && !report.ok && REFUSED.includes(report.reason ?? '')) {

@@ -2,6 +2,8 @@ import pc from 'picocolors';
 import { stringify } from 'yaml';
 import type { ChangeResult, FederationFile, PlannedStep, ProbeSummary, StepAction } from '../contract/change.js';
 import type { Check, Verdict, VerifyResult } from '../contract/verify.js';
+import { edgeName } from '../contract/names.js';
+import { worstVerdict } from '../contract/verify.js';
 import { formatTable } from './table.js';
 
 /** Marks of what a step does, as in a diff. */
@@ -118,12 +120,34 @@ function probeTable(probes: readonly ProbeSummary[]): string {
   return [matrix, legend, ...wrong.map((line) => pc.red(line))].join('\n');
 }
 
-/** Prints the checks of a verification; where something is wrong, what to do about it. */
-export function printVerification({ federation, clusters, verdict, checks }: VerifyResult): void {
-  const rows = checks.map(({ scope, name, verdict: each, evidence }) => [scope, name, VERDICTS[each], evidence]);
-  console.log(formatTable(['where', 'check', 'verdict', 'evidence'], rows));
+/**
+ * Prints the checks of a verification, and where something is wrong, what to do about it. Of more than two clusters the
+ * edges are a matrix, and only what is not well is listed, unless all is asked for.
+ */
+export function printVerification(result: VerifyResult, { all = false }: { all?: boolean } = {}): void {
+  const { federation, clusters, verdict, checks } = result;
+  const isMatrix = clusters.length > 2;
+  if (isMatrix) console.log(`${edgeMatrix(result)}\n`);
+  const listed = isMatrix && !all ? checks.filter((check) => check.verdict !== 'ok') : checks;
+  const rows = listed.map(({ scope, name, verdict: each, evidence }) => [scope, name, VERDICTS[each], evidence]);
+  if (rows.length > 0) console.log(formatTable(['where', 'check', 'verdict', 'evidence'], rows));
+  if (listed.length < checks.length) {
+    console.log(pc.dim(`${checks.length - listed.length} of ${checks.length} checks are ok (--all lists them).`));
+  }
   const wrong = checks.filter((check): check is Check & { remedy: string } => check.remedy !== undefined);
   if (wrong.length > 0) console.log('\nWhat to do:');
   for (const { scope, name, remedy } of wrong) console.log(`  ${scope}: ${name}: ${remedy}`);
   console.log(`\nFederation ${federation} of ${clusters.join(', ')}: ${VERDICTS[verdict]}`);
+}
+
+/** Who trusts whom: the worst verdict of each edge's checks. */
+function edgeMatrix({ clusters, checks }: VerifyResult): string {
+  const cell = (trusting: string, trusted: string): string => {
+    const own = checks.filter(({ scope }) => scope === edgeName(trusting, trusted));
+    return own.length === 0 ? pc.dim('·') : VERDICTS[worstVerdict(own)];
+  };
+  return formatTable(
+    ['trusts ↓  trusted →', ...clusters],
+    clusters.map((trusting) => [trusting, ...clusters.map((trusted) => cell(trusting, trusted))]),
+  );
 }

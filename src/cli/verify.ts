@@ -6,19 +6,19 @@ import { printVerification } from './report.js';
 
 /** `verify`: looks and changes nothing; exit code 0 when all is well, 1 otherwise. */
 export function verifyCommand(): Command {
-  return addCommonOptions(
-    new Command('verify').description('check every cluster and every edge; changes nothing'),
-  ).action(async (options: CommonOptions) => {
-    requireKnown(options.clusters ?? [], await inventoryClusters(options.inventory));
-    const input = checked(verifyInputSchema, { federation: options.federation, clusters: options.clusters ?? [] });
-    const client = await FederatorClient.connect();
-    try {
-      const result = await client.verify(input);
-      if (options.json === true) console.log(JSON.stringify(result, undefined, 2));
-      else printVerification(result);
-      if (result.verdict === 'failed' || result.verdict === 'unknown') process.exitCode = 1;
-    } finally {
-      await client.close();
-    }
-  });
+  return addCommonOptions(new Command('verify').description('check every cluster and every edge; changes nothing'))
+    .option('--all', 'list the checks that are ok, too')
+    .action(async (options: CommonOptions & { all?: boolean }) => {
+      requireKnown(options.clusters ?? [], await inventoryClusters(options.inventory));
+      const input = checked(verifyInputSchema, { federation: options.federation, clusters: options.clusters ?? [] });
+      const client = await FederatorClient.connect();
+      try {
+        const result = await client.verify(input);
+        if (options.json === true) console.log(JSON.stringify(result, undefined, 2));
+        else printVerification(result, { all: options.all === true });
+        if (result.verdict === 'failed' || result.verdict === 'unknown') process.exitCode = 1;
+      } finally {
+        await client.close();
+      }
+    });
 }

@@ -14,6 +14,16 @@ export interface Check {
   remedy?: string;
 }
 
+const ORDER: readonly Verdict[] = ['ok', 'unknown', 'warning', 'failed'];
+
+/** The worst verdict; ok when there is nothing to look at. */
+export function worstVerdict(checks: readonly Check[]): Verdict {
+  return checks.reduce<Verdict>(
+    (worst, { verdict }) => (ORDER.indexOf(verdict) > ORDER.indexOf(worst) ? verdict : worst),
+    'ok',
+  );
+}
+
 export interface VerifyResult {
   federation: string;
   clusters: string[];

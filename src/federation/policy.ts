@@ -1,6 +1,6 @@
 import type { ClusterFacts, IdentityFacts } from '../contract/facts.js';
 import type { KubernetesObject } from '../contract/kubernetes.js';
-import { POLICY, policyName } from '../contract/names.js';
+import { POLICY, PROBE_NAMESPACE, policyName } from '../contract/names.js';
 import type { Policy } from '../contract/policy.js';
 import { owned } from './ownership.js';
 
@@ -51,13 +51,14 @@ export function renderPolicy(
 function selection(policy: Policy): Record<string, unknown> {
   switch (policy.type) {
     case 'universal':
-      return policy.exceptNamespaces.length === 0
-        ? {}
-        : {
-            namespaceSelector: {
-              matchExpressions: [{ key: NAMESPACE_NAME, operator: 'NotIn', values: policy.exceptNamespaces }],
-            },
-          };
+      return {
+        namespaceSelector: {
+          matchExpressions: [
+            // The test workloads have identities of their own, and one of them must not be federated.
+            { key: NAMESPACE_NAME, operator: 'NotIn', values: [...policy.exceptNamespaces, PROBE_NAMESPACE] },
+          ],
+        },
+      };
     case 'label':
       return { podSelector: { matchLabels: policy.labels } };
     case 'namespace':

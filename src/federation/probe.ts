@@ -13,7 +13,11 @@ const SOCKET_FOLDER = '/spiffe-workload-api';
 
 /** SPIFFE ID of a test workload; its ClusterSPIFFEID gives it. */
 export function probeSpiffeId(trustDomain: string, role: ProbeRole): string {
-  return `spiffe://${trustDomain}/spire-federator/probe/${role}`;
+  return `spiffe://${trustDomain}${probePath(role)}`;
+}
+
+function probePath(role: ProbeRole): string {
+  return `/spire-federator/probe/${role}`;
 }
 
 /**
@@ -63,7 +67,10 @@ export function probePod(role: ProbeRole, image: string, federation: string): Ku
             name: PROBE_CONTAINER,
             image,
             args: ['serve', '--listen', `0.0.0.0:${BUNDLE_ENDPOINT_PORT}`],
-            env: [{ name: 'SPIFFE_ENDPOINT_SOCKET', value: `unix://${SOCKET_FOLDER}/spire-agent.sock` }],
+            env: [
+              { name: 'SPIFFE_ENDPOINT_SOCKET', value: `unix://${SOCKET_FOLDER}/spire-agent.sock` },
+              { name: 'PROBE_SPIFFE_ID_PATH', value: probePath(role) },
+            ],
             ports: [{ containerPort: BUNDLE_ENDPOINT_PORT, name: 'federation' }],
             // It listens once it has an identity.
             readinessProbe: { tcpSocket: { port: BUNDLE_ENDPOINT_PORT }, periodSeconds: 1 },
@@ -92,7 +99,7 @@ export function probeIdentity(role: ProbeRole, request: DeployProbeRequest): Kub
       metadata: { name: probeIdentityName(role, request.federation) },
       spec: {
         className: request.className,
-        spiffeIDTemplate: `spiffe://{{ .TrustDomain }}/spire-federator/probe/${role}`,
+        spiffeIDTemplate: `spiffe://{{ .TrustDomain }}${probePath(role)}`,
         namespaceSelector: { matchLabels: { 'kubernetes.io/metadata.name': PROBE_NAMESPACE } },
         podSelector: { matchLabels: { [ROLE_LABEL]: role } },
         ...(role === 'federated' ? { federatesWith: request.federatesWith } : {}),

@@ -1,7 +1,7 @@
 import type { Observation } from '../contract/activities.js';
 import type { ClusterFacts, Problem, RelationshipFacts } from '../contract/facts.js';
 import { edgeName } from '../contract/names.js';
-import type { Check, Verdict } from '../contract/verify.js';
+import { type Check, type Verdict } from '../contract/verify.js';
 import { exposureStrategy } from './exposure.js';
 import { covers } from './ownership.js';
 import { exposureContext } from './plan.js';
@@ -24,16 +24,6 @@ export interface MemberObservation {
 interface Of {
   federation: string;
   hub: string | undefined;
-}
-
-const ORDER: readonly Verdict[] = ['ok', 'unknown', 'warning', 'failed'];
-
-/** The worst verdict; ok when there is nothing to look at. */
-export function worstVerdict(checks: readonly Check[]): Verdict {
-  return checks.reduce<Verdict>(
-    (worst, { verdict }) => (ORDER.indexOf(verdict) > ORDER.indexOf(worst) ? verdict : worst),
-    'ok',
-  );
 }
 
 /** Judges a federation from one reading of each member. Pure. */

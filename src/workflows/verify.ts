@@ -1,7 +1,7 @@
 import type { VerifyInput } from '../contract/change.js';
 import type { ClusterFacts } from '../contract/facts.js';
-import type { VerifyResult } from '../contract/verify.js';
-import { verifyFederation, worstVerdict, type MemberObservation } from '../federation/verify.js';
+import { worstVerdict, type VerifyResult } from '../contract/verify.js';
+import { verifyFederation, type MemberObservation } from '../federation/verify.js';
 import { FIND_MEMBERS, part, runStep, type StepName } from './activities.js';
 import { nothingFound, verifyFailure } from './failure.js';
 

@@ -1,13 +1,13 @@
 import fc from 'fast-check';
 import { type PlannedStep, type SetupInput, setupMeshInputSchema } from '../../src/contract/change.js';
 import type { ClusterFacts } from '../../src/contract/facts.js';
-import type { Verdict } from '../../src/contract/verify.js';
+import { worstVerdict, type Verdict } from '../../src/contract/verify.js';
 import { covers, mergePatch } from '../../src/federation/ownership.js';
 import { exposureContext, planSetup, planSteps } from '../../src/federation/plan.js';
 import { wantedFederation } from '../../src/federation/serverConfPlan.js';
 import { memberSteps, planTeardown } from '../../src/federation/teardown.js';
 import { federatedClusters, freshCluster } from '../support/freshCluster.js';
-import { verifyFederation, worstVerdict } from '../../src/federation/verify.js';
+import { verifyFederation } from '../../src/federation/verify.js';
 
 const FEDERATION = 'demo';
 const input: SetupInput = {
