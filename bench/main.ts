@@ -2,6 +2,8 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { down } from '../sandbox/client.js';
+import { benchAddCluster } from './addCluster.js';
+import { benchPlan } from './plan.js';
 import { formatFigures } from './report.js';
 import { benchSandbox } from './sandbox.js';
 import { benchSetupPair } from './setupPair.js';
@@ -15,12 +17,20 @@ async function main(): Promise<void> {
     console.log(`${formatFigures(sandbox)}\n`);
     const setupPair = await benchSetupPair(directory);
     console.log(formatFigures(setupPair));
+    const plan = benchPlan();
+    console.log(`\n${formatFigures(plan)}\n`);
+    const addCluster = await benchAddCluster(directory);
+    console.log(formatFigures(addCluster));
     const results = path.join('bench', 'results');
     mkdirSync(results, { recursive: true });
     const file = path.join(results, `${new Date().toISOString().replaceAll(':', '-')}.json`);
     writeFileSync(
       file,
-      JSON.stringify({ node: process.version, cores: os.cpus().length, sandbox, setupPair }, undefined, 2),
+      JSON.stringify(
+        { node: process.version, cores: os.cpus().length, sandbox, setupPair, plan, addCluster },
+        undefined,
+        2,
+      ),
     );
     console.log(`\n${file}`);
   } finally {

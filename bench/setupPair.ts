@@ -1,12 +1,9 @@
-import { execFile, spawn, type ChildProcess } from 'node:child_process';
+import { execFile } from 'node:child_process';
 import path from 'node:path';
-import { createInterface } from 'node:readline';
-import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
-import { connects, freePort } from '../sandbox/ports.js';
 import { projectRoot } from '../sandbox/projectRoot.js';
-import { toolPath } from '../sandbox/tools/toolPath.js';
-import { FederatorClient } from '../src/client.js';
+import { Engine } from './engine.js';
+import type { FederatorClient } from '../src/client.js';
 import { setupPairInputSchema, teardownInputSchema, type ChangeResult } from '../src/contract/change.js';
 import { median, memoryMb, sum, timed } from './measure.js';
 import type { Figure } from './report.js';
@@ -18,29 +15,11 @@ const RUNS = 5;
 
 /** setupPair without and with the probe, its split by step, and its ratio to a sequential script, all from one run. */
 export async function benchSetupPair(directory: string): Promise<Figure[]> {
-  const port = await freePort();
-  Object.assign(process.env, {
-    TEMPORAL_ADDRESS: `127.0.0.1:${port}`,
-    SPIRE_FEDERATOR_INVENTORY: path.join(directory, 'inventory.yaml'),
-  });
-  const temporal = spawn(
-    toolPath('temporal'),
-    ['server', 'start-dev', '--ip=127.0.0.1', `--port=${port}`, '--headless', '--log-level=error'],
-    { stdio: 'ignore' },
-  );
-  let worker: ChildProcess | undefined;
+  const engine = await Engine.start(directory, path.join('dist', 'src', 'worker.js'));
   try {
-    while (!(await connects(port))) await delay(50);
-    worker = await startWorker();
-    const client = await FederatorClient.connect();
-    try {
-      return await measure(client, directory, worker.pid ?? 0);
-    } finally {
-      await client.close();
-    }
+    return await measure(engine.client, directory, engine.worker.pid ?? 0);
   } finally {
-    worker?.kill('SIGTERM');
-    temporal.kill('SIGTERM');
+    await engine.stop();
   }
 }
 
@@ -180,15 +159,4 @@ function kubectl(kubeconfig: string, ...args: string[]) {
   return run('kubectl', ['--kubeconfig', kubeconfig, '-n', 'zero-trust-workload-identity-manager', ...args], {
     timeout: 120_000,
   });
-}
-
-async function startWorker(): Promise<ChildProcess> {
-  const worker = spawn(process.execPath, [path.join(projectRoot(), 'dist', 'src', 'worker.js')], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-  for await (const line of createInterface({ input: worker.stdout })) {
-    if (line.includes('Worker on task queue')) break;
-  }
-  worker.stdout.resume();
-  return worker;
 }

@@ -237,8 +237,10 @@ export class SandboxCluster {
 
   /** The engine acts under an account of its own, with the permissions that the product ships. */
   private async applyEngineAccount(): Promise<void> {
-    const rbac = documents(readFileSync(path.join(projectRoot(), 'deploy', 'rbac.yaml'), 'utf8'));
-    for (const object of rbac) await this.api.apply(object);
+    for (const file of ['rbac.yaml', 'rbac-workloads.yaml']) {
+      const rbac = documents(readFileSync(path.join(projectRoot(), 'deploy', file), 'utf8'));
+      for (const object of rbac) await this.api.apply(object);
+    }
     const { namespace, name } = ENGINE_ACCOUNT;
     const review = await this.api.request<{ status: { token: string } }>(
       `/api/v1/namespaces/${namespace}/serviceaccounts/${name}/token`,

@@ -120,6 +120,11 @@ export class ClusterApi {
     return this.request(path, { method: 'PATCH', contentType: 'application/merge-patch+json', body });
   }
 
+  /** Deletes an object; one that is gone already is no error. */
+  async deleteObject(object: Resource): Promise<void> {
+    await this.delete(`${await this.collection(object)}/${object.metadata.name}`);
+  }
+
   async delete(path: string, gracePeriodSeconds?: number): Promise<void> {
     try {
       await this.request(path, {

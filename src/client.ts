@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import {
   Client,
   Connection,
@@ -30,6 +31,7 @@ import type {
 import { FederatorError, type FederatorErrorType } from './contract/errors.js';
 import { PROGRESS_QUERY, TASK_QUEUE, changeWorkflowId, verifyWorkflowId } from './contract/names.js';
 import type { VerifyResult } from './contract/verify.js';
+import type { ShowWorkloadInput, ShowWorkloadResult } from './contract/workload.js';
 
 const DEFAULT_ADDRESS = '127.0.0.1:7233';
 const FEDERATION_ATTRIBUTE = defineSearchAttributeKey('Federation', 'KEYWORD');
@@ -173,6 +175,18 @@ export class FederatorClient {
     return this.outcome<VerifyResult>(handle);
   }
 
+  /** Finds a workload and explains its identity. Changes nothing. */
+  async showWorkload(input: ShowWorkloadInput): Promise<ShowWorkloadResult> {
+    await this.requireWorker();
+    const handle = await this.client.workflow.start('showWorkload', {
+      workflowId: `workload/${randomUUID()}`,
+      taskQueue: TASK_QUEUE,
+      args: [input],
+      staticSummary: `showWorkload on ${input.clusters.join(', ')}`,
+    });
+    return this.outcome<ShowWorkloadResult>(handle);
+  }
+
   private async outcome<T>(handle: WorkflowHandle): Promise<T> {
     try {
       return (await handle.result()) as T;
@@ -215,7 +229,12 @@ function federatorError({ cause: failure, message }: WorkflowFailedError): Feder
   // An activity's failure only says where it happened; what happened is its cause.
   const cause = failure instanceof ActivityFailure ? failure.cause : failure;
   if (cause instanceof CancelledFailure) {
-    return new FederatorError('Cancelled', 'The change was cancelled. Every cluster is as it was before.');
+    // A setup says itself that it was undone; what only takes away stops where it is.
+    const undone = cause.message.startsWith('The change was cancelled.');
+    return new FederatorError(
+      'Cancelled',
+      undone ? cause.message : 'It was cancelled half-way, and is not undone: run it again to finish it.',
+    );
   }
   if (cause instanceof TerminatedFailure) {
     return new FederatorError(

@@ -14,7 +14,7 @@ import {
 } from '../contract/names.js';
 import type { Policy } from '../contract/policy.js';
 import { exposureStrategy, type ExposureContext } from '../federation/exposure.js';
-import { owningFederation, restorable } from '../federation/ownership.js';
+import { owningFederation, restorable, withoutSecrets } from '../federation/ownership.js';
 import { exposureContext } from '../federation/plan.js';
 import { CLUSTER_SPIFFE_ID } from '../federation/policy.js';
 import { CFTD, readRelationship } from '../federation/relationship.js';
@@ -38,6 +38,11 @@ import type { Clusters } from './clusters.js';
 import { requiredPermissions } from './permissions.js';
 import { parseRecord, readServerConfMap, readTemplate } from './server.js';
 
+/** What may be gone with the next attempt; a cluster that cannot be reached is not waited for. */
+const PASSING: ReadonlySet<Problem['type']> = new Set(['KubernetesUnavailable', 'ExecFailed', 'SpireUnavailable']);
+/** So often a cluster is read before what passes counts as a problem. */
+const TRIES = 3;
+
 /** Reading clusters as they are. */
 export function factsActivities(clusters: Clusters) {
   return {
@@ -45,6 +50,10 @@ export function factsActivities(clusters: Clusters) {
     async readFacts({ cluster, preflight }: ReadFactsRequest): Promise<FactsResult> {
       const problems = new Problems(cluster);
       const facts = await problems.collect(readClusterFacts(clusters, cluster, preflight, problems));
+      const passing = problems.list.find(({ type }) => PASSING.has(type));
+      if (passing !== undefined && Context.current().info.attempt < TRIES) {
+        throw new FederatorError(passing.type, passing.message);
+      }
       return facts === undefined || problems.list.length > 0 ? { problems: problems.list } : { facts, problems: [] };
     },
 
@@ -220,7 +229,7 @@ async function readEndpointObjects(connection: ClusterConnection, exposure: Expo
     ...(exposure.type === 'ingress' ? [{ apiVersion: 'networking.k8s.io/v1', kind: 'Ingress', metadata }] : []),
   ];
   const found = await Promise.all(references.map((reference) => readObject(connection, reference)));
-  return found.filter((object) => object !== undefined);
+  return found.filter((object) => object !== undefined).map(withoutSecrets);
 }
 
 /** How a cluster's endpoint is exposed, and the objects that do it as they are now. */
@@ -295,7 +304,7 @@ function checkControl(
 }
 
 /** Class that SPIRE controller manager watches, by its own configuration. */
-async function readClassName(connection: ClusterConnection): Promise<string | undefined> {
+export async function readClassName(connection: ClusterConnection): Promise<string | undefined> {
   const { namespace } = connection.cluster;
   const map = await readObject<KubernetesObject & { data?: Record<string, string> }>(connection, {
     apiVersion: 'v1',

@@ -7,6 +7,7 @@ import { policyActivities } from './policies.js';
 import { probeActivities } from './probe.js';
 import { relationshipActivities } from './relationships.js';
 import { serverActivities } from './server.js';
+import { workloadActivities } from './workload.js';
 
 /** Everything the workflows ask of the world, acting on the clusters of one inventory. */
 export function createActivities(clusters: Clusters): FederatorActivities {
@@ -18,5 +19,6 @@ export function createActivities(clusters: Clusters): FederatorActivities {
     ...probeActivities(clusters),
     ...relationshipActivities(clusters),
     ...serverActivities(clusters),
+    ...workloadActivities(clusters),
   };
 }

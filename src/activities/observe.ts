@@ -15,7 +15,7 @@ import { readServerConfMap } from './server.js';
 /** Looking at what only SPIRE server, its endpoint and whoever exposes it can tell. */
 export function observeActivities(clusters: Clusters) {
   return {
-    /** @throws FederatorError NotReady with the reason when no address is assigned in time, e.g. a Route is not admitted */
+    /** @throws FederatorError TimedOut with the reason when no address is assigned in time, e.g. a Route is not admitted */
     async awaitEndpointUrl({ cluster, timeoutMs }: EndpointUrlRequest): Promise<string> {
       const { connection } = await clusters.get(cluster);
       return waitFor(

@@ -15,13 +15,13 @@ export function requiredPermissions(cluster: Cluster, exposure: string): Permiss
     verbs.map((verb) => ({ verb, group, resource, ...rest }));
   const exposedBy = EXPOSED_BY[exposure];
   return [
-    ...all('spire.spiffe.io', 'clusterfederatedtrustdomains', ['list', 'create', 'patch', 'delete']),
-    ...all('spire.spiffe.io', 'clusterspiffeids', ['list', 'create', 'patch', 'delete']),
+    ...all('spire.spiffe.io', 'clusterfederatedtrustdomains', ['get', 'list', 'create', 'patch', 'delete']),
+    ...all('spire.spiffe.io', 'clusterspiffeids', ['get', 'list', 'create', 'patch', 'delete']),
     ...all('', 'configmaps', ['get', 'patch'], { namespace, name: server }),
     ...all('apps', 'statefulsets', ['get', 'patch'], { namespace, name: server }),
     ...all('', 'pods', ['get'], { namespace }),
     ...all('', 'pods', ['delete'], { namespace, name: `${server}-0` }),
-    ...all('', 'pods', ['create'], { namespace, name: `${server}-0`, subresource: 'exec' }),
+    ...all('', 'pods', ['get', 'create'], { namespace, name: `${server}-0`, subresource: 'exec' }),
     ...all('', 'pods', ['get'], { namespace, name: `${server}-0`, subresource: 'log' }),
     ...all('', 'services', ['create'], { namespace }),
     ...all('', 'services', ['get', 'patch', 'delete'], { namespace, name: BUNDLE_ENDPOINT_OBJECT }),

@@ -130,7 +130,7 @@ export function probeActivities(clusters: Clusters) {
           },
         );
       } catch (error) {
-        if (error instanceof FederatorError && error.type === 'NotReady') {
+        if (error instanceof FederatorError && error.type === 'TimedOut') {
           throw new FederatorError('ProbeFailed', `${error.message}. To federate without this proof: --no-probe.`);
         }
         throw error;

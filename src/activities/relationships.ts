@@ -54,7 +54,7 @@ export function relationshipActivities(clusters: Clusters) {
     /**
      * Reads a cluster's own bundle through its Kubernetes API and waits until its endpoint, authenticated by that very
      * bundle, serves the same keys.
-     * @throws FederatorError NotReady with what was seen last when the endpoint does not come up in time
+     * @throws FederatorError TimedOut with what was seen last when the endpoint does not come up in time
      */
     async readBundle({
       cluster,

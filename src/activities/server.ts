@@ -103,10 +103,11 @@ export function serverActivities(clusters: Clusters) {
       );
       const recorded = await optimistically(async () => {
         const { map, text, annotations } = await readServerConfMap(connection);
-        if (annotations[SERVER_CONF_RECORD] !== undefined) return false;
-        await writeServerConf(connection, map, text, {
-          [SERVER_CONF_RECORD]: JSON.stringify(adoptServerConf(text, trustDomains)),
-        });
+        const known = annotations[SERVER_CONF_RECORD];
+        const record = JSON.stringify(adoptServerConf(text, trustDomains, parseRecord(known)));
+        if (record === known) return false;
+        await writeServerConf(connection, map, text, { [SERVER_CONF_RECORD]: record });
+        if (known !== undefined) return true;
         const { metadata } = await readStatefulSet(connection, connection.cluster.namespace, connection.cluster.server);
         const { name, namespace } = metadata;
         await patchObject(connection, {
@@ -243,7 +244,10 @@ export function readTemplate(connection: ClusterConnection, set: StatefulSet, po
 }
 
 function federationHash(wanted: WantedFederation): string {
-  return createHash('sha256').update(JSON.stringify(wanted)).digest('hex').slice(0, 16);
+  // In which order the members were named makes no difference.
+  const peers = Object.entries(wanted.federatesWith).sort(([a], [b]) => a.localeCompare(b));
+  const sorted = { ...wanted, federatesWith: Object.fromEntries(peers) };
+  return createHash('sha256').update(JSON.stringify(sorted)).digest('hex').slice(0, 16);
 }
 
 async function restoreTemplate(connection: ClusterConnection, port: number, before: TemplateBefore): Promise<boolean> {

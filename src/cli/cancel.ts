@@ -7,7 +7,9 @@ import { checked } from './options.js';
 /** `cancel`: stops the running change of a federation, which then undoes what it did. */
 export function cancelCommand(): Command {
   return new Command('cancel')
-    .description('stop the running change of a federation; it puts every cluster back as it was')
+    .description(
+      'stop the running change of a federation; a setup puts every cluster back as it was, a removal stops where it is',
+    )
     .argument('[federation]', 'name of the federation', DEFAULT_FEDERATION)
     .action(async (federation: string) => {
       const client = await FederatorClient.connect();

@@ -7,6 +7,7 @@ import { probeCommand } from './probe.js';
 import { startWorkflowCommand } from './startWorkflow.js';
 import { teardownCommand } from './teardown.js';
 import { verifyCommand } from './verify.js';
+import { workloadCommand } from './workload.js';
 
 /** Exit code of a command that could not do what it was asked. */
 const FAILED = 1;
@@ -19,11 +20,12 @@ async function main(): Promise<void> {
     .addCommand(applyCommand())
     .addCommand(verifyCommand())
     .addCommand(probeCommand())
+    .addCommand(workloadCommand())
     .addCommand(teardownCommand())
     .addCommand(attachCommand())
     .addCommand(cancelCommand())
     .exitOverride();
-  for (const command of program.commands) command.exitOverride();
+  for (const command of program.commands.flatMap((each) => [each, ...each.commands])) command.exitOverride();
   try {
     await program.parseAsync();
   } catch (error) {

@@ -2,6 +2,7 @@ import type { FactsResult, Problem, RelationshipFacts } from './facts.js';
 import type { Exposure } from './inventory.js';
 import type { KubernetesObject } from './kubernetes.js';
 import type { WantedFederation } from './serverConf.js';
+import type { WorkloadFacts, WorkloadReference } from './workload.js';
 
 /** Outcome of a step that may have found everything in place. */
 export interface StepOutcome {
@@ -211,6 +212,7 @@ export interface FederatorActivities {
   forgetUndo(request: ClusterRequest & { changeId: string }): Promise<StepOutcome>;
   adoptObjects(request: AdoptRequest): Promise<StepOutcome>;
   observe(request: ObserveRequest): Promise<Observation>;
+  readWorkload(request: { cluster: string; workload: WorkloadReference }): Promise<WorkloadFacts>;
   deployProbe(request: DeployProbeRequest): Promise<DeployedProbe>;
   runProbe(request: RunProbeRequest): Promise<ProbeOutcome>;
   removeProbe(request: ClusterRequest & { timeoutMs: number }): Promise<StepOutcome>;

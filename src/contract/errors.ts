@@ -24,6 +24,7 @@ export type FederatorErrorType =
   | 'EndpointUnreachable'
   | 'EndpointNotAuthentic'
   | 'NotReady'
+  | 'TimedOut'
   | 'PreflightFailed'
   | 'ProbeFailed'
   | 'ForeignObject'
@@ -43,6 +44,7 @@ const RETRYABLE: ReadonlySet<FederatorErrorType> = new Set([
   'SpireUnavailable',
   'EndpointUnreachable',
   'NotReady',
+  'TimedOut',
 ]);
 
 /** An error with a stable type and a message that names the thing, the cause and the remedy. */

@@ -14,7 +14,7 @@ export interface Check {
   remedy?: string;
 }
 
-const ORDER: readonly Verdict[] = ['ok', 'unknown', 'warning', 'failed'];
+const ORDER: readonly Verdict[] = ['ok', 'warning', 'unknown', 'failed'];
 
 /** The worst verdict; ok when there is nothing to look at. */
 export function worstVerdict(checks: readonly Check[]): Verdict {

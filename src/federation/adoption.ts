@@ -102,7 +102,13 @@ function planMember(
       annotations: { [POLICY]: JSON.stringify(policy) },
     })),
   ];
-  const done = objects.length === 0 && facts.serverConfRecorded;
+  const recorded =
+    facts.serverConfRecorded &&
+    domains.every(
+      (trustDomain) =>
+        facts.serverConf.federatesWith[trustDomain] === undefined || facts.recordedPeers.includes(trustDomain),
+    );
+  const done = objects.length === 0 && recorded;
   return {
     step: step(
       'adoptObjects',
@@ -111,7 +117,7 @@ function planMember(
       done ? 'none' : 'change',
       [
         ...objects.map(({ reference: { kind, metadata } }) => `${kind} ${metadata.name}: labels`),
-        ...(facts.serverConfRecorded ? [] : [`ConfigMap and StatefulSet ${facts.server}: annotations`]),
+        ...(recorded ? [] : [`ConfigMap and StatefulSet ${facts.server}: annotations`]),
       ],
     ),
     request: {

@@ -30,6 +30,21 @@ export function restorable(object: KubernetesObject): KubernetesObject {
   return { ...rest, metadata };
 }
 
+/** What kubectl keeps of the object as it was applied: all of it, whatever is in it. */
+const LAST_APPLIED = 'kubectl.kubernetes.io/last-applied-configuration';
+
+/** An object without private keys: a Route of somebody else may carry one in its TLS settings. */
+export function withoutSecrets(object: KubernetesObject): KubernetesObject {
+  const annotations = Object.fromEntries(
+    Object.entries(object.metadata.annotations ?? {}).filter(([key]) => key !== LAST_APPLIED),
+  );
+  const metadata = { ...object.metadata, ...(object.metadata.annotations === undefined ? {} : { annotations }) };
+  const spec = object['spec'];
+  if (!isRecord(spec) || !isRecord(spec['tls'])) return { ...object, metadata };
+  const { key: _key, certificate: _certificate, ...tls } = spec['tls'];
+  return { ...object, metadata, spec: { ...spec, tls } };
+}
+
 /**
  * Whether an object has everything that is wanted of it. What the API server or others added besides is not looked at;
  * lists must have the same length.

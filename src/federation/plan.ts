@@ -219,6 +219,13 @@ function memberProblems(federation: string, clusters: readonly ClusterFacts[]): 
         message: `${facts.cluster} is a member of federation ${facts.federation} already. Use --federation ${facts.federation}, or tear that one down first.`,
       });
     }
+    if (facts.serverConf.bundleEndpoint?.profile === 'https_web') {
+      problems.push({
+        cluster: facts.cluster,
+        type: 'InvalidInput',
+        message: `${facts.cluster}: the bundle endpoint in server.conf has the profile https_web, and the engine federates with https_spiffe. Take the profile (or acme) out of bundle_endpoint first; peers that use it need https_spiffe then.`,
+      });
+    }
     if (isOlder(facts.spireVersion, OLDEST_SPIRE_VERSION)) {
       problems.push({
         cluster: facts.cluster,

@@ -13,7 +13,8 @@ const BY_STATUS: Readonly<Record<number, FederatorErrorType>> = {
 
 const REMEDIES: Partial<Record<FederatorErrorType, string>> = {
   Unauthorized: 'Its credentials are not accepted: they may have expired. Renew the kubeconfig.',
-  Forbidden: 'Apply deploy/rbac.yaml on that cluster, or bind the missing permission to the engine.',
+  Forbidden:
+    'Apply deploy/rbac.yaml (for workload show, deploy/rbac-workloads.yaml too) on that cluster, or bind the missing permission to the engine.',
 };
 
 /** Node's and OpenSSL's codes for a server certificate that the kubeconfig's CA does not vouch for. */

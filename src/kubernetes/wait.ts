@@ -18,7 +18,7 @@ export type Look<T> = { done: true; value: T } | { done: false; seen: string };
 
 /**
  * Looks until done. A look that throws a retryable FederatorError counts as "not yet".
- * @throws FederatorError NotReady when the time is over, with what was seen last; any other error of a look at once
+ * @throws FederatorError TimedOut when the time is over, with what was seen last; any other error of a look at once
  */
 export async function waitFor<T>(look: () => Promise<Look<T>>, options: WaitOptions): Promise<T> {
   const { what, timeoutMs, signal, intervalMs = 50, maxIntervalMs = 1_000, onLook } = options;
@@ -38,7 +38,7 @@ export async function waitFor<T>(look: () => Promise<Look<T>>, options: WaitOpti
     onLook?.(seen);
     if (Date.now() >= deadline) {
       throw new FederatorError(
-        'NotReady',
+        'TimedOut',
         `Not true after ${Math.round(timeoutMs / 1000)} s: ${what}. Last seen: ${seen}`,
       );
     }

@@ -1,4 +1,5 @@
 import { FederatorError } from '../contract/errors.js';
+import type { EntryFacts } from '../contract/workload.js';
 import type { ClusterConnection } from '../kubernetes/connect.js';
 import { execInPod, type ExecResult, type ExecTarget } from '../kubernetes/exec.js';
 
@@ -49,6 +50,25 @@ export class SpireServer {
     const text = await this.read(['federation', 'list', '-output', 'json'], signal);
     const list = JSON.parse(text) as { federation_relationships?: { trust_domain: string }[] };
     return (list.federation_relationships ?? []).map((each) => each.trust_domain);
+  }
+
+  /** Registration entries, all of them or those with a SPIFFE ID. */
+  async entries(spiffeId?: string, signal?: AbortSignal): Promise<EntryFacts[]> {
+    const filter = spiffeId === undefined ? [] : ['-spiffeID', spiffeId];
+    const list = JSON.parse(await this.read(['entry', 'show', ...filter, '-output', 'json'], signal)) as {
+      entries?: {
+        spiffe_id: { trust_domain: string; path: string };
+        federates_with?: string[];
+        hint?: string;
+        selectors?: { type: string; value: string }[];
+      }[];
+    };
+    return (list.entries ?? []).map((entry) => ({
+      spiffeId: `spiffe://${entry.spiffe_id.trust_domain}${entry.spiffe_id.path}`,
+      federatesWith: entry.federates_with ?? [],
+      hint: entry.hint ?? '',
+      selectors: (entry.selectors ?? []).map(({ type, value }) => `${type}:${value}`),
+    }));
   }
 
   /** Number of registration entries that federate with a trust domain. */

@@ -99,20 +99,25 @@ export function restoreServerConf(text: string, record: ServerConfRecord): { tex
 /**
  * A record by which entries of `federates_with` that others wrote become the engine's: it may change them, and a
  * restore takes them out. The file stays as it is.
+ * @param record of what the engine has written into it already
  * @throws FederatorError ServerConfUnreadable
  */
-export function adoptServerConf(text: string, trustDomains: readonly string[]): ServerConfRecord {
+export function adoptServerConf(
+  text: string,
+  trustDomains: readonly string[],
+  record?: ServerConfRecord,
+): ServerConfRecord {
   const { federatesWith } = readServerConf(text);
+  const known = record === undefined ? [] : recordedPeers(record);
   const paths = trustDomains
-    .filter((trustDomain) => federatesWith[trustDomain] !== undefined)
+    .filter((trustDomain) => federatesWith[trustDomain] !== undefined && !known.includes(trustDomain))
     .map((trustDomain) => ['server', 'federation', 'federates_with', trustDomain]);
+  const before = paths.map((path) => ({ path, value: null, absent: true }));
+  // The file was edited since the record was made, so what stands in it goes by paths anyhow.
+  if (record !== undefined) return { ...record, before: [...record.before, ...before] };
   let base = text;
   for (const path of paths) base = edit(base, resolvePath(base, path) ?? never(), undefined);
-  return {
-    sha256: sha256(text),
-    splice: spliceBetween(text, base),
-    before: paths.map((path) => ({ path, value: null, absent: true })),
-  };
+  return { sha256: sha256(text), splice: spliceBetween(text, base), before };
 }
 
 /** Trust domains of the peers that the engine wrote. */

@@ -1,5 +1,6 @@
 import { proxyActivities, type ActivityFunctionWithOptions, type ActivityOptions } from '@temporalio/workflow';
 import type { FederatorActivities } from '../contract/activities.js';
+import type { FederatorErrorType } from '../contract/errors.js';
 import type { PlannedStep } from '../contract/change.js';
 
 /** A worker that stops heartbeating this long is taken for dead, and its step is given to another. */
@@ -8,6 +9,8 @@ const HEARTBEAT_TIMEOUT = '5 seconds';
 const STEP_TIMEOUT = '15 minutes';
 /** How long an undo is tried before a person has to: long enough for a cluster to come back from an outage. */
 const UNDO_TIMEOUT = '6 hours';
+
+const TIMED_OUT: FederatorErrorType = 'TimedOut';
 
 const options: ActivityOptions = {
   startToCloseTimeout: STEP_TIMEOUT,
@@ -59,7 +62,12 @@ export function runStep<K extends Activity>(
 ): Promise<Call<K>['output']> {
   return call(
     name,
-    { activityId: step.id, summary: step.title, retry: { ...retry, maximumAttempts: attempts } },
+    {
+      activityId: step.id,
+      summary: step.title,
+      // A step waits for as long as it was told to; waiting again as long would be more than anybody asked for.
+      retry: { ...retry, maximumAttempts: attempts, nonRetryableErrorTypes: [TIMED_OUT] },
+    },
     input,
   );
 }

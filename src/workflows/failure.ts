@@ -29,7 +29,8 @@ export function changeFailure({ cause, cancelled, failedUndos }: SagaFailure): E
       : `NOT undone, to be done by hand:\n${failedUndos.map(({ title, error }) => `- ${title}: ${rootMessage(error)}`).join('\n')}`;
   if (cancelled && failedUndos.length === 0) return new CancelledFailure(`The change was cancelled. ${undone}`);
   const type =
-    cause instanceof Error && cause.cause instanceof ApplicationFailure ? (cause.cause.type ?? 'Internal') : 'Internal';
+    [cause, cause instanceof Error ? cause.cause : undefined].find((each) => each instanceof ApplicationFailure)
+      ?.type ?? 'Internal';
   const what = cancelled ? 'The change was cancelled.' : rootMessage(cause);
   return ApplicationFailure.nonRetryable(`${what}\n${undone}`, failedUndos.length === 0 ? type : 'UndoFailed');
 }
@@ -59,7 +60,10 @@ export function notAMember(federation: string, cluster: string, members: readonl
 
 /** A change that did all its steps and yet did not lead to a federation that is right. */
 export function verifyFailure(wrong: readonly Check[]): ApplicationFailure {
-  const lines = wrong.map(({ scope, name, evidence }) => `- ${scope}: ${name}: ${evidence}`);
+  const lines = wrong.map(
+    ({ scope, name, evidence, remedy }) =>
+      `- ${scope}: ${name}: ${evidence}${remedy === undefined ? '' : ` ${remedy}`}`,
+  );
   return ApplicationFailure.nonRetryable(
     `The federation is not right after the change:\n${lines.join('\n')}`,
     'VerifyFailed',

@@ -5,5 +5,6 @@ export { probe } from './probeMatrix.js';
 export { removeCluster } from './removeCluster.js';
 export { setupMesh } from './setupMesh.js';
 export { setupPair } from './setupPair.js';
+export { showWorkload } from './showWorkload.js';
 export { teardown } from './teardown.js';
 export { verify } from './verify.js';

@@ -26,7 +26,8 @@ async function possibleMembers(federation: string): Promise<string[]> {
 
 /**
  * The last step of a change: fails with all that is not as it must be. The endpoints are not asked again: the steps
- * before this one proved them, by the engine's own eyes and by a fetch of each peer.
+ * before this one proved them, by the engine's own eyes and by a fetch of each peer. Nor do outcomes of ClusterSPIFFEIDs
+ * count: most are somebody else's, and SPIRE controller manager reports on them up to 10 s late.
  */
 export async function verifyMembers(
   step: StepName,
@@ -35,7 +36,7 @@ export async function verifyMembers(
 ): Promise<ClusterFacts[]> {
   const members = await readMembers(step, federation, clusters);
   const wrong = verifyFederation(federation, members).filter(
-    ({ verdict }) => verdict === 'failed' || verdict === 'unknown',
+    ({ name, verdict }) => name !== 'identity' && (verdict === 'failed' || verdict === 'unknown'),
   );
   if (wrong.length > 0) throw verifyFailure(wrong);
   return members.map((member) => member.facts).filter((facts) => facts !== undefined);

@@ -1,11 +1,12 @@
 import type { ChildProcess } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { stringify } from 'yaml';
+import { parseAllDocuments, stringify } from 'yaml';
 import type { Resource } from '../../sandbox/kubernetes.js';
 import type { ChangeResult } from '../../src/contract/change.js';
 import type { VerifyResult } from '../../src/contract/verify.js';
+import type { ShowWorkloadResult } from '../../src/contract/workload.js';
 import { bundleKeyIds, parseBundle, parseBundleList } from '../../src/spire/bundle.js';
 import { MtlsWatch } from '../support/mtlsWatch.js';
 import { adminApi, snapshotCluster, spireServer } from '../support/snapshot.js';
@@ -287,6 +288,72 @@ describe('a federation file', () => {
           ]);
         });
       }
+    },
+    2 * MINUTE,
+  );
+
+  test(
+    'workload show leads an identity back to its policy, by pod, by UID and by SPIFFE ID',
+    async () => {
+      const id = `spiffe://${trustDomain('client-1')}/ns/my-app/sa/default`;
+      const show = async (...args: string[]) => {
+        const { code, stdout } = await testbed.federator('workload', 'show', ...args, '--json');
+        return { code, reports: (JSON.parse(stdout) as ShowWorkloadResult).reports };
+      };
+      const byName = await show('my-app/app', '--cluster', 'client-1');
+      expect(byName).toMatchObject({
+        code: 0,
+        reports: [
+          {
+            cluster: 'client-1',
+            entries: [{ spiffeId: id, from: 'all-workloads-auto-federated' }],
+            findings: [{ evidence: expect.stringMatching(/mounts no csi\.spiffe\.io volume/) as string }],
+          },
+        ],
+      });
+      expect((await show('my-app/app')).reports.map(({ cluster }) => cluster).sort()).toEqual([...CLUSTERS].sort());
+      expect((await show(byName.reports[0]?.pod.uid ?? '')).reports).toEqual(byName.reports);
+      expect((await show(id)).reports).toEqual(byName.reports);
+      const unknown = await testbed.federator('workload', 'show', 'my-app/nobody');
+      expect({ code: unknown.code, said: unknown.stderr }).toEqual({
+        code: 1,
+        said: expect.stringMatching(/There is no workload my-app\/nobody on client-1, server-1, edge-1\./) as string,
+      });
+    },
+    MINUTE,
+  );
+
+  test.each([
+    { file: 'frontend', cluster: 'client-1', path: '/ns/my-app/sa/frontend', pods: 1 },
+    { file: 'backend', cluster: 'edge-1', path: '/ns/my-app/sa/backend', pods: 1 },
+    { file: 'api-server', cluster: 'client-1', path: '/ns/production/sa/api-server', pods: 2 },
+    { file: 'database', cluster: 'server-1', path: '/ns/production/sa/database', pods: 1 },
+  ])(
+    'gives examples/$file.yaml the identity that it promises',
+    async ({ file, cluster, path: idPath, pods }) => {
+      const text = readFileSync(path.join(__dirname, '../../examples', `${file}.yaml`), 'utf8');
+      const objects = parseAllDocuments(text).map((document) => document.toJS() as Resource);
+      await withAdmin(cluster, async (api) => {
+        for (const object of objects) await api.apply(object);
+      });
+      const id = `spiffe://${trustDomain(cluster)}${idPath}`;
+      await eventually(async () => {
+        const { stdout } = await testbed.federator('workload', 'show', id, '--cluster', cluster, '--json');
+        const { reports } = JSON.parse(stdout) as ShowWorkloadResult;
+        expect(reports).toHaveLength(pods);
+        for (const { entries, findings } of reports) {
+          expect(entries.map(({ spiffeId, from }) => ({ spiffeId, from }))).toEqual([
+            { spiffeId: id, from: 'all-workloads-auto-federated' },
+          ]);
+          expect(entries[0]?.federatesWith.sort()).toEqual(others(cluster).map(trustDomain).sort());
+          expect(findings).toEqual([]);
+        }
+      }, 60_000);
+      await withAdmin(cluster, async (api) => {
+        for (const object of objects.reverse()) {
+          if (object.kind !== 'Namespace') await api.deleteObject(object);
+        }
+      });
     },
     2 * MINUTE,
   );

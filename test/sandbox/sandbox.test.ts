@@ -198,6 +198,8 @@ describe('the engine’s account', () => {
       core('get', 'configmaps', 'kube-system', 'spire-server'),
       core('delete', 'services', NAMESPACE, 'spire-server'),
       core('create', 'pods', NAMESPACE),
+      core('create', 'pods', 'default'),
+      core('delete', 'pods', 'default'),
       core('delete', 'pods', NAMESPACE, 'spire-agent'),
       core('list', 'nodes'),
       { ...core('create', 'pods', NAMESPACE, 'spire-agent'), subresource: 'exec' },
@@ -225,7 +227,8 @@ describe('the engine’s account', () => {
     await expect(patchObject(connection, { ...map, data: {} })).rejects.toMatchObject({ type: 'Forbidden' });
     const pod = { apiVersion: 'v1', kind: 'Pod', metadata: { name: 'other', namespace: 'default' } };
     await expect(deleteObject(connection, pod)).rejects.toMatchObject({ type: 'Forbidden' });
-    await expect(readObject(connection, pod)).rejects.toMatchObject({ type: 'Forbidden' });
+    const secret = { apiVersion: 'v1', kind: 'Secret', metadata: { name: 'other', namespace: 'default' } };
+    await expect(readObject(connection, secret)).rejects.toMatchObject({ type: 'Forbidden' });
   });
 });
 

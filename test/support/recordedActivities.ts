@@ -143,6 +143,15 @@ export class RecordedActivities {
       forgetUndo: this.record('forgetUndo', () => noted),
       adoptObjects: this.record('adoptObjects', () => noted),
       observe: this.record('observe', () => ({ federatedEntries: {} })),
+      readWorkload: this.record('readWorkload', ({ cluster }) => ({
+        cluster,
+        trustDomain: `${cluster}.test`,
+        className: 'spire',
+        storedBundles: [],
+        pods: [],
+        entries: [],
+        identities: [],
+      })),
       deployProbe: this.record('deployProbe', ({ cluster }) => ({
         address: `${cluster}.test:443`,
         spiffeId: `spiffe://${cluster}.test/p`,

@@ -131,7 +131,7 @@ test('waiting goes on over what a retry may mend, and ends with what was seen la
     intervalMs: 1,
   });
   await expect(never).rejects.toMatchObject({
-    type: 'NotReady',
+    type: 'TimedOut',
     message: expect.stringContaining('nothing yet') as string,
   });
   answer = status(403, 'no');

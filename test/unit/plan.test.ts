@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { type PlannedStep, type SetupInput, setupMeshInputSchema } from '../../src/contract/change.js';
 import type { ClusterFacts } from '../../src/contract/facts.js';
 import { worstVerdict, type Verdict } from '../../src/contract/verify.js';
-import { covers, mergePatch } from '../../src/federation/ownership.js';
+import { covers, mergePatch, withoutSecrets } from '../../src/federation/ownership.js';
 import { exposureContext, planSetup, planSteps } from '../../src/federation/plan.js';
 import { wantedFederation } from '../../src/federation/serverConfPlan.js';
 import { memberSteps, planTeardown } from '../../src/federation/teardown.js';
@@ -225,6 +225,35 @@ test.each(FAULTS)(
     expect(wrong[0]?.remedy).toBeTruthy();
   },
 );
+
+test('what could not be looked at weighs more than what is merely odd', () => {
+  const check = (verdict: Verdict) => ({ name: 'x', scope: 'a', verdict, evidence: '' });
+  expect(worstVerdict([check('warning'), check('unknown')])).toBe('unknown');
+  expect(worstVerdict([check('unknown'), check('failed')])).toBe('failed');
+});
+
+test("a bundle endpoint that authenticates by Web PKI stands in the way: the engine's peers could not verify it", () => {
+  const serverConf = { trustDomain: 'a.test', federatesWith: {}, bundleEndpoint: { profile: 'https_web' } };
+  const { problems } = planSetup(input, [{ ...freshCluster('a'), serverConf }, freshCluster('b')]);
+  expect(problems).toMatchObject([{ cluster: 'a', type: 'InvalidInput' }]);
+});
+
+test('no private key of a Route, and no copy of it, goes any further', () => {
+  const route = {
+    apiVersion: 'route.openshift.io/v1',
+    kind: 'Route',
+    metadata: {
+      name: 'r',
+      annotations: { 'kubectl.kubernetes.io/last-applied-configuration': 'PRIVATE KEY', mine: 'stays' },
+    },
+    spec: { host: 'h', tls: { termination: 'edge', key: 'PRIVATE KEY', certificate: 'CERTIFICATE' } },
+  };
+  expect(withoutSecrets(route)).toEqual({
+    ...route,
+    metadata: { name: 'r', annotations: { mine: 'stays' } },
+    spec: { host: 'h', tls: { termination: 'edge' } },
+  });
+});
 
 test('a merge patch gives the target, whatever was there', () => {
   const leaf = fc.oneof(fc.string(), fc.integer(), fc.boolean(), fc.array(fc.integer(), { maxLength: 3 }));

@@ -1,0 +1,73 @@
+import { Command } from 'commander';
+import pc from 'picocolors';
+import { FederatorClient } from '../client.js';
+import { FederatorError } from '../contract/errors.js';
+import { parseWorkloadReference, showWorkloadInputSchema, type WorkloadReport } from '../contract/workload.js';
+import { checked, inventoryClusters, requireKnown } from './options.js';
+import { formatTable } from './table.js';
+
+interface ShowOptions {
+  cluster?: string;
+  inventory?: string;
+  json?: boolean;
+}
+
+/** `workload show`: the identity of a workload, where it comes from, and if it has none, why. */
+export function workloadCommand(): Command {
+  const show = new Command('show')
+    .description('its registration entries, the policy each came from, and if it has no identity, why')
+    .argument('<workload>', '<namespace>/<pod>, the UID of a pod, or a SPIFFE ID')
+    .option('--cluster <name>', 'look on this cluster only')
+    .option('--inventory <file>', 'inventory file')
+    .option('--json', 'print the result as JSON')
+    .addHelpText('after', '\nExample:\n  npm run federator -- workload show my-app/frontend --cluster client-1')
+    .action(showWorkload);
+  return new Command('workload').description('workloads and their identities').addCommand(show);
+}
+
+async function showWorkload(text: string, { cluster, inventory, json = false }: ShowOptions): Promise<void> {
+  const known = await inventoryClusters(inventory);
+  if (cluster !== undefined) requireKnown([cluster], known);
+  const input = checked(showWorkloadInputSchema, {
+    workload: parseWorkloadReference(text),
+    clusters: cluster === undefined ? known : [cluster],
+  });
+  const client = await FederatorClient.connect();
+  try {
+    const result = await client.showWorkload(input);
+    if (json) console.log(JSON.stringify(result, undefined, 2));
+    else for (const report of result.reports) printWorkload(report);
+    for (const { message } of result.unknown) console.error(pc.yellow(message));
+    if (result.reports.length === 0) {
+      const asked = input.clusters.filter((name) => !result.unknown.some((each) => each.cluster === name));
+      throw new FederatorError(
+        'NotFound',
+        asked.length === 0
+          ? 'No cluster could be asked.'
+          : `There is no workload ${text} on ${asked.join(', ')}. A pod is named <namespace>/<pod>.`,
+      );
+    }
+    if (result.reports.some(({ entries }) => entries.length === 0)) process.exitCode = 1;
+  } finally {
+    await client.close();
+  }
+}
+
+function printWorkload({ cluster, pod, entries, policies, findings }: WorkloadReport): void {
+  console.log(`${pc.bold(`${pod.namespace}/${pod.name}`)} on ${cluster}`);
+  console.log(
+    pc.dim(`  UID ${pod.uid}, service account ${pod.serviceAccount}, ${pod.phase}, node ${pod.nodeName ?? 'none'}`),
+  );
+  if (entries.length === 0) console.log(pc.red('\n  No registration entry: it has no identity.'));
+  for (const { spiffeId, federatesWith, hint, from } of entries) {
+    console.log(`\n  SPIFFE ID       ${pc.green(spiffeId)}${hint === '' ? '' : ` (hint ${hint})`}`);
+    console.log(`  federates with  ${federatesWith.join(', ') || 'nobody'}`);
+    console.log(
+      `  from            ${from === undefined ? 'no ClusterSPIFFEID that would make it so' : `ClusterSPIFFEID ${from}`}`,
+    );
+  }
+  const rows = policies.map(({ name, effect }) => [name, effect === 'applies' ? pc.green(effect) : effect]);
+  console.log(`\n${formatTable(['ClusterSPIFFEID', 'effect on this pod'], rows)}`);
+  for (const { evidence, remedy } of findings) console.log(`\n${pc.yellow(evidence)}\n  ${remedy}`);
+  console.log('');
+}
