@@ -6,6 +6,7 @@ import { connects, freePort } from '../sandbox/ports.js';
 import { projectRoot } from '../sandbox/projectRoot.js';
 import { toolPath } from '../sandbox/tools/toolPath.js';
 import { FederatorClient } from '../src/client.js';
+import { SEARCH_ATTRIBUTES } from '../src/contract/names.js';
 
 /** A Temporal dev server, a worker and a client for one sandbox. */
 export class Engine {
@@ -23,9 +24,10 @@ export class Engine {
       TEMPORAL_ADDRESS: `127.0.0.1:${port}`,
       SPIRE_FEDERATOR_INVENTORY: path.join(directory, 'inventory.yaml'),
     });
+    const attributes = SEARCH_ATTRIBUTES.flatMap((name) => ['--search-attribute', `${name}=Keyword`]);
     const temporal = spawn(
       toolPath('temporal'),
-      ['server', 'start-dev', '--ip=127.0.0.1', `--port=${port}`, '--headless', '--log-level=error'],
+      ['server', 'start-dev', '--ip=127.0.0.1', `--port=${port}`, '--headless', '--log-level=error', ...attributes],
       { stdio: 'ignore' },
     );
     while (!(await connects(port))) await delay(50);
@@ -48,13 +50,6 @@ export class Engine {
       };
       this.output.on('line', look);
     });
-  }
-
-  /** What the counting worker asked of the clusters since it was asked last. */
-  async counts(): Promise<{ requests: number; execs: number }> {
-    const answer = this.line((text) => text.startsWith('COUNTS '));
-    this.worker.kill('SIGUSR2');
-    return JSON.parse((await answer).slice('COUNTS '.length)) as { requests: number; execs: number };
   }
 
   async stop(): Promise<void> {

@@ -2,7 +2,6 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { down } from '../sandbox/client.js';
-import { benchAddCluster } from './addCluster.js';
 import { benchPlan } from './plan.js';
 import { formatFigures } from './report.js';
 import { benchSandbox } from './sandbox.js';
@@ -19,18 +18,12 @@ async function main(): Promise<void> {
     console.log(formatFigures(setupPair));
     const plan = benchPlan();
     console.log(`\n${formatFigures(plan)}\n`);
-    const addCluster = await benchAddCluster(directory);
-    console.log(formatFigures(addCluster));
     const results = path.join('bench', 'results');
     mkdirSync(results, { recursive: true });
     const file = path.join(results, `${new Date().toISOString().replaceAll(':', '-')}.json`);
     writeFileSync(
       file,
-      JSON.stringify(
-        { node: process.version, cores: os.cpus().length, sandbox, setupPair, plan, addCluster },
-        undefined,
-        2,
-      ),
+      JSON.stringify({ node: process.version, cores: os.cpus().length, sandbox, setupPair, plan }, undefined, 2),
     );
     console.log(`\n${file}`);
   } finally {
