@@ -210,21 +210,19 @@ function findings(facts: ClusterFacts, members: readonly ClusterFacts[]): Check[
           `Replace the key by the trust domain. ${mend} The wrong entry stays until you delete it.`,
         ),
       ),
-    ...facts.relationships
-      .filter((each) => each.className !== className && peers.some((peer) => peer.trustDomain === each.trustDomain))
+    ...[
+      ...facts.relationships
+        .filter((each) => peers.some((peer) => peer.trustDomain === each.trustDomain))
+        .map((each) => ({ ...each, kind: CFTD.kind })),
+      ...facts.identities
+        .filter((each) => each.federatesWith.length > 0)
+        .map((each) => ({ ...each, kind: CLUSTER_SPIFFE_ID.kind })),
+    ]
+      .filter((each) => each.className !== className)
       .map((each) =>
         finding(
           'class-name',
-          `ClusterFederatedTrustDomain ${each.name} has className ${each.className ?? 'none'} instead of ${className}: SPIRE controller manager ignores it`,
-          mend,
-        ),
-      ),
-    ...facts.identities
-      .filter((identity) => identity.federatesWith.length > 0 && identity.className !== className)
-      .map((identity) =>
-        finding(
-          'class-name',
-          `ClusterSPIFFEID ${identity.name} has className ${identity.className ?? 'none'} instead of ${className}: SPIRE controller manager ignores it`,
+          `${each.kind} ${each.name} has className ${each.className ?? 'none'} instead of ${className}: SPIRE controller manager ignores it`,
           mend,
         ),
       ),

@@ -97,15 +97,17 @@ function planMember(federation: string, facts: ClusterFacts, leftAlone: string[]
     removePolicies: step(
       'removePolicies',
       cluster,
-      `Delete ClusterSPIFFEID ${policies.join(', ')} on ${cluster}`,
+      `Delete the ClusterSPIFFEIDs of policies on ${cluster}`,
       policies.length > 0 ? 'delete' : 'none',
+      policies,
     ),
     policies,
     removeRelationships: step(
       'removeRelationships',
       cluster,
-      `Remove the relationships with ${relationships.map(({ trustDomain }) => trustDomain).join(', ')} and their bundles on ${cluster}`,
+      `Remove the relationships and their bundles on ${cluster}`,
       relationships.length > 0 ? 'delete' : 'none',
+      relationships.map(({ trustDomain }) => trustDomain),
     ),
     relationships,
     restoreServer: step(

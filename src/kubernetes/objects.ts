@@ -19,7 +19,6 @@ const RESOURCES: Readonly<Record<string, string>> = {
   Ingress: 'ingresses',
   Namespace: 'namespaces',
   Pod: 'pods',
-  Secret: 'secrets',
   Route: 'routes',
   Service: 'services',
   StatefulSet: 'statefulsets',

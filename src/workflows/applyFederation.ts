@@ -3,7 +3,7 @@ import type { ClusterFacts } from '../contract/facts.js';
 import { planSetup, planSteps } from '../federation/plan.js';
 import { afterRemoval, planRemoval, removalSteps } from '../federation/removal.js';
 import { findMembers, readAllFacts } from './facts.js';
-import { preflightFailure } from './failure.js';
+import { afterLeaving, preflightFailure } from './failure.js';
 import { Progress } from './progress.js';
 import { remove } from './removal.js';
 import { setUp } from './setup.js';
@@ -38,6 +38,10 @@ export async function applyFederation(input: ApplyInput): Promise<ChangeResult> 
     return { federation, planned: true, changed: true, steps: progress.list, members: [], probes: [], leftAlone };
   }
   await remove(input, removal, progress);
-  const outcome = await setUp(setup, await readAllFacts(federation, clusters, 'again'), progress);
-  return { ...outcome, changed: true, leftAlone };
+  try {
+    const outcome = await setUp(setup, await readAllFacts(federation, clusters, 'again'), progress);
+    return { ...outcome, changed: true, leftAlone };
+  } catch (error) {
+    throw afterLeaving(error, leaving);
+  }
 }

@@ -35,6 +35,14 @@ export function changeFailure({ cause, cancelled, failedUndos }: SagaFailure): E
   return ApplicationFailure.nonRetryable(`${what}\n${undone}`, failedUndos.length === 0 ? type : 'UndoFailed');
 }
 
+/** What failed or stopped a change after members had left for good: not everything is as it was before. */
+export function afterLeaving(error: unknown, left: readonly string[]): unknown {
+  const note = `But ${left.join(', ')} had left the federation before, which is not undone.`;
+  if (error instanceof CancelledFailure) return new CancelledFailure(`${error.message} ${note}`);
+  if (!(error instanceof ApplicationFailure)) return error;
+  return ApplicationFailure.nonRetryable(`${error.message}\n${note}`, error.type ?? undefined);
+}
+
 /** A federation that no cluster of the inventory carries, as far as they could be asked. */
 export function nothingFound(federation: string, unknown: readonly Problem[]): ApplicationFailure {
   if (unknown.length > 0) {

@@ -1,7 +1,7 @@
 export { addCluster } from './addCluster.js';
 export { adopt } from './adopt.js';
 export { applyFederation } from './applyFederation.js';
-export { probe } from './probeMatrix.js';
+export { probe } from './probe.js';
 export { removeCluster } from './removeCluster.js';
 export { setupMesh } from './setupMesh.js';
 export { setupPair } from './setupPair.js';

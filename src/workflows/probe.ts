@@ -1,110 +1,30 @@
-import { isCancellation } from '@temporalio/workflow';
-import type { DeployedProbe } from '../contract/activities.js';
-import type { ProbeSummary, SetupInput } from '../contract/change.js';
-import type { ClusterFacts } from '../contract/facts.js';
-import type { ProbePlan } from '../federation/plan.js';
-import { probeExposure } from '../federation/probe.js';
-import { part, runStep, runUndo, type StepName } from './activities.js';
-import { rootMessage } from './failure.js';
-import type { Progress } from './progress.js';
-import type { Saga } from './saga.js';
-
-const PROBE_STAGE = 5;
+import type { ChangeResult, ProbeMatrixInput } from '../contract/change.js';
+import { planProbeMatrix } from '../federation/plan.js';
+import { federationSettings } from '../federation/settings.js';
+import { findMembers, readAllFacts } from './facts.js';
+import { changeFailure, nothingFound } from './failure.js';
+import { probeFederation } from './probeFederation.js';
+import { Progress } from './progress.js';
+import { runSaga } from './saga.js';
 
 /**
- * Proves a federation by mTLS between test workloads: each cluster's federated one reaches every other's, and the
- * unfederated ones are refused. The test workloads are removed in the end, whatever comes of it.
- * @param onFailure `throw`: the first handshake that is not as it must be ends it; `report`: it is a result like others
+ * mTLS between test workloads of all members, in every direction in which they trust each other, and its refusal for
+ * workloads that are not federated. What is not as it must be is reported; the test workloads go in any case.
  */
-export async function probeFederation(
-  { federation, timeouts }: Pick<SetupInput, 'federation' | 'timeouts'>,
-  members: readonly ClusterFacts[],
-  { clusters, pairs, steps }: ProbePlan,
-  progress: Progress,
-  saga: Saga,
-  onFailure: 'throw' | 'report' = 'throw',
-): Promise<ProbeSummary[]> {
-  if (steps.length === 0) return [];
-  const timeoutMs = timeouts.probeMs;
-  const run = async <T>(id: string, work: (step: StepName) => Promise<T>): Promise<T> => {
-    progress.set(id, 'running');
-    try {
-      const outcome = await saga.follow(work(steps.find((step) => step.id === id) ?? { id, title: id }));
-      progress.set(id, 'done');
-      return outcome;
-    } catch (error) {
-      progress.set(id, 'failed');
-      throw error;
-    }
-  };
-  const deployed = new Map<string, DeployedProbe>();
-  // As they are now: before the change, a newcomer may have had no address.
-  const probed = members.filter(({ cluster }) => clusters.some((each) => each.cluster === cluster));
-  await Promise.all(
-    probed.map(({ cluster, className, exposure, trustDomain, storedBundles }) => {
-      const reach = probeExposure(exposure);
-      if (reach === undefined) return undefined;
-      const title = `Remove test workloads from ${cluster}`;
-      saga.onUndo(PROBE_STAGE, cluster, title, () => runUndo('removeProbe', title, { cluster, federation, timeoutMs }));
-      return run(`deployProbe/${cluster}`, async (step) => {
-        const federatesWith = probed
-          .filter((peer) => pairs.some(({ from, to }) => from === cluster && to === peer.cluster))
-          .map((peer) => peer.trustDomain)
-          .filter((each) => each !== trustDomain && storedBundles[each] !== undefined);
-        deployed.set(
-          cluster,
-          await runStep('deployProbe', step, timeouts.attempts, {
-            cluster,
-            federation,
-            className,
-            exposure: reach,
-            trustDomain,
-            federatesWith,
-            timeoutMs,
-          }),
-        );
-      });
-    }),
+export async function probe(input: ProbeMatrixInput): Promise<ChangeResult> {
+  const { federation } = input;
+  const progress = new Progress();
+  const found = await findMembers(federation);
+  const members = input.clusters.length > 0 ? input.clusters : found.members;
+  if (members.length === 0) throw nothingFound(federation, []);
+  const facts = await readAllFacts(federation, members);
+  const plan = planProbeMatrix(federationSettings(federation, facts).hub, facts);
+  progress.plan(plan.steps);
+  const probes = await runSaga(
+    (saga) => probeFederation(input, facts, plan, progress, saga, 'report'),
+    progress,
+    changeFailure,
   );
-  const summaries: ProbeSummary[] = [];
-  await Promise.all(
-    pairs.map(({ from, to }) =>
-      run(`probe/${from}→${to}`, async (step) => {
-        const target = deployed.get(to);
-        if (target === undefined) return;
-        const dial = async (role: 'federated' | 'unfederated') => {
-          try {
-            return await runStep('runProbe', part(step, role), timeouts.attempts, {
-              cluster: from,
-              federation,
-              role,
-              address: target.address,
-              expectSpiffeId: target.spiffeId,
-              timeoutMs,
-            });
-          } catch (error) {
-            if (onFailure === 'throw' || isCancellation(error)) throw error;
-            return { ok: false, evidence: rootMessage(error) };
-          }
-        };
-        const [federated, unfederated] = await Promise.all([dial('federated'), dial('unfederated')]);
-        summaries.push(
-          { from, to, federated: true, ok: federated.ok, outcome: federated.evidence },
-          { from, to, federated: false, ok: unfederated.ok, outcome: unfederated.evidence },
-        );
-      }),
-    ),
-  );
-  await Promise.all(
-    probed.map(({ cluster }) =>
-      run(`removeProbe/${cluster}`, (step) =>
-        runStep('removeProbe', step, timeouts.attempts, { cluster, federation, timeoutMs }),
-      ),
-    ),
-  );
-  // Side by side they end in any order; a table wants one.
-  const order = probed.map(({ cluster }) => cluster);
-  const rank = ({ from, to, federated }: ProbeSummary) =>
-    (order.indexOf(from) * order.length + order.indexOf(to)) * 2 + (federated ? 0 : 1);
-  return summaries.sort((a, b) => rank(a) - rank(b));
+  progress.enter('finished');
+  return { federation, planned: false, changed: false, steps: progress.list, members: [], probes, leftAlone: [] };
 }

@@ -10,7 +10,7 @@ import { endpointPort, wantedFederation } from '../federation/serverConfPlan.js'
 import { runStep, runUndo } from './activities.js';
 import { changeFailure, preflightFailure, rootMessage } from './failure.js';
 import { Limit } from './limit.js';
-import { probeFederation } from './probe.js';
+import { probeFederation } from './probeFederation.js';
 import { Progress, stepOutcome } from './progress.js';
 import { runSaga, type Saga } from './saga.js';
 import { verifyMembers } from './verify.js';
@@ -90,10 +90,7 @@ class Setup {
     const { members } = this.plan;
     await Promise.all(members.map((member) => this.exposeEndpoint(member)));
     // Each goes on as soon as those it needs are there: its own server, and the bundles of its peers.
-    const configured = members.map((member) => this.configureServer(member));
-    members.forEach(({ facts }, index) => {
-      this.bundles.set(facts.cluster, configured[index] ?? Promise.resolve(undefined));
-    });
+    for (const member of members) this.bundles.set(member.facts.cluster, this.configureServer(member));
     await Promise.all(members.map((member) => this.relate(member)));
     const facts = await this.step(this.plan.verify, () =>
       verifyMembers(

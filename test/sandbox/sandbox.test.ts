@@ -227,8 +227,8 @@ describe('the engine’s account', () => {
     await expect(patchObject(connection, { ...map, data: {} })).rejects.toMatchObject({ type: 'Forbidden' });
     const pod = { apiVersion: 'v1', kind: 'Pod', metadata: { name: 'other', namespace: 'default' } };
     await expect(deleteObject(connection, pod)).rejects.toMatchObject({ type: 'Forbidden' });
-    const secret = { apiVersion: 'v1', kind: 'Secret', metadata: { name: 'other', namespace: 'default' } };
-    await expect(readObject(connection, secret)).rejects.toMatchObject({ type: 'Forbidden' });
+    const elsewhere = { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'other', namespace: 'default' } };
+    await expect(readObject(connection, elsewhere)).rejects.toMatchObject({ type: 'Forbidden' });
   });
 });
 

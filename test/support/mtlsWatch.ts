@@ -75,7 +75,7 @@ async function dial(connection: ClusterConnection, to: string): Promise<string |
     ['./probe', 'dial', '--address', address, '--expect', expected, '--timeout', '5s'],
   );
   // Exec over a web socket now and then loses the output of a command that succeeded.
-  if (stdout === '' && stderr === '') return undefined;
+  if (stdout === '' && stderr === '') return dial(connection, to);
   const report = JSON.parse(stdout === '' ? '{}' : stdout) as { ok?: boolean; reason?: string; error?: string };
   return report.ok === true ? undefined : `${report.reason ?? ''} ${report.error ?? stderr}`;
 }

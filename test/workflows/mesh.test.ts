@@ -3,6 +3,8 @@ import { WorkflowFailedError, type WorkflowHandle } from '@temporalio/client';
 import { ApplicationFailure } from '@temporalio/common';
 import {
   addClusterInputSchema,
+  applyOptionsSchema,
+  federationFileSchema,
   removeClusterInputSchema,
   setupMeshInputSchema,
   type ChangeResult,
@@ -187,6 +189,23 @@ describe('removeCluster', () => {
     expect(await environment.run(recorded, 'removeCluster', input, failure)).toBe(
       'c is not a member of federation demo. Its members: a, b.',
     );
+  });
+});
+
+describe('applyFederation', () => {
+  const file = federationFileSchema.parse({ federation: FEDERATION, clusters: ['a', 'b'] });
+  const input = { ...file, ...applyOptionsSchema.parse({ federation: FEDERATION, ...QUICK }) };
+
+  test('that fails after a member has left does not say that everything is as it was', async () => {
+    const recorded = new RecordedActivities('a', 'b', 'c');
+    for (const facts of federatedClusters(FEDERATION, ['a', 'b', 'c'])) recorded.change(facts.cluster, facts);
+    recorded.interfere = ({ id }) => {
+      if (id === 'verify/all/read b') throw ApplicationFailure.nonRetryable('no', 'Forbidden');
+    };
+    expect(await environment.run(recorded, 'applyFederation', input, failure)).toMatch(
+      /^no\n.*\nBut c had left the federation before, which is not undone\.$/,
+    );
+    expect(recorded.removed).toMatchObject({ a: ['c.test'], b: ['c.test'], c: ['a.test', 'b.test'] });
   });
 });
 
