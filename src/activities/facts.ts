@@ -1,5 +1,6 @@
 import { Context } from '@temporalio/activity';
 import type { FoundMembers, ReadFactsRequest } from '../contract/activities.js';
+import type { ControlFacts } from '../contract/control.js';
 import { FederatorError } from '../contract/errors.js';
 import type { BundleFacts, ClusterFacts, FactsResult, IdentityFacts, Problem } from '../contract/facts.js';
 import { DEFAULT_NAMESPACE, DEFAULT_SERVER, type Cluster, type Exposure } from '../contract/inventory.js';
@@ -149,7 +150,7 @@ async function readClusterFacts(
   }
   problems.addAll(reads);
   if (set === undefined || kinds === undefined) return undefined;
-  checkControl(connection, serverConf?.map, kinds.operator, problems);
+  const control = readControl(connection, serverConf?.map, kinds.operator, problems);
   const conf = serverConf && (await problems.collect((async () => readServerConf(serverConf.text))()));
   const ready = pod?.status?.conditions?.some((each) => each.type === 'Ready' && each.status === 'True');
   if (ready !== true) {
@@ -185,6 +186,7 @@ async function readClusterFacts(
     spireVersion: version,
     className: cluster.className ?? className ?? DEFAULT_CLASS_NAME,
     exposure,
+    control,
     bundle: bundleFacts(bundle),
     selector: set.spec.selector.matchLabels ?? {},
     endpointObjects,
@@ -285,22 +287,23 @@ async function checkKinds(connection: ClusterConnection, problems: Problems): Pr
   return { operator };
 }
 
-/** An operator that owns server.conf would revert every edit of it. */
-function checkControl(
+/** How the server is configured. An operator that owns server.conf would revert every edit of it. */
+function readControl(
   connection: ClusterConnection,
   map: KubernetesObject | undefined,
   operator: boolean,
   problems: Problems,
-): void {
+): ControlFacts {
   const { name, control } = connection.cluster;
-  if (!operator || control === 'configMap' || map === undefined) return;
-  const owners = (map.metadata as { ownerReferences?: { kind: string }[] }).ownerReferences ?? [];
-  if (owners.some((owner) => owner.kind === 'SpireServer')) {
+  if (control === 'configMap') return { type: 'configMap', told: 'by the inventory' };
+  const owners = (map?.metadata as { ownerReferences?: { kind: string }[] } | undefined)?.ownerReferences ?? [];
+  if (operator && owners.some((owner) => owner.kind === 'SpireServer')) {
     problems.add(
       'InvalidInput',
-      `${name}: the Zero Trust Workload Identity Manager operator owns ConfigMap ${map.metadata.name} and reverts edits of it. Put the operator into create-only mode and say control: configMap for this cluster in the inventory.`,
+      `${name}: the Zero Trust Workload Identity Manager operator owns ConfigMap ${map?.metadata.name ?? ''} and reverts edits of it. Put the operator into create-only mode and say control: configMap for this cluster in the inventory.`,
     );
   }
+  return { type: 'configMap', told: 'no operator owns the ConfigMap' };
 }
 
 /** Class that SPIRE controller manager watches, by its own configuration. */

@@ -2,8 +2,9 @@ import { createHash } from 'node:crypto';
 import { Context } from '@temporalio/activity';
 import type {
   AdoptRequest,
-  ClusterRequest,
-  EditServerConfRequest,
+  ConfigureServerRequest,
+  ForgetUndoRequest,
+  RemoveFederationRequest,
   RestoreServerRequest,
   RolloutRequest,
   StepOutcome,
@@ -21,8 +22,7 @@ import {
 } from '../contract/names.js';
 import type { WantedFederation } from '../contract/serverConf.js';
 import type { ClusterConnection } from '../kubernetes/connect.js';
-import { ownershipLabels, owningFederation } from '../federation/ownership.js';
-import { deleteObject, patchObject, readObject, type ObjectReference } from '../kubernetes/objects.js';
+import { deleteObject, patchObject, readObject } from '../kubernetes/objects.js';
 import { readStatefulSet, waitForRollout, type StatefulSet } from '../kubernetes/rollout.js';
 import {
   adoptServerConf,
@@ -34,6 +34,7 @@ import {
   type TextSplice,
 } from '../spire/serverConf.js';
 import type { Clusters } from './clusters.js';
+import type { ServerControl } from './control.js';
 
 export type ServerConfigMap = KubernetesObject & { data?: Record<string, string> };
 
@@ -50,13 +51,13 @@ interface ServerConfUndo {
 const NO_PORT = 0;
 
 /** Editing server.conf, and restarting SPIRE server so that it takes effect. */
-export function serverActivities(clusters: Clusters) {
+export function configMapControl(clusters: Clusters): ServerControl {
   return {
     /**
      * Writes the federation settings into server.conf. The same write carries how to undo it, so that an edit whose
      * answer was lost can still be taken back.
      */
-    async editServerConf({ cluster, changeId, wanted }: EditServerConfRequest): Promise<StepOutcome> {
+    async configureServer({ cluster, changeId, wanted }: ConfigureServerRequest): Promise<StepOutcome> {
       const { connection } = await clusters.get(cluster);
       return optimistically(async () => {
         const { map, text, annotations } = await readServerConfMap(connection);
@@ -95,13 +96,9 @@ export function serverActivities(clusters: Clusters) {
       return { changed };
     },
 
-    /** Marks objects of others as the engine's: labels and annotations, and nothing that restarts or reconfigures. */
-    async adoptObjects({ cluster, federation, objects, trustDomains, wanted }: AdoptRequest): Promise<StepOutcome> {
+    async adoptServer({ cluster, trustDomains, wanted }: AdoptRequest): Promise<StepOutcome> {
       const { connection } = await clusters.get(cluster);
-      const marked = await Promise.all(
-        objects.map(({ reference, annotations }) => adoptObject(connection, reference, annotations, federation)),
-      );
-      const recorded = await optimistically(async () => {
+      const changed = await optimistically(async () => {
         const { map, text, annotations } = await readServerConfMap(connection);
         const known = annotations[SERVER_CONF_RECORD];
         const record = JSON.stringify(adoptServerConf(text, trustDomains, parseRecord(known)));
@@ -121,7 +118,7 @@ export function serverActivities(clusters: Clusters) {
         });
         return true;
       });
-      return { changed: recorded || marked.includes(true) };
+      return { changed };
     },
 
     /** Undoes what one change did to server.conf and the StatefulSet, and waits until the server runs as before. */
@@ -143,7 +140,7 @@ export function serverActivities(clusters: Clusters) {
     },
 
     /** Forgets how to undo a change that is finished, so that no later change finds anything of it. */
-    async forgetUndo({ cluster, changeId }: ClusterRequest & { changeId: string }): Promise<StepOutcome> {
+    async forgetUndo({ cluster, changeId }: ForgetUndoRequest): Promise<StepOutcome> {
       const { connection } = await clusters.get(cluster);
       const changed = await optimistically(async () => {
         const { map, text, annotations } = await readServerConfMap(connection);
@@ -155,10 +152,7 @@ export function serverActivities(clusters: Clusters) {
     },
 
     /** Takes the engine's federation settings out of server.conf and the StatefulSet, whichever changes put them there. */
-    async removeFederationFromServer({
-      cluster,
-      timeoutMs,
-    }: ClusterRequest & { timeoutMs: number }): Promise<StepOutcome> {
+    async removeFederationFromServer({ cluster, timeoutMs }: RemoveFederationRequest): Promise<StepOutcome> {
       const { connection } = await clusters.get(cluster);
       let note: string | undefined;
       const edited = await optimistically(async () => {
@@ -180,26 +174,6 @@ export function serverActivities(clusters: Clusters) {
       return { changed: edited || rolled, ...(note === undefined ? {} : { note }) };
     },
   };
-}
-
-/** @throws FederatorError ForeignObject when another federation's engine has it */
-async function adoptObject(
-  connection: ClusterConnection,
-  reference: ObjectReference,
-  annotations: Record<string, string> = {},
-  federation: string,
-): Promise<boolean> {
-  const live = await readObject(connection, reference);
-  const owner = live === undefined ? undefined : owningFederation(live);
-  if (live === undefined || owner === federation) return false;
-  const what = `${connection.cluster.name}: ${reference.kind} ${reference.metadata.name}`;
-  if (owner !== undefined) throw new FederatorError('ForeignObject', `${what} belongs to federation ${owner}.`);
-  const labels = ownershipLabels(federation);
-  await patchObject(connection, {
-    ...reference,
-    metadata: { ...reference.metadata, ...{ labels, annotations } },
-  });
-  return true;
 }
 
 /** @throws FederatorError NotFound, ServerConfUnreadable */

@@ -1,3 +1,4 @@
+import type { ControlType } from './control.js';
 import type { FactsResult, Problem, RelationshipFacts } from './facts.js';
 import type { Exposure } from './inventory.js';
 import type { KubernetesObject } from './kubernetes.js';
@@ -35,7 +36,12 @@ export interface EndpointUrlRequest extends ClusterRequest {
   timeoutMs: number;
 }
 
-export interface EditServerConfRequest extends ClusterRequest {
+/** Something is done to the configuration of a SPIRE server, in the way in which that is done on its cluster. */
+export interface ServerRequest extends ClusterRequest {
+  control: ControlType;
+}
+
+export interface ConfigureServerRequest extends ServerRequest {
   /** The change's run; the undo finds its own edit by it. Absent where nothing will be undone. */
   changeId?: string;
   wanted: WantedFederation;
@@ -48,12 +54,12 @@ export interface TemplateBefore {
   federationHash?: string;
 }
 
-export interface RolloutRequest extends ClusterRequest {
+export interface RolloutRequest extends ServerRequest {
   wanted: WantedFederation;
   timeoutMs: number;
 }
 
-export interface RestoreServerRequest extends ClusterRequest {
+export interface RestoreServerRequest extends ServerRequest {
   changeId: string;
   port: number;
   template: TemplateBefore;
@@ -121,8 +127,16 @@ export interface ApplyPoliciesRequest extends ClusterRequest {
   remove: string[];
 }
 
+export interface RemoveFederationRequest extends ServerRequest {
+  timeoutMs: number;
+}
+
+export interface ForgetUndoRequest extends ServerRequest {
+  changeId: string;
+}
+
 /** Objects that others made, to be marked as the engine's; nothing but their metadata changes. */
-export interface AdoptRequest extends ClusterRequest {
+export interface AdoptRequest extends ServerRequest {
   objects: { reference: RestoreObjectRequest['reference']; annotations?: Record<string, string> }[];
   /** Members whose entries in federates_with become the engine's. */
   trustDomains: string[];
@@ -198,10 +212,10 @@ export interface FederatorActivities {
   applyObject(request: ApplyObjectRequest): Promise<StepOutcome>;
   restoreObject(request: RestoreObjectRequest): Promise<StepOutcome>;
   awaitEndpointUrl(request: EndpointUrlRequest): Promise<string>;
-  editServerConf(request: EditServerConfRequest): Promise<StepOutcome>;
+  configureServer(request: ConfigureServerRequest): Promise<StepOutcome>;
   rolloutServer(request: RolloutRequest): Promise<StepOutcome>;
   restoreServer(request: RestoreServerRequest): Promise<StepOutcome>;
-  removeFederationFromServer(request: ClusterRequest & { timeoutMs: number }): Promise<StepOutcome>;
+  removeFederationFromServer(request: RemoveFederationRequest): Promise<StepOutcome>;
   readBundle(request: ReadBundleRequest): Promise<ReadBundleOutcome>;
   applyRelationships(request: ApplyRelationshipsRequest): Promise<StepOutcome>;
   awaitBundles(request: AwaitBundlesRequest): Promise<StepOutcome>;
@@ -209,7 +223,7 @@ export interface FederatorActivities {
   removeRelationships(request: RemoveRelationshipsRequest): Promise<StepOutcome>;
   applyPolicies(request: ApplyPoliciesRequest): Promise<StepOutcome>;
   awaitPolicies(request: AwaitPoliciesRequest): Promise<StepOutcome>;
-  forgetUndo(request: ClusterRequest & { changeId: string }): Promise<StepOutcome>;
+  forgetUndo(request: ForgetUndoRequest): Promise<StepOutcome>;
   adoptObjects(request: AdoptRequest): Promise<StepOutcome>;
   observe(request: ObserveRequest): Promise<Observation>;
   readWorkload(request: { cluster: string; workload: WorkloadReference }): Promise<WorkloadFacts>;

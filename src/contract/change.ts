@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import type { Relationships } from './control.js';
 import type { Problem } from './facts.js';
 import type { Check } from './verify.js';
 import { policiesSchema } from './policy.js';
@@ -87,7 +88,7 @@ export const setupPairInputSchema = setupMeshInputSchema.refine(({ clusters }) =
 
 /** A setup with everything decided. */
 export type SetupInput = Omit<SetupMeshInput, 'relationships' | 'refreshHintSeconds' | 'topology'> & {
-  relationships: 'static' | 'dynamic';
+  relationships: Relationships;
   refreshHintSeconds: number;
 };
 

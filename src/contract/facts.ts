@@ -1,3 +1,4 @@
+import type { ControlFacts } from './control.js';
 import type { FederatorErrorType } from './errors.js';
 import type { Exposure } from './inventory.js';
 import type { KubernetesObject } from './kubernetes.js';
@@ -47,6 +48,7 @@ export interface ClusterFacts {
   spireVersion: string;
   className: string;
   exposure: Exposure;
+  control: ControlFacts;
   /** SPIRE server's own trust bundle, read through this cluster's Kubernetes API. */
   bundle: BundleFacts;
   /** Labels that select the SPIRE server's pod. */

@@ -5,6 +5,7 @@ import { DEFAULT_REFRESH_HINT_SECONDS, POLICY } from '../contract/names.js';
 import type { Policy } from '../contract/policy.js';
 import { durationSeconds } from '../contract/serverConf.js';
 import type { Check } from '../contract/verify.js';
+import { controlStrategy } from './control.js';
 import { owned, owningFederation } from './ownership.js';
 import { planSetup, planSteps } from './plan.js';
 import { CLUSTER_SPIFFE_ID } from './policy.js';
@@ -117,11 +118,12 @@ function planMember(
       done ? 'none' : 'change',
       [
         ...objects.map(({ reference: { kind, metadata } }) => `${kind} ${metadata.name}: labels`),
-        ...(recorded ? [] : [`ConfigMap and StatefulSet ${facts.server}: annotations`]),
+        ...(recorded ? [] : [controlStrategy(facts).adoption(facts)]),
       ],
     ),
     request: {
       cluster,
+      control: facts.control.type,
       federation,
       objects,
       trustDomains: domains,

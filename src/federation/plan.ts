@@ -1,16 +1,18 @@
 import type { PlannedStep, SetupInput, StepAction } from '../contract/change.js';
+import type { RelationshipKind } from '../contract/control.js';
 import type { ClusterFacts, Problem, RelationshipFacts } from '../contract/facts.js';
 import type { KubernetesObject } from '../contract/kubernetes.js';
 import { BUNDLE_ENDPOINT_OBJECT } from '../contract/names.js';
 import type { Policy } from '../contract/policy.js';
+import { controlStrategy } from './control.js';
 import { exposureStrategy, type ExposureContext } from './exposure.js';
 import { covers, owned, owningFederation, restorable } from './ownership.js';
 import { planPolicies, type PolicyPlan } from './policyPlan.js';
 import { policiesOf } from './policy.js';
 import { probeExposure } from './probe.js';
 import { relationshipDifferences, wantedRelationship } from './relationship.js';
-import { endpointPort, serverConfDifferences, wantedFederation } from './serverConfPlan.js';
-import { trusts } from './settings.js';
+import { endpointPort, wantedFederation } from './serverConfPlan.js';
+import { relationshipKind, trusts } from './settings.js';
 import { step } from './step.js';
 
 /** What a mesh is planned from; `policies` absent: those that the members have. */
@@ -34,7 +36,7 @@ export interface MemberPlan {
   /** Those it trusts and those that trust it. */
   peers: ClusterFacts[];
   objects: ObjectPlan[];
-  editServerConf: PlannedStep;
+  configureServer: PlannedStep;
   rolloutServer: PlannedStep;
   readBundle: PlannedStep;
   /** Edges from this member on which something has to be done or looked at. */
@@ -105,7 +107,7 @@ export function planSetup(options: SetupOptions, clusters: readonly ClusterFacts
 export function planSteps({ members, verify, probe }: SetupPlan): PlannedStep[] {
   return [
     ...members.flatMap((member) => member.objects.map((object) => object.step)),
-    ...members.map((member) => member.editServerConf),
+    ...members.map((member) => member.configureServer),
     ...members.map((member) => member.rolloutServer),
     ...members.map((member) => member.readBundle),
     ...members.map((member) => member.applyRelationships),
@@ -135,7 +137,7 @@ export function exposureContext(
 function memberSteps(member: MemberPlan): PlannedStep[] {
   return [
     ...member.objects.map((object) => object.step),
-    member.editServerConf,
+    member.configureServer,
     member.rolloutServer,
     member.readBundle,
     member.applyRelationships,
@@ -151,8 +153,8 @@ function planProbe({ probe, hub }: SetupOptions, members: readonly MemberPlan[])
   const names = members
     .filter(({ facts }) => probeExposure(facts.exposure) !== undefined)
     .map(({ facts }) => facts.cluster);
-  const touched = members.some(({ objects, editServerConf, rolloutServer }) =>
-    [...objects.map((object) => object.step), editServerConf, rolloutServer].some(
+  const touched = members.some(({ objects, configureServer, rolloutServer }) =>
+    [...objects.map((object) => object.step), configureServer, rolloutServer].some(
       ({ action }) => action !== 'none' && action !== 'check',
     ),
   );
@@ -246,21 +248,22 @@ function planMember(planning: Planning, facts: ClusterFacts): MemberPlan {
     peers.map((peer) => ({ trustDomain: peer.trustDomain, endpointUrl: peer.endpointUrl ?? UNASSIGNED_URL })),
     options,
   );
-  const differences = serverConfDifferences(facts.serverConf, wanted, facts.recordedPeers);
-  const restart = differences.length > 0 || !facts.statefulSet.portDeclared;
+  const control = controlStrategy(facts);
+  const relationships = relationshipKind(facts, options.relationships);
+  const { differences, restart } = control.plan(facts, wanted);
   const edges = peers.map((trusted) => planEdge(planning, facts, trusted));
   refuseOtherTopology(planning, facts);
-  const open = edges.filter((edge) => edge.action !== 'none' || !isSettled(edge, options.relationships));
+  const open = edges.filter((edge) => edge.action !== 'none' || !isSettled(edge, relationships));
   const written = open.filter(({ action }) => action !== 'none');
   return {
     facts,
     newcomer: facts.federation !== options.federation,
     peers,
     objects: planObjects(options.federation, facts, problems, leftAlone),
-    editServerConf: step(
-      'editServerConf',
+    configureServer: step(
+      control.step,
       cluster,
-      `Edit server.conf in ConfigMap ${facts.server} on ${cluster}`,
+      `Edit ${control.place(facts)} on ${cluster}`,
       differences.length > 0 ? 'change' : 'none',
       differences,
     ),
@@ -295,7 +298,7 @@ function planMember(planning: Planning, facts: ClusterFacts): MemberPlan {
     awaitBundles: step(
       'awaitBundles',
       cluster,
-      `${options.relationships === 'static' ? 'Refresh and compare' : 'Compare'} the bundles of ${enumerate((open.length > 0 ? open : edges).map((edge) => edge.trusted.cluster))} on ${cluster}`,
+      `${relationships === 'static' ? 'Refresh and compare' : 'Compare'} the bundles of ${enumerate((open.length > 0 ? open : edges).map((edge) => edge.trusted.cluster))} on ${cluster}`,
       open.length === 0 ? 'none' : 'check',
     ),
     policies: planPolicies(planning, facts, peers),
@@ -303,7 +306,7 @@ function planMember(planning: Planning, facts: ClusterFacts): MemberPlan {
       'awaitRefreshes',
       cluster,
       `See SPIRE server of ${cluster} refresh the bundles of ${enumerate(open.map((edge) => edge.trusted.cluster))} by itself`,
-      options.probe && options.relationships === 'dynamic' && open.length > 0 ? 'check' : 'none',
+      options.probe && relationships === 'dynamic' && open.length > 0 ? 'check' : 'none',
     ),
   };
 }
@@ -331,7 +334,7 @@ function enumerate(names: readonly string[]): string {
 }
 
 /** Whether an edge works already, as far as stored keys and configuration tell. */
-function isSettled({ trusting, trusted }: EdgePlan, relationships: SetupOptions['relationships']): boolean {
+function isSettled({ trusting, trusted }: EdgePlan, relationships: RelationshipKind): boolean {
   const stored = trusting.storedBundles[trusted.trustDomain];
   const configured =
     relationships === 'dynamic' || trusting.serverConf.federatesWith[trusted.trustDomain] !== undefined;

@@ -2,9 +2,10 @@ import type { RemovedRelationship } from '../contract/activities.js';
 import type { PlannedStep, StepAction } from '../contract/change.js';
 import type { ClusterFacts, Problem } from '../contract/facts.js';
 import type { WantedFederation } from '../contract/serverConf.js';
+import { controlStrategy } from './control.js';
 import { planPolicies, type PolicyPlan } from './policyPlan.js';
 import { policiesOf } from './policy.js';
-import { serverConfDifferences, wantedFederation } from './serverConfPlan.js';
+import { wantedFederation } from './serverConfPlan.js';
 import { federationSettings, trusts } from './settings.js';
 import { step } from './step.js';
 import { memberSteps as teardownSteps, planTeardown, removal, type TeardownMember } from './teardown.js';
@@ -16,7 +17,7 @@ export interface RemainingMember {
   awaitPolicies: PlannedStep;
   removeRelationships: PlannedStep;
   relationships: RemovedRelationship[];
-  editServerConf: PlannedStep;
+  configureServer: PlannedStep;
   rolloutServer: PlannedStep;
   wanted: WantedFederation;
 }
@@ -66,7 +67,8 @@ export function planRemoval(
           peers.map(({ trustDomain, endpointUrl = '' }) => ({ trustDomain, endpointUrl })),
           { relationships, refreshHintSeconds },
         );
-        const differences = serverConfDifferences(facts.serverConf, wanted, facts.recordedPeers);
+        const control = controlStrategy(facts);
+        const { differences } = control.plan(facts, wanted);
         const restart: StepAction = differences.length > 0 ? 'restart' : 'none';
         const ended = facts.relationships
           .filter((each) => each.federation === federation && withdrawn.includes(each.trustDomain))
@@ -92,10 +94,10 @@ export function planRemoval(
             `Remove the relationship with ${withdrawn.join(', ')} and its bundle on ${cluster}`,
             ended.length > 0 ? 'delete' : 'none',
           ),
-          editServerConf: forget(
-            'editServerConf',
+          configureServer: forget(
+            control.step,
             cluster,
-            `Take ${withdrawn.join(', ')} out of server.conf in ConfigMap ${facts.server} on ${cluster}`,
+            `Take ${withdrawn.join(', ')} out of ${control.place(facts)} on ${cluster}`,
             restart === 'restart' ? 'change' : 'none',
             differences,
           ),
@@ -146,7 +148,7 @@ export function removalSteps({ remaining, leaving }: Pick<RemovalPlan, 'remainin
   return [
     ...remaining.flatMap(({ policies, awaitPolicies }) => [policies.apply, awaitPolicies]),
     ...remaining.map(({ removeRelationships }) => removeRelationships),
-    ...remaining.flatMap(({ editServerConf, rolloutServer }) => [editServerConf, rolloutServer]),
+    ...remaining.flatMap(({ configureServer, rolloutServer }) => [configureServer, rolloutServer]),
     ...leaving.flatMap(teardownSteps),
   ];
 }

@@ -1,7 +1,9 @@
+import type { Relationships } from '../contract/control.js';
 import type { ClusterFacts } from '../contract/facts.js';
 import { BUNDLE_ENDPOINT_PORT } from '../contract/names.js';
 import { durationSeconds, type FederatesWith, type ServerConf, type WantedFederation } from '../contract/serverConf.js';
 import { federatesWithEntry } from './relationship.js';
+import { relationshipKind } from './settings.js';
 
 /** A peer as a member's server.conf has to know it. */
 export interface Peer {
@@ -18,7 +20,7 @@ export function endpointPort(conf: ServerConf): number {
 export function wantedFederation(
   facts: ClusterFacts,
   peers: readonly Peer[],
-  options: { relationships: 'static' | 'dynamic'; refreshHintSeconds: number },
+  options: { relationships: Relationships; refreshHintSeconds: number },
 ): WantedFederation {
   return {
     bundleEndpoint: {
@@ -27,7 +29,7 @@ export function wantedFederation(
       refreshHintSeconds: options.refreshHintSeconds,
     },
     federatesWith:
-      options.relationships === 'static'
+      relationshipKind(facts, options.relationships) === 'static'
         ? Object.fromEntries(
             peers.map(({ trustDomain, endpointUrl }) => [trustDomain, federatesWithEntry(trustDomain, endpointUrl)]),
           )

@@ -1,10 +1,11 @@
+import type { RelationshipKind, Relationships } from '../contract/control.js';
 import type { ClusterFacts } from '../contract/facts.js';
 import { DEFAULT_REFRESH_HINT_SECONDS } from '../contract/names.js';
 import { durationSeconds } from '../contract/serverConf.js';
 
 /** How a federation is set up, read from its members: they hold the truth. */
 export interface FederationSettings {
-  relationships: 'static' | 'dynamic';
+  relationships: Relationships;
   refreshHintSeconds: number;
   /** Name of the hub's cluster, where there is one. */
   hub?: string;
@@ -28,7 +29,7 @@ export function federationSettings(federation: string, members: readonly Cluster
 /** What is asked for, and for the rest what the members have. */
 export function resolveSettings(
   asked: {
-    relationships?: 'static' | 'dynamic' | undefined;
+    relationships?: RelationshipKind | undefined;
     refreshHintSeconds?: number | undefined;
     topology?: 'mesh' | 'hub' | undefined;
     hub?: string | undefined;
@@ -44,6 +45,11 @@ export function resolveSettings(
     refreshHintSeconds: asked.refreshHintSeconds ?? found?.refreshHintSeconds ?? DEFAULT_REFRESH_HINT_SECONDS,
     ...(hub === undefined ? {} : { hub }),
   };
+}
+
+/** How a member knows its peers. */
+export function relationshipKind({ control }: ClusterFacts, relationships: Relationships): RelationshipKind {
+  return typeof relationships === 'string' ? relationships : relationships[control.type];
 }
 
 /** Whether one member comes to trust another: all do in a mesh; with a hub, it and the others do. */

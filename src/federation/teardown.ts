@@ -1,6 +1,7 @@
 import type { RemovedRelationship, RestoreObjectRequest } from '../contract/activities.js';
 import type { PlannedStep } from '../contract/change.js';
 import type { ClusterFacts } from '../contract/facts.js';
+import { controlStrategy } from './control.js';
 import { owningFederation } from './ownership.js';
 import { step } from './step.js';
 
@@ -89,8 +90,7 @@ function planMember(federation: string, facts: ClusterFacts, leftAlone: string[]
   const probed = facts.identities.some(
     (identity) => identity.federation === federation && identity.policy === undefined,
   );
-  const configured =
-    facts.serverConfRecorded || facts.statefulSet.portAdded || facts.statefulSet.federationHash !== undefined;
+  const server = controlStrategy(facts).teardown(facts);
   return {
     facts,
     removeProbe: step('removeProbe', cluster, `Remove test workloads from ${cluster}`, probed ? 'delete' : 'none'),
@@ -110,12 +110,7 @@ function planMember(federation: string, facts: ClusterFacts, leftAlone: string[]
       relationships.map(({ trustDomain }) => trustDomain),
     ),
     relationships,
-    restoreServer: step(
-      'removeFederationFromServer',
-      cluster,
-      `Restore server.conf and StatefulSet ${facts.server} on ${cluster}`,
-      configured ? 'restart' : 'none',
-    ),
+    restoreServer: step('removeFederationFromServer', cluster, server.title, server.action),
     deleteObjects,
   };
 }

@@ -1,16 +1,16 @@
 import type { Observation } from '../contract/activities.js';
 import type { ClusterFacts, Problem, RelationshipFacts } from '../contract/facts.js';
 import { edgeName } from '../contract/names.js';
-import { type Check, type Verdict } from '../contract/verify.js';
+import type { Check } from '../contract/verify.js';
+import { checker } from './check.js';
+import { controlStrategy } from './control.js';
 import { exposureStrategy } from './exposure.js';
 import { covers } from './ownership.js';
 import { exposureContext } from './plan.js';
 import { maskedBy, policiesOf } from './policy.js';
 import { planPolicies } from './policyPlan.js';
 import { relationshipDifferences, wantedRelationship } from './relationship.js';
-import { endpointPort, serverConfDifferences, wantedFederation } from './serverConfPlan.js';
 import { federationSettings, trusts } from './settings.js';
-import { durationSeconds } from '../contract/serverConf.js';
 
 /** What was found out about one member; without facts it could not be looked at. */
 export interface MemberObservation {
@@ -67,17 +67,13 @@ function clusterChecks(
         : check(name, 'failed', `${wanted.kind} ${wanted.metadata.name} was changed`, remedy);
     });
   return [
-    check('cluster', 'ok', `SPIRE ${facts.spireVersion}, trust domain ${facts.trustDomain}`),
+    check(
+      'cluster',
+      'ok',
+      `SPIRE ${facts.spireVersion}, trust domain ${facts.trustDomain}, control ${facts.control.type} (${facts.control.told})`,
+    ),
     ...objects,
-    facts.statefulSet.portDeclared
-      ? check('port', 'ok', `port ${endpointPort(facts.serverConf)} is declared on StatefulSet ${facts.server}`)
-      : check(
-          'port',
-          'failed',
-          `port ${endpointPort(facts.serverConf)} is not declared on StatefulSet ${facts.server}`,
-          'Run setupMesh again: it declares it.',
-        ),
-    serverConfCheck(facts, peers),
+    ...serverChecks(facts, peers),
     ...(observation === undefined ? [] : [endpointCheck(facts, observation)]),
     ...facts.identities
       .filter((identity) => identity.federatesWith.length > 0 || identity.policy !== undefined)
@@ -119,35 +115,15 @@ function policyDrift(facts: ClusterFacts, members: readonly MemberObservation[],
   );
 }
 
-function serverConfCheck(facts: ClusterFacts, members: readonly MemberObservation[]): Check {
-  const check = checker(facts.cluster);
+function serverChecks(facts: ClusterFacts, members: readonly MemberObservation[]): Check[] {
   const peers = members
     .flatMap((member) => member.facts ?? [])
     .map(({ trustDomain, endpointUrl = '' }) => ({ trustDomain, endpointUrl }));
-  const isStatic =
-    facts.recordedPeers.length > 0 ||
-    peers.some(({ trustDomain }) => facts.serverConf.federatesWith[trustDomain] !== undefined);
-  const hint = durationSeconds(facts.serverConf.bundleEndpoint?.refreshHint);
-  const wanted = wantedFederation(facts, peers, {
-    relationships: isStatic ? 'static' : 'dynamic',
-    // Any hint will do, as long as there is one.
-    refreshHintSeconds: hint ?? 0,
-  });
-  // With a peer that cannot be read, which trust domains should not be there is not known.
-  const complete = members.every((member) => member.facts !== undefined);
-  const differences = serverConfDifferences(facts.serverConf, wanted, complete ? facts.recordedPeers : []);
-  return differences.length === 0
-    ? check(
-        'server-conf',
-        'ok',
-        `bundle_endpoint and ${isStatic ? 'federates_with' : 'dynamic relationships'}, refresh_hint ${hint} s`,
-      )
-    : check(
-        'server-conf',
-        'failed',
-        differences.join('; '),
-        'Run setupMesh again: it mends server.conf and restarts the server.',
-      );
+  return controlStrategy(facts).checks(
+    facts,
+    peers,
+    members.every((member) => member.facts !== undefined),
+  );
 }
 
 function identityCheck(facts: ClusterFacts, identity: ClusterFacts['identities'][number]): Check {
@@ -283,14 +259,4 @@ function bundleCheck(trusting: ClusterFacts, trusted: ClusterFacts): Check {
     `${missing} of the peer's ${own.size} keys are missing, ${extra} stored ones are not the peer's any more`,
     `Wait for one refresh interval, or run in pod ${trusting.server}-0 of ${trusting.cluster}: ${refresh}`,
   );
-}
-
-function checker(scope: string) {
-  return (name: string, verdict: Verdict, evidence: string, remedy?: string): Check => ({
-    name,
-    scope,
-    verdict,
-    evidence,
-    ...(remedy === undefined ? {} : { remedy }),
-  });
 }

@@ -64,16 +64,18 @@ class Removal {
         timeoutMs: timeouts.endpointMs,
       }),
     );
-    const { editServerConf, rolloutServer } = member;
-    if (editServerConf.action === 'none') return;
+    const { configureServer, rolloutServer } = member;
+    const control = facts.control.type;
+    if (configureServer.action === 'none') return;
     await this.restarts.run(async () => {
-      await this.step(editServerConf, () =>
-        runStep('editServerConf', editServerConf, attempts, { cluster, federation, wanted }),
+      await this.step(configureServer, () =>
+        runStep('configureServer', configureServer, attempts, { cluster, federation, control, wanted }),
       );
       await this.step(rolloutServer, () =>
         runStep('rolloutServer', rolloutServer, attempts, {
           cluster,
           federation,
+          control,
           wanted,
           timeoutMs: timeouts.rolloutMs,
         }),

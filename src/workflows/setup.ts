@@ -3,10 +3,12 @@ import type { ReadBundleOutcome } from '../contract/activities.js';
 import type { ChangeResult, PlannedStep, ProbeSummary, SetupInput } from '../contract/change.js';
 import type { ClusterFacts } from '../contract/facts.js';
 import { SERVER_CONF_UNDO } from '../contract/names.js';
+import { controlStrategy } from '../federation/control.js';
 import { planSetup, planSteps, type MemberPlan, type SetupPlan } from '../federation/plan.js';
 import { CLUSTER_SPIFFE_ID } from '../federation/policy.js';
 import { wantedRelationship } from '../federation/relationship.js';
 import { endpointPort, wantedFederation } from '../federation/serverConfPlan.js';
+import { relationshipKind } from '../federation/settings.js';
 import { runStep, runUndo } from './activities.js';
 import { changeFailure, preflightFailure, rootMessage } from './failure.js';
 import { Limit } from './limit.js';
@@ -40,12 +42,17 @@ export async function setUp(
 /** Past the point of no return, how to undo the change is forgotten. @returns what could not be tidied up */
 async function forgetUndos({ federation, timeouts }: SetupInput, { members }: SetupPlan): Promise<string[]> {
   const changeId = workflowInfo().runId;
-  const edited = members.filter(({ editServerConf }) => editServerConf.action !== 'none');
+  const edited = members.filter(({ configureServer }) => configureServer.action !== 'none');
   const notes = await Promise.all(
-    edited.map(async ({ facts: { cluster, server } }) => {
+    edited.map(async ({ facts: { cluster, server, control } }) => {
       const step = { id: `forgetUndo/${cluster}`, title: `Forget how to undo the change on ${cluster}` };
       try {
-        await runStep('forgetUndo', step, timeouts.attempts, { cluster, federation, changeId });
+        await runStep('forgetUndo', step, timeouts.attempts, {
+          cluster,
+          federation,
+          control: control.type,
+          changeId,
+        });
         return [];
       } catch (error) {
         return [
@@ -167,11 +174,12 @@ class Setup {
     facts,
     newcomer,
     peers,
-    editServerConf,
+    configureServer: configure,
     rolloutServer,
     readBundle,
   }: MemberPlan): Promise<ReadBundleOutcome | undefined> {
     const { cluster } = facts;
+    const control = facts.control.type;
     const { federation, timeouts, refreshHintSeconds } = this.input;
     const changeId = workflowInfo().runId;
     const wanted = wantedFederation(
@@ -190,14 +198,15 @@ class Setup {
           timeoutMs: timeouts.endpointMs,
         }),
       );
-    if (editServerConf.action === 'none' && rolloutServer.action === 'none') return read();
+    if (configure.action === 'none' && rolloutServer.action === 'none') return read();
     // One undo for both steps: the old configuration must be back before the server restarts.
-    const title = `Restore server.conf and StatefulSet ${facts.server} on ${cluster}`;
+    const { title } = controlStrategy(facts).teardown(facts);
     this.saga.onUndo(STAGE.configure, cluster, title, () =>
       inTurn(() =>
         runUndo('restoreServer', title, {
           cluster,
           federation,
+          control,
           changeId,
           port: endpointPort(facts.serverConf),
           template: facts.statefulSet,
@@ -206,13 +215,14 @@ class Setup {
       ),
     );
     return inTurn(async () => {
-      await this.step(editServerConf, () =>
-        runStep('editServerConf', editServerConf, timeouts.attempts, { cluster, federation, changeId, wanted }),
+      await this.step(configure, () =>
+        runStep('configureServer', configure, timeouts.attempts, { cluster, federation, control, changeId, wanted }),
       );
       const rollout = await this.step(rolloutServer, () =>
         runStep('rolloutServer', rolloutServer, timeouts.attempts, {
           cluster,
           federation,
+          control,
           wanted,
           timeoutMs: timeouts.rolloutMs,
         }),
@@ -226,7 +236,7 @@ class Setup {
   /** Trust in the peers: the relationships, the bundles that must arrive through them, then the policies that name them. */
   private async relate(member: MemberPlan): Promise<void> {
     const { facts, edges, applyRelationships, awaitBundles } = member;
-    const { federation, timeouts, relationships, refreshHintSeconds } = this.input;
+    const { federation, timeouts, refreshHintSeconds } = this.input;
     const { cluster } = facts;
     await this.bundles.get(cluster);
     const arriving = await Promise.all(
@@ -268,7 +278,7 @@ class Setup {
           relationship,
           keyIds: bundle?.keyIds ?? [],
         })),
-        relationships,
+        relationships: relationshipKind(facts, this.input.relationships),
         refreshHintSeconds,
         timeoutMs: timeouts.endpointMs,
       }),

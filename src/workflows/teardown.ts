@@ -43,7 +43,7 @@ export async function tearDownMember(
   progress: Progress,
 ): Promise<boolean> {
   const { removeProbe, removePolicies, removeRelationships, relationships, restoreServer, deleteObjects } = member;
-  const { cluster } = member.facts;
+  const { cluster, control } = member.facts;
   const { attempts } = timeouts;
   let changed = false;
   const step = async (planned: PlannedStep, run: () => Promise<StepOutcome>): Promise<void> => {
@@ -80,6 +80,7 @@ export async function tearDownMember(
     runStep('removeFederationFromServer', restoreServer, attempts, {
       cluster,
       federation,
+      control: control.type,
       timeoutMs: timeouts.rolloutMs,
     }),
   );

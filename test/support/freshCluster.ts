@@ -15,6 +15,7 @@ export function freshCluster(cluster: string): ClusterFacts {
     spireVersion: '1.15.2',
     className: 'spire',
     exposure: { type: 'route' },
+    control: { type: 'configMap', told: 'it has no operator' },
     bundle: { fingerprint: `SHA256:${cluster}`, keyIds: [`${cluster}-key`] },
     selector: { app: 'spire-server' },
     endpointObjects: [],

@@ -81,7 +81,7 @@ export class RecordedActivities {
         this.change(cluster, { endpointUrl });
         return endpointUrl;
       }),
-      editServerConf: this.record('editServerConf', ({ cluster, wanted }) => {
+      configureServer: this.record('configureServer', ({ cluster, wanted }) => {
         const { address, port, refreshHintSeconds } = wanted.bundleEndpoint;
         this.change(cluster, {
           serverConf: {

@@ -72,7 +72,7 @@ function expectUndone(recorded: RecordedActivities, from: number): void {
         .map(({ cluster }) => cluster),
     );
   for (const cluster of done('applyObject')) expect(undone('restoreObject')).toContain(cluster);
-  for (const cluster of done('editServerConf')) expect(undone('restoreServer')).toContain(cluster);
+  for (const cluster of done('configureServer')) expect(undone('restoreServer')).toContain(cluster);
   for (const cluster of done('applyRelationships')) expect(undone('removeRelationships')).toContain(cluster);
   for (const cluster of done('deployProbe')) expect(undone('removeProbe')).toContain(cluster);
 }
@@ -87,8 +87,8 @@ describe('setupPair', () => {
     expect(new Set(taken.map(({ state }) => state))).toEqual(new Set(['done']));
     const last = (name: keyof FederatorActivities) => recorded.names.lastIndexOf(name);
     const first = (name: keyof FederatorActivities) => recorded.names.indexOf(name);
-    expect(last('awaitEndpointUrl')).toBeLessThan(first('editServerConf'));
-    expect(first('editServerConf')).toBeLessThan(first('rolloutServer'));
+    expect(last('awaitEndpointUrl')).toBeLessThan(first('configureServer'));
+    expect(first('configureServer')).toBeLessThan(first('rolloutServer'));
     expect(last('readBundle')).toBeLessThan(first('applyRelationships'));
     expect(last('awaitBundles')).toBeLessThan(first('deployProbe'));
     expect(last('deployProbe')).toBeLessThan(first('runProbe'));

@@ -102,7 +102,9 @@ describe('addCluster', () => {
     await environment.run(recorded, 'addCluster', input, result);
     const restarts = recorded.calls.filter(({ name }) => name === 'rolloutServer').map(({ cluster }) => cluster);
     expect(new Set(restarts)).not.toContain('a.test');
-    expect(recorded.calls.filter(({ name }) => name === 'editServerConf').map(({ cluster }) => cluster)).toEqual(['c']);
+    expect(recorded.calls.filter(({ name }) => name === 'configureServer').map(({ cluster }) => cluster)).toEqual([
+      'c',
+    ]);
   });
 
   test('a failure undoes what was done, still one member at a time, and ends no edge that was there', async () => {

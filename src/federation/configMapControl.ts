@@ -1,0 +1,69 @@
+import type { ClusterFacts } from '../contract/facts.js';
+import { durationSeconds } from '../contract/serverConf.js';
+import type { Check } from '../contract/verify.js';
+import { checker } from './check.js';
+import type { ControlStrategy } from './control.js';
+import { endpointPort, serverConfDifferences, wantedFederation, type Peer } from './serverConfPlan.js';
+
+/** server.conf is edited in its ConfigMap, and the StatefulSet restarted: plain SPIRE, and ZTWIM in create-only mode. */
+export const configMapControl: ControlStrategy = {
+  step: 'editServerConf',
+
+  place: ({ server }) => `server.conf in ConfigMap ${server}`,
+
+  plan(facts, wanted) {
+    const differences = serverConfDifferences(facts.serverConf, wanted, facts.recordedPeers);
+    return { differences, restart: differences.length > 0 || !facts.statefulSet.portDeclared };
+  },
+
+  teardown({ cluster, server, serverConfRecorded, statefulSet }) {
+    const configured = serverConfRecorded || statefulSet.portAdded || statefulSet.federationHash !== undefined;
+    return {
+      title: `Restore server.conf and StatefulSet ${server} on ${cluster}`,
+      action: configured ? 'restart' : 'none',
+    };
+  },
+
+  adoption: ({ server }) => `ConfigMap and StatefulSet ${server}: annotations`,
+
+  checks: (facts, peers, complete) => [portCheck(facts), serverConfCheck(facts, peers, complete)],
+};
+
+function portCheck({ cluster, server, serverConf, statefulSet }: ClusterFacts): Check {
+  const check = checker(cluster);
+  const port = endpointPort(serverConf);
+  return statefulSet.portDeclared
+    ? check('port', 'ok', `port ${port} is declared on StatefulSet ${server}`)
+    : check(
+        'port',
+        'failed',
+        `port ${port} is not declared on StatefulSet ${server}`,
+        'Run setupMesh again: it declares it.',
+      );
+}
+
+function serverConfCheck(facts: ClusterFacts, peers: readonly Peer[], complete: boolean): Check {
+  const check = checker(facts.cluster);
+  const isStatic =
+    facts.recordedPeers.length > 0 ||
+    peers.some(({ trustDomain }) => facts.serverConf.federatesWith[trustDomain] !== undefined);
+  const hint = durationSeconds(facts.serverConf.bundleEndpoint?.refreshHint);
+  const wanted = wantedFederation(facts, peers, {
+    relationships: isStatic ? 'static' : 'dynamic',
+    // Any hint will do, as long as there is one.
+    refreshHintSeconds: hint ?? 0,
+  });
+  const differences = serverConfDifferences(facts.serverConf, wanted, complete ? facts.recordedPeers : []);
+  return differences.length === 0
+    ? check(
+        'server-conf',
+        'ok',
+        `bundle_endpoint and ${isStatic ? 'federates_with' : 'dynamic relationships'}, refresh_hint ${hint} s`,
+      )
+    : check(
+        'server-conf',
+        'failed',
+        differences.join('; '),
+        'Run setupMesh again: it mends server.conf and restarts the server.',
+      );
+}
