@@ -43,6 +43,38 @@ export async function readObject<T extends KubernetesObject = KubernetesObject>(
   );
 }
 
+/** What of a kind is listed or watched. */
+export interface ListReference {
+  apiVersion: string;
+  kind: string;
+  namespace?: string;
+  /** One object only. */
+  name?: string;
+  labelSelector?: string;
+}
+
+/**
+ * Lists objects of one kind with the version of the list, from which a watch goes on. In one page: what is watched is
+ * few, or it would not be watched.
+ * @throws FederatorError NotFound when the cluster does not know the kind
+ */
+export async function listWithVersion(
+  connection: ClusterConnection,
+  { apiVersion, kind, namespace, name, labelSelector }: ListReference,
+): Promise<{ items: KubernetesObject[]; resourceVersion: string }> {
+  const list = await requestJson<{ items: KubernetesObject[]; metadata: { resourceVersion: string } }>(connection, {
+    method: 'GET',
+    path: collectionPath(apiVersion, kind, namespace),
+    query: {
+      ...(name === undefined ? {} : { fieldSelector: `metadata.name=${name}` }),
+      ...(labelSelector === undefined ? {} : { labelSelector }),
+    },
+    attempt: `list ${kind}s`,
+  });
+  const items = list.items.map((item) => ({ ...item, apiVersion, kind }));
+  return { items, resourceVersion: list.metadata.resourceVersion };
+}
+
 /** Lists objects of one kind, all pages; an empty list when the cluster does not know the kind. */
 export async function listObjects<T extends KubernetesObject = KubernetesObject>(
   connection: ClusterConnection,
@@ -147,7 +179,8 @@ function groupPath(apiVersion: string): string {
   return apiVersion.includes('/') ? `/apis/${apiVersion}` : `/api/${apiVersion}`;
 }
 
-function collectionPath(apiVersion: string, kind: string, namespace: string | undefined): string {
+/** Path of all objects of a kind, in a namespace or in the whole cluster. */
+export function collectionPath(apiVersion: string, kind: string, namespace: string | undefined): string {
   const scope = namespace === undefined ? '' : `/namespaces/${encodeURIComponent(namespace)}`;
   return `${groupPath(apiVersion)}${scope}/${resourceOf(kind)}`;
 }

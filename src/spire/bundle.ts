@@ -1,4 +1,4 @@
-import { createHash, X509Certificate } from 'node:crypto';
+import { createHash, createPublicKey, X509Certificate } from 'node:crypto';
 import { FederatorError } from '../contract/errors.js';
 
 /** One public key of a trust bundle. */
@@ -6,7 +6,8 @@ export interface BundleKey {
   use: 'x509-svid' | 'jwt-svid';
   /** SHA-256 (hex) of the CA certificate's DER, or of a JWT key's RFC 7638 thumbprint input and key ID. */
   id: string;
-  /** When a CA certificate expires, ISO 8601. */
+  /** Of a CA certificate, ISO 8601. */
+  notBefore?: string;
   notAfter?: string;
 }
 
@@ -30,6 +31,10 @@ interface Jwks {
   spiffe_refresh_hint?: number;
   spiffe_sequence?: number;
 }
+
+/** The next CA is activated when a sixth of the lifetime is left, at most 7 days (spire: pkg/server/ca/manager, keyActivationThreshold). */
+const ACTIVATION_FRACTION = 6;
+const LONGEST_ACTIVATION_MS = 7 * 24 * 3600 * 1000;
 
 /** Members of a JWK that its RFC 7638 thumbprint is made of, by key type. */
 const THUMBPRINT_MEMBERS: Readonly<Record<string, readonly string[]>> = {
@@ -72,6 +77,74 @@ export function parseBundleList(output: string): Map<string, TrustBundle> {
     );
   }
   return bundles;
+}
+
+interface ApiBundle {
+  trust_domain?: string;
+  refresh_hint?: string | number;
+  x509_authorities?: { asn1?: string }[];
+  jwt_authorities?: { key_id?: string; public_key?: string }[];
+}
+
+/**
+ * Reads what `spire-server bundle list -output json` prints: the same bundles as parseBundleList does, and with the
+ * refresh hint that SPIRE polls by, which its other formats leave out.
+ * @throws FederatorError BundleUnreadable
+ */
+export function parseStoredBundles(output: string): Map<string, TrustBundle> {
+  let list: { bundles?: ApiBundle[] | null };
+  try {
+    list = JSON.parse(output) as { bundles?: ApiBundle[] | null };
+  } catch (error) {
+    throw new FederatorError(
+      'BundleUnreadable',
+      `SPIRE server's list of bundles is not JSON: ${(error as Error).message}`,
+    );
+  }
+  return new Map(
+    (list.bundles ?? []).map((bundle) => {
+      const x509 = (bundle.x509_authorities ?? []).map(({ asn1 = '' }) => ({ use: 'x509-svid', x5c: [asn1] }));
+      const jwt = (bundle.jwt_authorities ?? []).map(({ key_id: kid = '', public_key: key = '' }) => ({
+        ...publicJwk(key),
+        use: 'jwt-svid',
+        kid,
+      }));
+      const refreshHintSeconds = Number(bundle.refresh_hint ?? 0);
+      return [bundle.trust_domain ?? '', { keys: [...x509, ...jwt].flatMap(readKey), refreshHintSeconds }];
+    }),
+  );
+}
+
+function publicJwk(base64: string): Jwk {
+  try {
+    return createPublicKey({ key: Buffer.from(base64, 'base64'), format: 'der', type: 'spki' }).export({
+      format: 'jwk',
+    });
+  } catch (error) {
+    throw new FederatorError(
+      'BundleUnreadable',
+      `A JWT key of a trust bundle is unreadable: ${(error as Error).message}`,
+    );
+  }
+}
+
+/** A short name for a bundle by all its keys: two bundles with the same keys have the same one. */
+export function keysFingerprint(bundle: TrustBundle): string {
+  return createHash('sha256').update(bundleKeyIds(bundle).join('\n')).digest('hex').slice(0, 16);
+}
+
+/** When the newest CA certificate expires, ISO 8601, and when SPIRE puts the next one to use. */
+export function rotationTimes({ keys }: TrustBundle): { expiresAt: string; rotatesAt: string } | undefined {
+  const newest = keys
+    .flatMap(({ notBefore, notAfter }) =>
+      notBefore === undefined || notAfter === undefined ? [] : [{ notBefore, notAfter }],
+    )
+    .sort((a, b) => a.notBefore.localeCompare(b.notBefore))
+    .at(-1);
+  if (newest === undefined) return undefined;
+  const end = Date.parse(newest.notAfter);
+  const before = Math.min((end - Date.parse(newest.notBefore)) / ACTIVATION_FRACTION, LONGEST_ACTIVATION_MS);
+  return { expiresAt: newest.notAfter, rotatesAt: new Date(end - before).toISOString() };
 }
 
 /** A bundle's name for people: `SHA256:` and the first 16 bytes of the hash over its sorted X.509 authorities. */
@@ -145,8 +218,9 @@ function readKey(jwk: Jwk): BundleKey[] {
     const [der] = jwk.x5c ?? [];
     if (der === undefined)
       throw new FederatorError('BundleUnreadable', 'An X.509 authority of a trust bundle has no certificate (x5c).');
-    const { raw, validTo } = certificate(der);
-    return [{ use: 'x509-svid', id: sha256(raw), notAfter: new Date(validTo).toISOString() }];
+    const { raw, validFrom, validTo } = certificate(der);
+    const iso = (time: string) => new Date(time).toISOString();
+    return [{ use: 'x509-svid', id: sha256(raw), notBefore: iso(validFrom), notAfter: iso(validTo) }];
   }
   if (jwk.use === 'jwt-svid') {
     const members = THUMBPRINT_MEMBERS[jwk.kty ?? ''] ?? ['kty'];

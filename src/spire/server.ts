@@ -39,6 +39,19 @@ export class SpireServer {
     return first === '' ? this.run(['bundle', 'list', '-format', 'spiffe'], { signal }) : first;
   }
 
+  /** Every foreign bundle it stores, as `bundle list -output json` prints them: with the hints that SPIRE polls by. */
+  async storedBundlesJson(signal?: AbortSignal): Promise<string> {
+    return this.read(['bundle', 'list', '-output', 'json'], signal);
+  }
+
+  /** Number of agents that are attested and not banned. */
+  async agents(signal?: AbortSignal): Promise<number> {
+    const count = JSON.parse(await this.read(['agent', 'count', '-output', 'json'], signal)) as {
+      count?: number | string;
+    };
+    return Number(count.count ?? 0);
+  }
+
   /** Version as the binary says it, e.g. "1.15.2". */
   async version(signal?: AbortSignal): Promise<string> {
     const { stdout, stderr } = await this.exec(['--version'], { signal });
@@ -83,11 +96,11 @@ export class SpireServer {
    * @throws FederatorError NotReady when it has no such relationship (yet), EndpointUnreachable with SPIRE's own words
    *   when the fetch failed
    */
-  async refresh(trustDomain: string, signal?: AbortSignal): Promise<void> {
+  async refresh(trustDomain: string, signal?: AbortSignal, timeoutMs = 20_000): Promise<void> {
     // SPIRE sets no limit of its own: a peer that accepts and never answers would hang this for good.
     const result = await this.exec(['federation', 'refresh', '-id', `spiffe://${trustDomain}`], {
       signal,
-      timeoutMs: 20_000,
+      timeoutMs,
     });
     if (result.exitCode === 0) return;
     const said = words(result);

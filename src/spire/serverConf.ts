@@ -299,3 +299,27 @@ function sha256(text: string): string {
 function never(): never {
   throw new FederatorError('Internal', 'A server.conf that was read cannot be read any more.');
 }
+
+const FEDERATION_PATH = ['server', 'federation'];
+
+/**
+ * `server.federation` of a server.conf as JSON text; "null" when there is none.
+ * @throws FederatorError ServerConfUnreadable
+ */
+export function readFederationSection(text: string): string {
+  parseConf(text);
+  const node = nodeAt(text, FEDERATION_PATH);
+  return JSON.stringify(node === undefined ? null : getNodeValue(node));
+}
+
+/**
+ * The text with `server.federation` as it was remembered and nothing else changed.
+ * @param section what readFederationSection returned
+ * @throws FederatorError ServerConfUnreadable
+ */
+export function withFederationSection(text: string, section: string): string {
+  const value = JSON.parse(section) as unknown;
+  const node = nodeAt(text, FEDERATION_PATH);
+  if (sameValue(node === undefined ? null : getNodeValue(node), value)) return text;
+  return edit(text, resolvePath(text, FEDERATION_PATH) ?? never(), value ?? undefined);
+}
