@@ -1,5 +1,7 @@
 import type { ControlType } from './control.js';
 import type { FactsResult, Problem, RelationshipFacts } from './facts.js';
+import type { ClusterReading, EdgeRefresh } from './health.js';
+import type { MonitorSettings, RepairInput } from './monitor.js';
 import type { Exposure } from './inventory.js';
 import type { KubernetesObject } from './kubernetes.js';
 import type { WantedFederation } from './serverConf.js';
@@ -10,6 +12,12 @@ export interface StepOutcome {
   changed: boolean;
   /** What an operator should read beside the step, e.g. "8 of 8 keys". */
   note?: string;
+}
+
+/** An edit of server.conf takes effect when the pod that runs with the old one is replaced. */
+export interface EditOutcome extends StepOutcome {
+  /** UID of SPIRE server's pod at that time, where there was one and the edit changed anything. */
+  pod?: string;
 }
 
 export interface ClusterRequest {
@@ -56,6 +64,8 @@ export interface TemplateBefore {
 
 export interface RolloutRequest extends ServerRequest {
   wanted: WantedFederation;
+  /** UID of a pod that runs with an older server.conf: it is replaced, also where the template tells no difference. */
+  outdatedPod?: string | undefined;
   timeoutMs: number;
 }
 
@@ -67,7 +77,8 @@ export interface RestoreServerRequest extends ServerRequest {
 }
 
 export interface ReadBundleRequest extends ClusterRequest {
-  endpointUrl: string;
+  /** Absent: what the endpoint serves is not compared. */
+  endpointUrl?: string;
   refreshHintSeconds: number;
   timeoutMs: number;
 }
@@ -99,6 +110,8 @@ export interface AwaitBundlesRequest extends ClusterRequest {
   relationships: 'static' | 'dynamic';
   refreshHintSeconds: number;
   timeoutMs: number;
+  /** How long a forced refresh may fail for want of a usable stored bundle before the relationship is made anew. */
+  rebootstrapAfterMs?: number;
 }
 
 export interface AwaitRefreshesRequest extends ClusterRequest {
@@ -205,6 +218,35 @@ export interface FoundMembers {
   unknown: Problem[];
 }
 
+export interface ReadClusterRequest extends ClusterRequest {
+  /** How often SPIRE polls, as far as it is known; the log is read as far back as that takes. */
+  pollIntervalMs: number;
+  /** Digest of the stored bundles of the reading before: what did not change is not sent again. */
+  knownStored?: string;
+  /** Ask for the number of agents as well, which costs one more command. */
+  withAgents: boolean;
+  timeoutMs: number;
+}
+
+export interface RefreshEdgesRequest extends ClusterRequest {
+  /** Whose bundles SPIRE server is to fetch now. */
+  trustDomains: string[];
+  timeoutMs: number;
+}
+
+/** Whom to watch over, and how; what is absent stays as it is, or is the default. */
+export type WatchRequest = Omit<MonitorSettings, 'repair'> & {
+  repair?: MonitorSettings['repair'] | undefined;
+  /** Start a monitor where none runs. */
+  start: boolean;
+};
+
+/** What runs on the engine's own side: its workflows. */
+export interface EngineState {
+  /** Type of the change that runs, if one does. */
+  change?: string;
+}
+
 /** Everything the workflows ask of the world. Implemented by createActivities. */
 export interface FederatorActivities {
   readFacts(request: ReadFactsRequest): Promise<FactsResult>;
@@ -212,7 +254,7 @@ export interface FederatorActivities {
   applyObject(request: ApplyObjectRequest): Promise<StepOutcome>;
   restoreObject(request: RestoreObjectRequest): Promise<StepOutcome>;
   awaitEndpointUrl(request: EndpointUrlRequest): Promise<string>;
-  configureServer(request: ConfigureServerRequest): Promise<StepOutcome>;
+  configureServer(request: ConfigureServerRequest): Promise<EditOutcome>;
   rolloutServer(request: RolloutRequest): Promise<StepOutcome>;
   restoreServer(request: RestoreServerRequest): Promise<StepOutcome>;
   removeFederationFromServer(request: RemoveFederationRequest): Promise<StepOutcome>;
@@ -226,6 +268,16 @@ export interface FederatorActivities {
   forgetUndo(request: ForgetUndoRequest): Promise<StepOutcome>;
   adoptObjects(request: AdoptRequest): Promise<StepOutcome>;
   observe(request: ObserveRequest): Promise<Observation>;
+  readCluster(request: ReadClusterRequest): Promise<ClusterReading>;
+  refreshEdges(request: RefreshEdgesRequest): Promise<Record<string, EdgeRefresh>>;
+  restoreGoodServerConf(request: ClusterRequest & { timeoutMs: number }): Promise<StepOutcome>;
+  keepGoodServerConf(request: ClusterRequest): Promise<StepOutcome>;
+  restartServer(request: ClusterRequest & { timeoutMs: number }): Promise<StepOutcome>;
+  engineState(request: { federation: string }): Promise<EngineState>;
+  awaitNoRepair(request: { federation: string; timeoutMs: number }): Promise<StepOutcome>;
+  watchOver(request: WatchRequest): Promise<StepOutcome>;
+  stopWatching(request: { federation: string }): Promise<StepOutcome>;
+  requestRepair(request: RepairInput): Promise<StepOutcome>;
   readWorkload(request: { cluster: string; workload: WorkloadReference }): Promise<WorkloadFacts>;
   deployProbe(request: DeployProbeRequest): Promise<DeployedProbe>;
   runProbe(request: RunProbeRequest): Promise<ProbeOutcome>;

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import type { Relationships } from './control.js';
 import type { Problem } from './facts.js';
 import type { Check } from './verify.js';
+import { repairPolicySchema } from './repairPolicy.js';
 import { policiesSchema } from './policy.js';
 import { DEFAULT_REFRESH_HINT_SECONDS, MIN_REFRESH_HINT_SECONDS } from './names.js';
 
@@ -38,6 +39,12 @@ const changeOptions = {
   timeouts,
 };
 
+/** Whether the federation is watched over afterwards, and what may be repaired without asking. */
+const watch = {
+  monitor: z.boolean().default(true),
+  repair: repairPolicySchema.optional(),
+};
+
 const relationships = z.enum(['static', 'dynamic']);
 const refreshHintSeconds = z.number().int().min(MIN_REFRESH_HINT_SECONDS).max(3600);
 
@@ -62,6 +69,7 @@ const meshInput = z.strictObject({
   hub: z.string().min(1).optional(),
   /** Prove the federation by mTLS between test workloads. */
   probe: z.boolean().default(true),
+  ...watch,
 });
 
 /** What setupMesh is asked to do. */
@@ -98,6 +106,7 @@ export const addClusterInputSchema = z.strictObject({
   /** Absent: the one cluster of the inventory that is not a member. */
   cluster: z.string().min(1).optional(),
   probe: z.boolean().default(true),
+  ...watch,
 });
 export type AddClusterInput = z.infer<typeof addClusterInputSchema>;
 
@@ -114,6 +123,7 @@ export const adoptInputSchema = z.strictObject({
   federation: federationName,
   clusters: clusterNames.default([]),
   planOnly: z.boolean().default(false),
+  ...watch,
   timeouts,
 });
 export type AdoptInput = z.infer<typeof adoptInputSchema>;
@@ -145,6 +155,8 @@ export const federationFileSchema = z
     relationships: relationships.default('static'),
     refreshHintSeconds: refreshHintSeconds.default(DEFAULT_REFRESH_HINT_SECONDS),
     policies: policiesSchema.default([]),
+    /** What the engine may repair by itself. */
+    repair: repairPolicySchema.optional(),
   })
   .superRefine(({ clusters, topology, hub, policies }, context) => {
     const fault = (message: string, ...path: (string | number)[]) =>
@@ -168,10 +180,15 @@ export type ApplyInput = FederationFile & {
   planOnly: boolean;
   maxUnavailable: number;
   probe: boolean;
+  monitor: boolean;
   timeouts: Timeouts;
 };
 
-export const applyOptionsSchema = z.strictObject({ ...changeOptions, probe: z.boolean().default(true) });
+export const applyOptionsSchema = z.strictObject({
+  ...changeOptions,
+  probe: z.boolean().default(true),
+  monitor: watch.monitor,
+});
 
 export const verifyInputSchema = z.strictObject({
   federation: federationName,

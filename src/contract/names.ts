@@ -14,6 +14,8 @@ export const FEDERATION_LABEL = 'spire-federator.io/federation';
 export const SERVER_CONF_RECORD = 'spire-federator.io/server-conf-record';
 /** Annotation on SPIRE server's ConfigMap: how to undo the change that wrote it last (ServerConfUndo as JSON). */
 export const SERVER_CONF_UNDO = 'spire-federator.io/server-conf-undo';
+/** Annotation on SPIRE server's ConfigMap: `server.federation` as it was when the server last ran well with it. */
+export const SERVER_CONF_LAST_GOOD = 'spire-federator.io/server-conf-last-good';
 /** Annotation on the StatefulSet's pod template: hash of the federation settings the pod was started with. */
 export const FEDERATION_HASH = 'spire-federator.io/federation-hash';
 /** Annotation on an adopted StatefulSet: hash of the federation settings its pod runs with, which others started. */
@@ -52,6 +54,20 @@ export function changeWorkflowId(federation: string): string {
 /** Checks change nothing and may run beside anything, but not twice at once. */
 export function verifyWorkflowId(federation: string): string {
   return `federation/${federation}/verify`;
+}
+
+/** The one long-lived workflow of a federation: it watches over it. */
+export function monitorWorkflowId(federation: string): string {
+  return `federation/${federation}/monitor`;
+}
+
+/** Repairs of one federation run one at a time, and never while a change runs. */
+export function repairWorkflowId(federation: string): string {
+  return `federation/${federation}/repair`;
+}
+
+export function diagnoseWorkflowId(federation: string): string {
+  return `federation/${federation}/diagnose`;
 }
 
 /** An edge's name: who trusts, and whose bundle it holds. */

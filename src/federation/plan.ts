@@ -6,6 +6,7 @@ import { BUNDLE_ENDPOINT_OBJECT } from '../contract/names.js';
 import type { Policy } from '../contract/policy.js';
 import { controlStrategy } from './control.js';
 import { exposureStrategy, type ExposureContext } from './exposure.js';
+import type { AbsentMember } from './mending.js';
 import { covers, owned, owningFederation, restorable } from './ownership.js';
 import { planPolicies, type PolicyPlan } from './policyPlan.js';
 import { policiesOf } from './policy.js';
@@ -19,7 +20,10 @@ import { step } from './step.js';
 export type SetupOptions = Pick<
   SetupInput,
   'federation' | 'relationships' | 'refreshHintSeconds' | 'hub' | 'policies' | 'probe'
->;
+> & {
+  /** Members that cannot be asked: nothing is done about their edges, and nobody forgets them. */
+  absent?: readonly AbsentMember[];
+};
 
 /** An object of the bundle endpoint, and what has to be done about it. */
 export interface ObjectPlan {
@@ -243,9 +247,10 @@ function planMember(planning: Planning, facts: ClusterFacts): MemberPlan {
   const { options, clusters, problems, leftAlone } = planning;
   const { cluster } = facts;
   const peers = clusters.filter((peer) => trusts(options.hub, cluster, peer.cluster));
+  const known = [...peers, ...(options.absent ?? []).filter((peer) => trusts(options.hub, cluster, peer.cluster))];
   const wanted = wantedFederation(
     facts,
-    peers.map((peer) => ({ trustDomain: peer.trustDomain, endpointUrl: peer.endpointUrl ?? UNASSIGNED_URL })),
+    known.map((peer) => ({ trustDomain: peer.trustDomain, endpointUrl: peer.endpointUrl ?? UNASSIGNED_URL })),
     options,
   );
   const control = controlStrategy(facts);
@@ -301,7 +306,7 @@ function planMember(planning: Planning, facts: ClusterFacts): MemberPlan {
       `${relationships === 'static' ? 'Refresh and compare' : 'Compare'} the bundles of ${enumerate((open.length > 0 ? open : edges).map((edge) => edge.trusted.cluster))} on ${cluster}`,
       open.length === 0 ? 'none' : 'check',
     ),
-    policies: planPolicies(planning, facts, peers),
+    policies: planPolicies(planning, facts, known),
     awaitRefreshes: step(
       'awaitRefreshes',
       cluster,

@@ -5,7 +5,7 @@ import type { Policy } from '../contract/policy.js';
 import { policyName } from '../contract/names.js';
 import { covers } from './ownership.js';
 import { step } from './step.js';
-import { renderPolicy } from './policy.js';
+import { renderPolicy, type TrustedMember } from './policy.js';
 
 /** What the policies take on one member. */
 export interface PolicyPlan {
@@ -26,7 +26,7 @@ export function planPolicies(
     leftAlone,
   }: { options: { federation: string }; policies: readonly Policy[]; problems: Problem[]; leftAlone: string[] },
   facts: ClusterFacts,
-  trusted: readonly ClusterFacts[],
+  trusted: readonly TrustedMember[],
 ): PolicyPlan {
   const { cluster, identities } = facts;
   const objects: PolicyPlan['objects'] = [];

@@ -118,12 +118,21 @@ function policyDrift(facts: ClusterFacts, members: readonly MemberObservation[],
 function serverChecks(facts: ClusterFacts, members: readonly MemberObservation[]): Check[] {
   const peers = members
     .flatMap((member) => member.facts ?? [])
-    .map(({ trustDomain, endpointUrl = '' }) => ({ trustDomain, endpointUrl }));
+    .map(({ trustDomain, endpointUrl }) => ({
+      trustDomain,
+      // A peer that is not exposed just now is that peer's fault.
+      endpointUrl: endpointUrl ?? configuredUrl(facts, trustDomain) ?? '',
+    }));
   return controlStrategy(facts).checks(
     facts,
     peers,
     members.every((member) => member.facts !== undefined),
   );
+}
+
+function configuredUrl({ serverConf }: ClusterFacts, trustDomain: string): string | undefined {
+  const entry = serverConf.federatesWith[trustDomain];
+  return entry === undefined || 'unreadable' in entry ? undefined : entry.bundleEndpointUrl;
 }
 
 function identityCheck(facts: ClusterFacts, identity: ClusterFacts['identities'][number]): Check {
@@ -200,7 +209,6 @@ function entriesCheck(scope: string, { federatedEntries }: Observation, trustDom
 
 function relationshipCheck(of: Of, trusting: ClusterFacts, trusted: ClusterFacts): Check {
   const check = checker(edgeName(trusting.cluster, trusted.cluster));
-  const wanted = wantedRelationship(trusting, trusted, trusted.endpointUrl ?? '', of);
   const candidates = trusting.relationships
     .filter((each) => each.trustDomain === trusted.trustDomain)
     .sort((a, b) => (a.createdAt ?? '').localeCompare(b.createdAt ?? ''));
@@ -214,6 +222,7 @@ function relationshipCheck(of: Of, trusting: ClusterFacts, trusted: ClusterFacts
       remedy,
     );
   }
+  const wanted = wantedRelationship(trusting, trusted, trusted.endpointUrl ?? first.bundleEndpointURL, of);
   const { hub: _hub, ...fields } = wanted;
   // Others' know nothing of hubs, and need not.
   const differences = relationshipDifferences(first, first.federation === undefined ? fields : wanted);

@@ -1,0 +1,111 @@
+import type { Finding, OpenFinding, RepairRecord, StoredBundle } from './health.js';
+
+/** What the engine may do by itself. */
+export interface RepairPolicy {
+  /** Whether anything is repaired at all, or only found. */
+  automatic: boolean;
+  /** A peer's CA that changed outside a rotation that its peers saw: take it over, or have somebody approve that first. */
+  caChange: 'automatic' | 'approval';
+}
+
+export const DEFAULT_REPAIR_POLICY: RepairPolicy = { automatic: true, caChange: 'automatic' };
+
+/** What a monitor watches over. */
+export interface MonitorSettings {
+  federation: string;
+  clusters: string[];
+  /** Of the bundles; SPIRE polls, and the monitor looks, at a quarter of it. */
+  refreshHintSeconds: number;
+  /** Cluster that all others trust and that trusts all others; absent in a mesh. */
+  hub?: string | undefined;
+  /** Seconds between two rounds; absent: as often as SPIRE polls. */
+  intervalSeconds?: number | undefined;
+  repair: RepairPolicy;
+  /** Rounds after which one run hands over to the next; absent: when Temporal suggests it. */
+  roundsPerRun?: number | undefined;
+}
+
+/** Other members or settings; what is not said of repairs stays as it is. */
+export type MembershipChange = Omit<MonitorSettings, 'repair'> & { repair?: RepairPolicy | undefined };
+
+/** `state` is what one run of the monitor hands to the next. */
+export type MonitorInput = MonitorSettings & { state?: MonitorState };
+
+export interface ClusterState {
+  trustDomain?: string;
+  ownFingerprint?: string;
+  endpointUrl?: string;
+  readAt?: number;
+  failures: number;
+  downSince?: number;
+  problem?: string;
+  endpointProblem?: string;
+  /** In how many readings in a row the endpoint did not serve what it should. */
+  endpointFailures?: number;
+  /** Digest of the configuration when it was last found to be as it must be. */
+  goodConfig?: string;
+  /** Start of the SPIRE server whose log showed polls. */
+  pollsLoggedSince?: number;
+  caRotatesAt?: string;
+  caExpiresAt?: string;
+  agents?: number;
+}
+
+/** What has to be remembered of an edge that is not simply fresh. */
+export interface EdgeState {
+  differsSince?: number;
+  freshAt?: number;
+  silentSince?: number;
+  suspectedAt?: number;
+}
+
+export interface MonitorState {
+  since: number;
+  rounds: number;
+  clusters: Record<string, ClusterState>;
+  /** By the edge's name; edges that were fresh in the last round are not listed. */
+  edges: Record<string, EdgeState>;
+  findings: OpenFinding[];
+  /** When each finding was last worked on, in milliseconds since the Unix epoch, and how often in a row. */
+  attempts: Record<string, { count: number; at: number }>;
+  approved: string[];
+  repairs: RepairRecord[];
+  repairsDone: number;
+  paused?: { reason: string; until?: number };
+  lastRoundAt?: number;
+  /** Stored bundles by cluster, where few enough to be carried over. */
+  stored?: Record<string, Record<string, StoredBundle>>;
+}
+
+export const MEMBERSHIP_SIGNAL = 'membershipChanged';
+export const REPAIRED_SIGNAL = 'repaired';
+export const STOP_SIGNAL = 'stop';
+export const CHECK_UPDATE = 'checkNow';
+export const PAUSE_UPDATE = 'pause';
+export const RESUME_UPDATE = 'resume';
+export const APPROVE_UPDATE = 'approve';
+export const HEALTH_QUERY = 'health';
+
+export interface PauseRequest {
+  reason: string;
+  /** After which it goes on by itself; absent: until it is resumed. */
+  forSeconds?: number | undefined;
+}
+
+/** A member as the monitor knows it, also while it cannot be asked. */
+export interface KnownMember {
+  cluster: string;
+  trustDomain?: string;
+  endpointUrl?: string;
+}
+
+/** What a repair is asked to mend. */
+export interface RepairInput {
+  federation: string;
+  members: KnownMember[];
+  findings: Finding[];
+  hub?: string;
+}
+
+/** What the repair workflow is signalled with. */
+export const REPAIR_SIGNAL = 'repair';

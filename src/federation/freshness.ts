@@ -1,0 +1,157 @@
+import type { EdgeCause, EdgeRefresh, EdgeVerdict, PollError } from '../contract/health.js';
+import { MIN_REFRESH_HINT_SECONDS } from '../contract/names.js';
+
+/** SPIRE polls this often per refresh hint (spire: pkg/server/bundle/client/manager.go via bundleutil.CalculateRefreshHint). */
+const POLLS_PER_HINT = 4;
+/** A poll takes its time, clocks differ, and a reading is not instant. */
+const MARGIN_MS = 5_000;
+
+/** How often a SPIRE server polls a peer whose bundle has this hint, in milliseconds: 75 s at 300 s. */
+export function pollIntervalMs(refreshHintSeconds: number): number {
+  return (Math.max(refreshHintSeconds, MIN_REFRESH_HINT_SECONDS) / POLLS_PER_HINT) * 1000;
+}
+
+/** What is known of an edge when it is judged. Times are milliseconds since the Unix epoch. */
+export interface EdgeEvidence {
+  now: number;
+  pollIntervalMs: number;
+  /** Whether each side can be asked. One failed look does not count: the caller says `false` after the second. */
+  trustingReadable: boolean;
+  trustedReadable: boolean;
+  /** Since when SPIRE server of a side has not been running; absent while it runs. */
+  trustingDownSince?: number;
+  trustedDownSince?: number;
+  /** Fingerprint of the peer's bundle as it is stored; null when none is. */
+  stored?: string | null;
+  /** Fingerprint of the bundle that the peer itself reports. */
+  own?: string;
+  differsSince?: number;
+  /** The newest poll failed, by the log. */
+  pollError?: PollError;
+  /** What came of a fetch on demand that was made because something was suspicious. */
+  refresh?: EdgeRefresh;
+  /** When the newest regular poll was, where the next one is due and the log would show it. */
+  silentSince?: number;
+  /** The stored bundle has no hint: the next regular poll is far away. */
+  withoutHint?: boolean;
+}
+
+export interface EdgeJudgement {
+  verdict: EdgeVerdict;
+  cause?: EdgeCause;
+  evidence: string;
+  /** It looks bad, but only a fetch on demand can tell. */
+  suspicious: boolean;
+}
+
+/** A SPIRE server may be away for this long without anybody being told: a restart, a rescheduled pod. */
+export function restartGraceMs(intervalMs: number): number {
+  return Math.max(60_000, intervalMs);
+}
+
+/** Keys may differ for this long: until the next regular poll, which may just have been missed by the reading. */
+export function lagLimitMs(intervalMs: number): number {
+  return intervalMs + MARGIN_MS;
+}
+
+/** From when on a regular poll is missing. */
+export function pollDueMs(intervalMs: number): number {
+  return intervalMs + 2 * MARGIN_MS;
+}
+
+/**
+ * How long no regular poll may be seen, though fetches on demand work, before the poller counts as stalled. SPIRE waits
+ * 60 s where it found no bundle (spire: pkg/server/bundle/client/manager.go), so after a setup the first one comes late.
+ */
+export function silenceLimitMs(intervalMs: number): number {
+  return Math.max(2 * intervalMs, intervalMs + 60_000) + MARGIN_MS;
+}
+
+/**
+ * Judges one edge. The keys decide; the log alone never raises an alarm, as its silence may have other reasons, and one
+ * failed poll does not: a fetch on demand has to fail as well.
+ */
+export function judgeEdge(evidence: EdgeEvidence): EdgeJudgement {
+  const { now, pollIntervalMs: interval, stored, own, differsSince, pollError, refresh } = evidence;
+  if (!evidence.trustingReadable) return unknown('the trusting cluster cannot be asked');
+  const grace = restartGraceMs(interval);
+  for (const [side, since] of [
+    ['trusting', evidence.trustingDownSince],
+    ['trusted', evidence.trustedDownSince],
+  ] as const) {
+    if (since === undefined) continue;
+    const seconds = Math.round((now - since) / 1000);
+    return now - since > grace
+      ? broken('serverDown', `SPIRE server of the ${side} cluster has not been running for ${seconds} s`)
+      : lagging(`SPIRE server of the ${side} cluster is restarting, ${seconds} s so far`);
+  }
+  if (stored === null) return broken('neverBootstrapped', 'no bundle of the peer is stored');
+  if (!evidence.trustedReadable) return unknown('the trusted cluster cannot be asked for its own bundle');
+  if (stored === undefined || own === undefined) return unknown('nothing was read yet');
+  const failed = refresh !== undefined && !refresh.ok;
+  if (failed) {
+    const cause = refresh.cause ?? 'endpointUnreachable';
+    return broken(cause, `a fetch on demand failed too: ${refresh.message ?? cause}`);
+  }
+  const equal = stored === own;
+  const refreshedSince = (at: number) => refresh !== undefined && refresh.at >= at;
+  if (equal) {
+    if (pollError !== undefined && !refreshedSince(pollError.at))
+      return { ...fresh('keys are equal, but the newest poll failed'), suspicious: true };
+    const { silentSince, withoutHint } = evidence;
+    const recently = now - pollDueMs(interval);
+    if (withoutHint === true && !refreshedSince(recently))
+      return { ...fresh('keys are equal, but the stored bundle has no refresh hint'), suspicious: true };
+    if (silentSince !== undefined && now - silentSince > pollDueMs(interval)) {
+      const seconds = Math.round((now - silentSince) / 1000);
+      if (!refreshedSince(recently))
+        return { ...fresh(`keys are equal, but no regular poll was seen for ${seconds} s`), suspicious: true };
+      if (now - silentSince > silenceLimitMs(interval))
+        return broken('pollerStalled', `no regular poll for ${seconds} s, though fetches on demand work`);
+    }
+    return fresh('keys are equal');
+  }
+  const since = differsSince ?? now;
+  if (refreshedSince(since) && now - since > lagLimitMs(interval)) {
+    return {
+      verdict: 'stale',
+      evidence: `keys differ for ${Math.round((now - since) / 1000)} s, a fetch on demand did not help`,
+      suspicious: true,
+    };
+  }
+  if (now - since > lagLimitMs(interval)) {
+    return { verdict: 'stale', evidence: `keys differ for ${Math.round((now - since) / 1000)} s`, suspicious: true };
+  }
+  return { ...lagging(`keys differ for ${Math.round((now - since) / 1000)} s`), suspicious: pollError !== undefined };
+}
+
+function fresh(evidence: string): EdgeJudgement {
+  return { verdict: 'fresh', evidence, suspicious: false };
+}
+
+function lagging(evidence: string): EdgeJudgement {
+  return { verdict: 'lagging', evidence, suspicious: false };
+}
+
+function unknown(evidence: string): EdgeJudgement {
+  return { verdict: 'unknown', evidence, suspicious: false };
+}
+
+function broken(cause: EdgeCause, evidence: string): EdgeJudgement {
+  return { verdict: 'broken', cause, evidence, suspicious: false };
+}
+
+/** What SPIRE's words about a failed fetch mean (spire: pkg/server/bundle/client; go-spiffe: x509bundle, spiffetls). */
+export function classifyPollError(message: string): EdgeCause {
+  if (/local copy of bundle not found|bundle not found/i.test(message)) return 'neverBootstrapped';
+  if (/unknown authority|certificate is not trusted|could not verify leaf certificate/i.test(message))
+    return 'unknownAuthority';
+  if (/no federation relationship/i.test(message)) return 'relationshipMissing';
+  if (
+    /https_spiffe instead of https_web|https_web instead of https_spiffe|unexpected ID|not valid for|certificate is valid for/i.test(
+      message,
+    )
+  )
+    return 'wrongProfile';
+  return 'endpointUnreachable';
+}

@@ -1,0 +1,568 @@
+import type { Diagnosis } from '../contract/diagnosis.js';
+import {
+  findingId,
+  type ClusterHealth,
+  type ClusterReading,
+  type EdgeHealth,
+  type EdgeRefresh,
+  type EdgeVerdict,
+  type FederationHealth,
+  type FederationVerdict,
+  type Finding,
+  type OpenFinding,
+  type PollError,
+  type RepairRecord,
+  type StoredBundle,
+} from '../contract/health.js';
+import type {
+  ClusterState,
+  EdgeState,
+  KnownMember,
+  MembershipChange,
+  MonitorSettings,
+  MonitorState,
+} from '../contract/monitor.js';
+import { edgeName } from '../contract/names.js';
+import { edgeFinding, endpointFinding, serverFinding } from './edgeFinding.js';
+import { judgeEdge, pollDueMs, pollIntervalMs, restartGraceMs, type EdgeJudgement } from './freshness.js';
+import { isDue, MAX_ATTEMPTS } from './repairPolicy.js';
+import { trusts } from './settings.js';
+
+/** Edges that are listed one by one; of more than that, only those that are not fresh. */
+const EDGES_LISTED = 400;
+/** Stored bundles that one run of the monitor hands to the next; more are simply read again. */
+const BUNDLES_CARRIED = 2_000;
+/** Repairs that are remembered. */
+const REPAIRS_KEPT = 50;
+/** Fetches on demand per cluster and round: a cluster that is cut off from all others is not flooded. */
+const REFRESHES_PER_ROUND = 5;
+
+interface Edge extends EdgeState {
+  judgement: EdgeJudgement;
+  refresh?: EdgeRefresh;
+}
+
+/**
+ * What is known of a federation that is watched over: what was read of each cluster, what follows for each edge, and
+ * what is being done about it. Pure: it is told the time, and asks nobody.
+ */
+export class WatchedFederation {
+  private readonly clusters = new Map<string, ClusterState>();
+  private readonly stored = new Map<string, Record<string, StoredBundle>>();
+  private readonly storedDigests = new Map<string, string>();
+  private readonly pollErrors = new Map<string, Record<string, PollError>>();
+  private readonly silent = new Map<string, Record<string, number>>();
+  private readonly digests = new Map<string, string>();
+  private readonly crashLoops = new Map<string, string>();
+  private readonly edges = new Map<string, Edge>();
+  private readonly open = new Map<string, OpenFinding>();
+  private readonly attempts = new Map<string, { count: number; at: number }>();
+  private readonly approved = new Set<string>();
+  private configFindings: Finding[] = [];
+  private repairs: RepairRecord[] = [];
+  private repairsDone = 0;
+  private since: number;
+  rounds = 0;
+  lastRoundAt: number | undefined;
+  paused: { reason: string; until?: number } | undefined;
+
+  constructor(
+    private settings: MonitorSettings,
+    now: number,
+    state?: MonitorState,
+  ) {
+    this.since = state?.since ?? now;
+    for (const cluster of settings.clusters) {
+      this.clusters.set(cluster, state?.clusters[cluster] ?? { failures: 0 });
+      const stored = state?.stored?.[cluster];
+      if (stored !== undefined) this.stored.set(cluster, stored);
+    }
+    if (state === undefined) return;
+    this.rounds = state.rounds;
+    this.lastRoundAt = state.lastRoundAt;
+    this.paused = state.paused;
+    this.repairs = state.repairs;
+    this.repairsDone = state.repairsDone;
+    for (const finding of state.findings) this.open.set(finding.id, finding);
+    for (const [id, each] of Object.entries(state.attempts)) this.attempts.set(id, each);
+    for (const id of state.approved) this.approved.add(id);
+    const judgement = nothingRead();
+    for (const trusting of settings.clusters) {
+      for (const trusted of this.peersOf(trusting)) {
+        const kept = state.edges[edgeName(trusting, trusted)];
+        const freshAt = state.lastRoundAt;
+        this.edges.set(edgeName(trusting, trusted), {
+          ...(kept ?? (freshAt === undefined ? {} : { freshAt })),
+          judgement,
+        });
+      }
+    }
+  }
+
+  get names(): string[] {
+    return [...this.clusters.keys()];
+  }
+
+  get federation(): string {
+    return this.settings.federation;
+  }
+
+  /** Milliseconds between two regular polls of SPIRE, and between two rounds unless another interval was asked for. */
+  get pollIntervalMs(): number {
+    return pollIntervalMs(this.settings.refreshHintSeconds);
+  }
+
+  get roundMs(): number {
+    return this.settings.intervalSeconds === undefined ? this.pollIntervalMs : this.settings.intervalSeconds * 1000;
+  }
+
+  /** Takes over other members or other settings; what is known of those that stay is kept. */
+  become(settings: MembershipChange): void {
+    this.settings = { ...settings, repair: settings.repair ?? this.settings.repair };
+    for (const cluster of this.names.filter((each) => !settings.clusters.includes(each))) {
+      for (const map of [
+        this.clusters,
+        this.stored,
+        this.pollErrors,
+        this.silent,
+        this.digests,
+        this.crashLoops,
+        this.storedDigests,
+      ]) {
+        map.delete(cluster);
+      }
+    }
+    for (const cluster of settings.clusters) {
+      const known = this.clusters.get(cluster);
+      // A change has been made: what was good before says nothing.
+      delete known?.goodConfig;
+      this.clusters.set(cluster, known ?? { failures: 0 });
+    }
+    for (const name of this.edges.keys()) {
+      const [trusting = '', trusted = ''] = name.split('←');
+      if (!this.clusters.has(trusting) || !this.clusters.has(trusted)) this.edges.delete(name);
+    }
+    this.configFindings = [];
+    this.attempts.clear();
+    this.approved.clear();
+  }
+
+  knownStored(cluster: string): string | undefined {
+    return this.stored.has(cluster) ? this.storedDigests.get(cluster) : undefined;
+  }
+
+  /** Takes in one reading and judges the cluster's edges anew. */
+  take(reading: ClusterReading, now: number): void {
+    const { cluster, server, problem } = reading;
+    const state = this.clusters.get(cluster);
+    if (state === undefined) return;
+    if (reading.crashLoop === undefined) this.crashLoops.delete(cluster);
+    else this.crashLoops.set(cluster, reading.crashLoop);
+    if (server === undefined) {
+      state.problem = problem?.message ?? 'nothing could be read';
+      if (reading.serverDown) {
+        state.downSince ??= reading.readAt;
+        state.failures = 0;
+      } else state.failures++;
+    } else {
+      if (server.stored !== undefined) this.stored.set(cluster, server.stored);
+      this.storedDigests.set(cluster, server.storedDigest);
+      this.pollErrors.set(cluster, server.pollErrors);
+      if (server.polls > 0) state.pollsLoggedSince = server.startedAt;
+      // Where the log never showed a poll of this process, its silence says nothing.
+      this.silent.set(cluster, state.pollsLoggedSince === server.startedAt ? server.silent : {});
+      this.digests.set(cluster, server.configDigest);
+      Object.assign(state, {
+        trustDomain: server.trustDomain,
+        ownFingerprint: server.ownFingerprint,
+        endpointUrl: server.endpointUrl,
+        endpointProblem: server.endpointProblem,
+        endpointFailures: server.endpointProblem === undefined ? 0 : (state.endpointFailures ?? 0) + 1,
+        caRotatesAt: server.caRotatesAt,
+        caExpiresAt: server.caExpiresAt,
+        agents: server.agents ?? state.agents,
+        readAt: reading.readAt,
+        failures: 0,
+        downSince: undefined,
+        problem: undefined,
+      });
+    }
+    for (const peer of this.peersOf(cluster)) {
+      this.judge(cluster, peer, now);
+      this.judge(peer, cluster, now);
+    }
+  }
+
+  /** Trust domains that this cluster's SPIRE server should fetch now, to tell whether what looks bad is bad. */
+  suspicious(cluster: string): string[] {
+    return this.peersOf(cluster)
+      .filter((peer) => this.edges.get(edgeName(cluster, peer))?.judgement.suspicious === true)
+      .flatMap((peer) => this.clusters.get(peer)?.trustDomain ?? [])
+      .slice(0, REFRESHES_PER_ROUND);
+  }
+
+  takeRefreshes(cluster: string, refreshes: Record<string, EdgeRefresh>, now: number): void {
+    const stored = { ...this.stored.get(cluster) };
+    for (const peer of this.peersOf(cluster)) {
+      const trustDomain = this.clusters.get(peer)?.trustDomain ?? '';
+      const refresh = refreshes[trustDomain];
+      if (refresh === undefined) continue;
+      const edge = this.edges.get(edgeName(cluster, peer));
+      if (edge !== undefined) edge.refresh = refresh;
+      const before = stored[trustDomain];
+      if (refresh.stored === undefined) delete stored[trustDomain];
+      else stored[trustDomain] = { refreshHintSeconds: before?.refreshHintSeconds ?? 0, fingerprint: refresh.stored };
+      // A bundle that was just fetched has the hint that its endpoint serves.
+      if (refresh.ok && stored[trustDomain] !== undefined)
+        stored[trustDomain].refreshHintSeconds ||= this.settings.refreshHintSeconds;
+    }
+    this.stored.set(cluster, stored);
+    // What is stored is no longer what the digest was of: it is read in full again.
+    this.storedDigests.delete(cluster);
+    for (const peer of this.peersOf(cluster)) this.judge(cluster, peer, now);
+  }
+
+  /** Clusters whose configuration is not what was last found to be good. */
+  get changedClusters(): string[] {
+    return this.names.filter((cluster) => {
+      const digest = this.digests.get(cluster);
+      return digest !== undefined && digest !== this.clusters.get(cluster)?.goodConfig;
+    });
+  }
+
+  /** Whether anything is, or was until now, wrong enough to do something about it. */
+  hasTrouble(now: number): boolean {
+    return this.open.size > 0 || this.currentFindings(now).length > 0;
+  }
+
+  get knownMembers(): KnownMember[] {
+    return [...this.clusters].map(([cluster, { trustDomain, endpointUrl }]) => ({
+      cluster,
+      ...(trustDomain === undefined ? {} : { trustDomain }),
+      ...(endpointUrl === undefined ? {} : { endpointUrl }),
+    }));
+  }
+
+  /**
+   * Takes in a thorough look. Where nothing is wrong, the configuration as it was read before counts as good.
+   * @returns the clusters whose configuration came to count as good
+   */
+  takeDiagnosis({ checks, findings }: Diagnosis): string[] {
+    const good: string[] = [];
+    const unread = new Set(
+      checks.filter(({ name, verdict }) => name === 'cluster' && verdict !== 'ok').map(({ scope }) => scope),
+    );
+    // Freshness is judged by every round, and by more than one look.
+    this.configFindings = findings.filter(
+      ({ check }) => check !== 'stored-bundle' && check !== 'endpoint' && check !== 'cluster',
+    );
+    for (const [cluster, digest] of this.digests) {
+      const state = this.clusters.get(cluster);
+      const wrong = this.configFindings.some(({ scope }) => scope === cluster || scope.startsWith(`${cluster}←`));
+      if (state === undefined) continue;
+      if (wrong || unread.has(cluster)) delete state.goodConfig;
+      else if (state.goodConfig !== digest) {
+        state.goodConfig = digest;
+        good.push(cluster);
+      }
+    }
+    return good;
+  }
+
+  /** Brings the list of what is wrong up to date. @returns what is new, and what is over */
+  reconcile(now: number): { opened: OpenFinding[]; closed: OpenFinding[] } {
+    const current = new Map(this.currentFindings(now).map((finding) => [findingId(finding), finding]));
+    const closed = [...this.open.values()].filter(({ id }) => !current.has(id));
+    for (const { id } of closed) {
+      this.open.delete(id);
+      this.attempts.delete(id);
+      this.approved.delete(id);
+    }
+    const opened: OpenFinding[] = [];
+    for (const [id, finding] of current) {
+      const known = this.open.get(id);
+      const attempts = this.attempts.get(id)?.count ?? 0;
+      const next: OpenFinding = {
+        ...finding,
+        id,
+        since: known?.since ?? now,
+        attempts,
+        state: this.stateOf(id, finding, known),
+      };
+      this.open.set(id, next);
+      if (known === undefined) opened.push(next);
+    }
+    return { opened, closed };
+  }
+
+  /** Findings that are to be worked on now, the causes before what follows from them. */
+  due(now: number): OpenFinding[] {
+    const { automatic } = this.settings.repair;
+    return [...this.open.values()].filter(
+      (finding) =>
+        finding.action !== undefined &&
+        (automatic || this.approved.has(finding.id)) &&
+        (finding.state === 'found' || finding.state === 'repairing') &&
+        isDue(this.attempts.get(finding.id), now, this.roundMs),
+    );
+  }
+
+  /** Notes that these are being worked on. */
+  begin(findings: readonly OpenFinding[], now: number): void {
+    for (const { id } of findings) {
+      this.attempts.set(id, { count: (this.attempts.get(id)?.count ?? 0) + 1, at: now });
+      const finding = this.open.get(id);
+      if (finding !== undefined)
+        Object.assign(finding, { state: 'repairing', attempts: this.attempts.get(id)?.count ?? 0 });
+    }
+  }
+
+  /** Takes in what repairs came to. */
+  takeRepairs(records: readonly RepairRecord[]): void {
+    this.repairs = [...this.repairs, ...records].slice(-REPAIRS_KEPT);
+    this.repairsDone += records.filter(({ outcome }) => outcome === 'healed').length;
+    // What was repaired is looked at again as a whole.
+    for (const state of this.clusters.values()) delete state.goodConfig;
+  }
+
+  /** @returns whether there was such a finding, waiting for it */
+  approve(id: string): boolean {
+    const finding = this.open.get(id);
+    if (finding?.action === undefined) return false;
+    this.approved.add(id);
+    this.attempts.delete(id);
+    finding.state = 'found';
+    return true;
+  }
+
+  get waitingForApproval(): string[] {
+    return [...this.open.values()]
+      .filter(({ state, action }) => action !== undefined && (state === 'approval' || state === 'escalated'))
+      .map(({ id }) => id);
+  }
+
+  health(now: number): FederationHealth {
+    const all = this.edgeHealths(now);
+    const counts: FederationHealth['counts'] = { fresh: 0, lagging: 0, stale: 0, broken: 0, unknown: 0 };
+    for (const { verdict } of all) counts[verdict]++;
+    return {
+      federation: this.settings.federation,
+      verdict: this.verdict(counts),
+      clusters: this.names.map((cluster) => this.clusterHealth(cluster, now)),
+      edges: all.length <= EDGES_LISTED ? all : all.filter(({ verdict }) => verdict !== 'fresh').slice(0, EDGES_LISTED),
+      counts,
+      findings: [...this.open.values()],
+      repairs: this.repairs,
+      rounds: this.rounds,
+      intervalSeconds: this.roundMs / 1000,
+      since: this.since,
+      ...(this.lastRoundAt === undefined ? {} : { lastRoundAt: this.lastRoundAt }),
+      ...(this.paused === undefined ? {} : { paused: this.paused }),
+    };
+  }
+
+  /** What the next run of the monitor needs to go on as if nothing had been. */
+  get state(): MonitorState {
+    const edges = [...this.edges].filter(
+      ([, { judgement, silentSince, suspectedAt }]) =>
+        judgement.verdict !== 'fresh' || silentSince !== undefined || suspectedAt !== undefined,
+    );
+    const bundles = [...this.stored.values()].reduce((sum, each) => sum + Object.keys(each).length, 0);
+    return {
+      since: this.since,
+      rounds: this.rounds,
+      clusters: Object.fromEntries(this.clusters),
+      edges: Object.fromEntries(
+        edges.map(([name, { judgement: _judgement, refresh: _refresh, ...edge }]) => [name, edge]),
+      ),
+      findings: [...this.open.values()],
+      attempts: Object.fromEntries(this.attempts),
+      approved: [...this.approved],
+      repairs: this.repairs,
+      repairsDone: this.repairsDone,
+      ...(this.paused === undefined ? {} : { paused: this.paused }),
+      ...(this.lastRoundAt === undefined ? {} : { lastRoundAt: this.lastRoundAt }),
+      ...(bundles > BUNDLES_CARRIED ? {} : { stored: Object.fromEntries(this.stored) }),
+    };
+  }
+
+  get monitorSettings(): MonitorSettings {
+    return { ...this.settings, clusters: this.names };
+  }
+
+  /** Members that a cluster trusts: all, or with a hub that one. */
+  private peersOf(cluster: string): string[] {
+    return this.names.filter((peer) => trusts(this.settings.hub, cluster, peer));
+  }
+
+  private judge(trusting: string, trusted: string, now: number): void {
+    const name = edgeName(trusting, trusted);
+    const edge = this.edges.get(name) ?? { judgement: nothingRead() };
+    this.edges.set(name, edge);
+    const [a, b] = [this.clusters.get(trusting), this.clusters.get(trusted)];
+    const trustDomain = b?.trustDomain;
+    const all = this.stored.get(trusting);
+    const stored = all === undefined || trustDomain === undefined ? undefined : (all[trustDomain] ?? null);
+    const own = b?.ownFingerprint;
+    const readable = (state: ClusterState | undefined) => state !== undefined && state.failures < 2;
+    if (stored !== undefined && own !== undefined && readable(a) && readable(b)) {
+      if (stored?.fingerprint === own) {
+        if (a?.failures === 0 && b?.failures === 0) edge.freshAt = Math.min(a.readAt ?? now, b.readAt ?? now);
+        delete edge.differsSince;
+      } else edge.differsSince ??= now;
+    }
+    const pollError = trustDomain === undefined ? undefined : this.pollErrors.get(trusting)?.[trustDomain];
+    const lastPoll = trustDomain === undefined ? undefined : this.silent.get(trusting)?.[trustDomain];
+    // 0: the log as far as it was read shows none, so it is at least that long ago.
+    if (lastPoll === undefined) delete edge.silentSince;
+    else if (lastPoll > 0) edge.silentSince = lastPoll;
+    else edge.silentSince ??= now - pollDueMs(this.pollIntervalMs);
+    edge.judgement = judgeEdge({
+      now,
+      pollIntervalMs: this.pollIntervalMs,
+      trustingReadable: readable(a),
+      trustedReadable: readable(b),
+      ...(a?.downSince === undefined ? {} : { trustingDownSince: a.downSince }),
+      ...(b?.downSince === undefined ? {} : { trustedDownSince: b.downSince }),
+      ...(stored === undefined ? {} : { stored: stored?.fingerprint ?? null }),
+      ...(own === undefined ? {} : { own }),
+      ...(edge.differsSince === undefined ? {} : { differsSince: edge.differsSince }),
+      ...(pollError === undefined ? {} : { pollError }),
+      ...(edge.refresh === undefined ? {} : { refresh: edge.refresh }),
+      ...(edge.silentSince === undefined ? {} : { silentSince: edge.silentSince }),
+      withoutHint: stored?.refreshHintSeconds === 0,
+    });
+    const { refresh } = edge;
+    // One that failed is tried again in the next round.
+    if (refresh !== undefined && !refresh.ok && now - refresh.at > this.roundMs / 2) delete edge.refresh;
+  }
+
+  private currentFindings(now: number): Finding[] {
+    const findings: Finding[] = [...this.configFindings];
+    for (const [cluster, state] of this.clusters) {
+      if (state.downSince === undefined) continue;
+      const crashLoop = this.crashLoops.get(cluster);
+      if (crashLoop !== undefined || now - state.downSince > restartGraceMs(this.pollIntervalMs)) {
+        findings.push(serverFinding(cluster, state.problem ?? '', crashLoop));
+      }
+    }
+    for (const [cluster, { endpointProblem, endpointFailures = 0, downSince }] of this.clusters) {
+      if (endpointProblem === undefined || endpointFailures < 2 || downSince !== undefined) continue;
+      if (findings.some(({ check, scope }) => scope === cluster && EXPLAINING.has(check))) continue;
+      // Where the peers reach it, the engine's own way to it is what is broken, and no restart mends that.
+      const unreached = this.names.some(
+        (peer) => this.edges.get(edgeName(peer, cluster))?.judgement.cause === 'endpointUnreachable',
+      );
+      if (unreached) findings.push(endpointFinding(cluster, endpointProblem));
+    }
+    for (const [name, { judgement }] of this.edges) {
+      const finding = edgeFinding(this.settings, name, judgement, (cluster) => this.clusters.get(cluster));
+      // What is wrong with its configuration explains what is wrong with the edge.
+      if (finding !== undefined && !findings.some((each) => explains(each, name))) findings.push(finding);
+    }
+    return findings;
+  }
+
+  private stateOf(
+    id: string,
+    { action, needsApproval }: Finding,
+    known: OpenFinding | undefined,
+  ): OpenFinding['state'] {
+    if (action === undefined) return 'person';
+    if (needsApproval !== undefined && !this.approved.has(id)) return 'approval';
+    if ((this.attempts.get(id)?.count ?? 0) >= MAX_ATTEMPTS) return 'escalated';
+    if (!this.settings.repair.automatic && !this.approved.has(id)) return 'approval';
+    return known?.state === 'repairing' ? 'repairing' : 'found';
+  }
+
+  private verdict(counts: FederationHealth['counts']): FederationVerdict {
+    const states = [...this.open.values()].map(({ state }) => state);
+    if (states.some((state) => state === 'person' || state === 'approval' || state === 'escalated')) return 'attention';
+    if (states.length > 0) return 'repairing';
+    if (counts.stale + counts.broken > 0) return 'repairing';
+    if (counts.unknown > 0) return 'unknown';
+    return counts.lagging > 0 ? 'lagging' : 'ok';
+  }
+
+  private edgeHealths(now: number): EdgeHealth[] {
+    return this.names.flatMap((trusting) =>
+      this.peersOf(trusting).map((trusted): EdgeHealth => {
+        const edge = this.edges.get(edgeName(trusting, trusted));
+        const { verdict, cause, evidence } = edge?.judgement ?? nothingRead();
+        const peer = this.clusters.get(trusted);
+        const stored = this.stored.get(trusting)?.[peer?.trustDomain ?? ''];
+        const lastError =
+          edge?.refresh?.ok === false
+            ? edge.refresh.message
+            : this.pollErrors.get(trusting)?.[peer?.trustDomain ?? '']?.message;
+        return {
+          trusting,
+          trusted,
+          verdict,
+          evidence,
+          ...(cause === undefined ? {} : { cause }),
+          ...(stored === undefined ? {} : { storedFingerprint: stored.fingerprint }),
+          ...(peer?.ownFingerprint === undefined ? {} : { peerFingerprint: peer.ownFingerprint }),
+          ...(edge?.freshAt === undefined
+            ? {}
+            : { freshnessAgeSeconds: Math.max(0, Math.round((now - edge.freshAt) / 1000)) }),
+          ...(lastError === undefined ? {} : { lastError }),
+        };
+      }),
+    );
+  }
+
+  private clusterHealth(cluster: string, _now: number): ClusterHealth {
+    const {
+      trustDomain,
+      failures = 0,
+      downSince,
+      problem,
+      endpointProblem,
+      readAt,
+      caExpiresAt,
+      caRotatesAt,
+      agents,
+    } = this.clusters.get(cluster) ?? { failures: 0 };
+    const evidence = problem ?? endpointProblem;
+    const known = readAt !== undefined && failures < 2;
+    return {
+      cluster,
+      server: downSince !== undefined ? 'down' : known ? 'up' : 'unknown',
+      endpoint: downSince !== undefined || !known ? 'unknown' : endpointProblem === undefined ? 'ok' : 'failed',
+      ...(trustDomain === undefined ? {} : { trustDomain }),
+      ...(evidence === undefined ? {} : { evidence }),
+      ...(caRotatesAt === undefined ? {} : { caRotatesAt }),
+      ...(caExpiresAt === undefined ? {} : { caExpiresAt }),
+      ...(agents === undefined ? {} : { agents }),
+      ...(readAt === undefined ? {} : { readAt }),
+    };
+  }
+}
+
+const EXPLAINING: ReadonlySet<string> = new Set([
+  'service',
+  'route',
+  'ingress',
+  'port',
+  'server-conf',
+  'relationship',
+  'member-removed',
+  'endpoint',
+  'server-down',
+  'server-crash-loop',
+]);
+
+/** Whether a finding on a cluster or an edge is the reason why this edge is not fresh. */
+function explains({ check, scope }: Finding, edge: string): boolean {
+  const [trusting, trusted] = edge.split('←');
+  if (!EXPLAINING.has(check)) return false;
+  return scope === edge || scope === trusting || scope === trusted;
+}
+
+function nothingRead(): EdgeJudgement {
+  return { verdict: 'unknown', evidence: 'nothing was read yet', suspicious: false };
+}
+
+/** How many edges have which verdict. */
+export type VerdictCounts = Record<EdgeVerdict, number>;
