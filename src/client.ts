@@ -5,6 +5,7 @@ import {
   WorkflowExecutionAlreadyStartedError,
   WorkflowFailedError,
   WorkflowNotFoundError,
+  WorkflowUpdateFailedError,
   type WorkflowHandle,
 } from '@temporalio/client';
 import {
@@ -29,7 +30,19 @@ import type {
   VerifyInput,
 } from './contract/change.js';
 import { FederatorError, type FederatorErrorType } from './contract/errors.js';
-import { PROGRESS_QUERY, TASK_QUEUE, changeWorkflowId, verifyWorkflowId } from './contract/names.js';
+import type { FederationHealth } from './contract/health.js';
+import {
+  APPROVE_UPDATE,
+  CHECK_UPDATE,
+  HEALTH_QUERY,
+  MEMBERSHIP_SIGNAL,
+  PAUSE_UPDATE,
+  RESUME_UPDATE,
+  STOP_SIGNAL,
+  type MonitorSettings,
+  type PauseRequest,
+} from './contract/monitor.js';
+import { PROGRESS_QUERY, TASK_QUEUE, changeWorkflowId, monitorWorkflowId, verifyWorkflowId } from './contract/names.js';
 import type { VerifyResult } from './contract/verify.js';
 import type { ShowWorkloadInput, ShowWorkloadResult } from './contract/workload.js';
 
@@ -185,6 +198,77 @@ export class FederatorClient {
       staticSummary: `showWorkload on ${input.clusters.join(', ')}`,
     });
     return this.outcome<ShowWorkloadResult>(handle);
+  }
+
+  /** Starts the watch over a federation, or tells a running one of other settings. */
+  async startMonitor(settings: MonitorSettings): Promise<ChangeHandle> {
+    await this.requireWorker();
+    const { federation } = settings;
+    const workflowId = monitorWorkflowId(federation);
+    const handle = await this.client.workflow.signalWithStart('monitor', {
+      workflowId,
+      taskQueue: TASK_QUEUE,
+      args: [settings],
+      signal: MEMBERSHIP_SIGNAL,
+      signalArgs: [settings],
+      staticSummary: `monitor ${federation}`,
+      typedSearchAttributes: [{ key: FEDERATION_ATTRIBUTE, value: federation }],
+    });
+    return this.handle(federation, workflowId, handle.signaledRunId);
+  }
+
+  /** @throws FederatorError NotFound when nobody watches over it */
+  async stopMonitor(federation: string): Promise<void> {
+    await this.askMonitor(federation, (handle) => handle.signal(STOP_SIGNAL));
+  }
+
+  /** What is known of a federation now. @throws FederatorError NotFound when nobody watches over it */
+  async health(federation: string): Promise<FederationHealth> {
+    return this.askMonitor(federation, (handle) => handle.query<FederationHealth>(HEALTH_QUERY));
+  }
+
+  /** Has everything read now, and answers what is known then. */
+  async checkNow(federation: string): Promise<FederationHealth> {
+    return this.askMonitor(federation, (handle) => handle.executeUpdate<FederationHealth, []>(CHECK_UPDATE));
+  }
+
+  async pauseMonitor(federation: string, request: PauseRequest): Promise<FederationHealth> {
+    return this.askMonitor(federation, (handle) =>
+      handle.executeUpdate<FederationHealth, [PauseRequest]>(PAUSE_UPDATE, { args: [request] }),
+    );
+  }
+
+  async resumeMonitor(federation: string): Promise<FederationHealth> {
+    return this.askMonitor(federation, (handle) => handle.executeUpdate<FederationHealth, []>(RESUME_UPDATE));
+  }
+
+  /** Allows what waits for it. @throws FederatorError InvalidInput when no such finding waits */
+  async approve(federation: string, findingId: string): Promise<FederationHealth> {
+    return this.askMonitor(federation, (handle) =>
+      handle.executeUpdate<FederationHealth, [string]>(APPROVE_UPDATE, { args: [findingId] }),
+    );
+  }
+
+  private async askMonitor<T>(federation: string, ask: (handle: WorkflowHandle) => Promise<T>): Promise<T> {
+    const handle = this.client.workflow.getHandle(monitorWorkflowId(federation));
+    const nobody = () =>
+      new FederatorError(
+        'NotFound',
+        `Nobody watches over federation ${federation}. Start it: npm run federator -- monitor start --federation ${federation}`,
+      );
+    try {
+      const { status } = await handle.describe();
+      if (status.name !== 'RUNNING') throw nobody();
+      await this.requireWorker();
+      return await ask(handle);
+    } catch (error) {
+      if (error instanceof WorkflowNotFoundError) throw nobody();
+      if (error instanceof WorkflowUpdateFailedError && error.cause instanceof ApplicationFailure) {
+        const { type, message } = error.cause;
+        throw new FederatorError((type ?? 'InvalidInput') as FederatorErrorType, message);
+      }
+      throw error;
+    }
   }
 
   private async outcome<T>(handle: WorkflowHandle): Promise<T> {

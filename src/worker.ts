@@ -1,6 +1,7 @@
 import path from 'node:path';
 import { setFlagsFromString } from 'node:v8';
 import { fileURLToPath } from 'node:url';
+import { Client } from '@temporalio/client';
 import { ApplicationFailure } from '@temporalio/common';
 import { loadClientConnectConfig } from '@temporalio/envconfig';
 import { NativeConnection, Runtime, DefaultLogger, Worker, type ActivityInterceptorsFactory } from '@temporalio/worker';
@@ -49,7 +50,7 @@ export async function createWorker(dependencies: WorkerDependencies): Promise<Wo
     namespace,
     taskQueue,
     workflowBundle: { codePath: workflowBundle },
-    activities: { ...createActivities(clusters) },
+    activities: { ...createActivities(clusters, new Client({ connection, namespace })) },
     interceptors: { activity: [...activityInterceptors, () => ({ inbound: new FederatorActivityInterceptor() })] },
     // A cancellation reaches a running activity with its next heartbeat.
     maxHeartbeatThrottleInterval: '1 second',

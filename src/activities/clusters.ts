@@ -3,12 +3,15 @@ import { loadInventory } from '../config.js';
 import { FederatorError } from '../contract/errors.js';
 import type { Inventory } from '../contract/inventory.js';
 import { connectCluster, type ClusterConnection } from '../kubernetes/connect.js';
+import { ClusterWatches } from '../kubernetes/watch.js';
 import { SpireServer } from '../spire/server.js';
 
 /** An open cluster and its SPIRE server. */
 export interface OpenCluster {
   connection: ClusterConnection;
   spire: SpireServer;
+  /** What is looked at again and again. */
+  watches: ClusterWatches;
 }
 
 /**
@@ -42,7 +45,13 @@ export class Clusters {
     const stamp = `${JSON.stringify(cluster)} ${await modified(cluster.kubeconfig.path)}`;
     const known = this.open.get(name);
     if (known?.stamp === stamp) return known.cluster;
-    const opened = connectCluster(cluster).then((connection) => ({ connection, spire: new SpireServer(connection) }));
+    const opened = connectCluster(cluster).then((connection) => ({
+      connection,
+      spire: new SpireServer(connection),
+      watches: new ClusterWatches(connection),
+    }));
+    // Its credentials or its address have changed: nothing goes on over the old connection.
+    known?.cluster.then(({ watches, connection }) => [watches.close(), connection.close()]).catch(() => undefined);
     this.open.set(name, { stamp, cluster: opened });
     // One that cannot be opened is not kept: the next use tries again.
     opened.catch(() => this.open.delete(name));

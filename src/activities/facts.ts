@@ -255,7 +255,7 @@ export async function readExposure(
 }
 
 /** As the inventory says, else a Route where the cluster has them. */
-async function resolveExposure(connection: ClusterConnection): Promise<Exposure> {
+export async function resolveExposure(connection: ClusterConnection): Promise<Exposure> {
   const { name, exposure } = connection.cluster;
   if (exposure !== undefined && exposure.type !== 'route') return exposure;
   if (await kindExists(connection, 'route.openshift.io/v1', 'Route')) return exposure ?? { type: 'route' };

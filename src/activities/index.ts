@@ -1,24 +1,31 @@
+import type { Client } from '@temporalio/client';
 import type { FederatorActivities } from '../contract/activities.js';
 import type { Clusters } from './clusters.js';
 import { serverActivities } from './control.js';
+import { engineActivities } from './engine.js';
 import { factsActivities } from './facts.js';
 import { objectActivities } from './objects.js';
 import { observeActivities } from './observe.js';
 import { policyActivities } from './policies.js';
 import { probeActivities } from './probe.js';
+import { readingActivities } from './reading.js';
 import { relationshipActivities } from './relationships.js';
+import { serverHealthActivities } from './serverHealth.js';
 import { workloadActivities } from './workload.js';
 
 /** Everything the workflows ask of the world, acting on the clusters of one inventory. */
-export function createActivities(clusters: Clusters): FederatorActivities {
+export function createActivities(clusters: Clusters, client: Client): FederatorActivities {
   return {
+    ...engineActivities(client),
     ...factsActivities(clusters),
     ...objectActivities(clusters),
     ...observeActivities(clusters),
     ...policyActivities(clusters),
     ...probeActivities(clusters),
+    ...readingActivities(clusters),
     ...relationshipActivities(clusters),
     ...serverActivities(clusters),
+    ...serverHealthActivities(clusters),
     ...workloadActivities(clusters),
   };
 }

@@ -54,7 +54,8 @@ export function observeActivities(clusters: Clusters) {
   };
 }
 
-async function endpointDifference(
+/** What keeps an endpoint from serving, authenticated, just the server's own keys; undefined when nothing does. */
+export async function endpointDifference(
   cluster: string,
   url: string,
   trustDomain: string,

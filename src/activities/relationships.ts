@@ -71,6 +71,13 @@ export function relationshipActivities(clusters: Clusters) {
         async (): Promise<Look<ReadBundleOutcome>> => {
           const own = await open.spire.bundle(signal);
           const bundle = parseBundle(own);
+          const value: ReadBundleOutcome = {
+            trustDomain,
+            fingerprint: bundleFingerprint(bundle),
+            keyIds: bundleKeyIds(bundle),
+            bundle: withRefreshHint(own, refreshHintSeconds),
+          };
+          if (endpointUrl === undefined) return { done: true, value };
           let served: string;
           try {
             served = await fetchBundleEndpoint({
@@ -89,17 +96,13 @@ export function relationshipActivities(clusters: Clusters) {
           if (!equal) {
             return { done: false, seen: `the endpoint lacks ${missing.length} and has ${extra.length} other keys` };
           }
-          return {
-            done: true,
-            value: {
-              trustDomain,
-              fingerprint: bundleFingerprint(bundle),
-              keyIds: bundleKeyIds(bundle),
-              bundle: withRefreshHint(own, refreshHintSeconds),
-            },
-          };
+          return { done: true, value };
         },
-        { what: `${cluster}: bundle endpoint ${endpointUrl} serves the bundle of ${trustDomain}`, timeoutMs, signal },
+        {
+          what: `${cluster}: bundle endpoint ${endpointUrl ?? ''} serves the bundle of ${trustDomain}`,
+          timeoutMs,
+          signal,
+        },
       );
     },
 
@@ -255,7 +258,8 @@ class Arrival {
       return undefined;
     } catch (error) {
       if (!(error instanceof FederatorError) || !error.retryable) throw error;
-      if (!this.renewed && Date.now() - this.startedAt > REBOOTSTRAP_AFTER_MS && isUnusableBundle(error)) {
+      const patienceMs = this.request.rebootstrapAfterMs ?? REBOOTSTRAP_AFTER_MS;
+      if (!this.renewed && Date.now() - this.startedAt >= patienceMs && isUnusableBundle(error)) {
         this.renewed = true;
         const trusted = await this.clusters.get(this.peer.cluster);
         const { relationship } = this.peer;

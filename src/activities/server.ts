@@ -3,6 +3,7 @@ import { Context } from '@temporalio/activity';
 import type {
   AdoptRequest,
   ConfigureServerRequest,
+  EditOutcome,
   ForgetUndoRequest,
   RemoveFederationRequest,
   RestoreServerRequest,
@@ -17,13 +18,14 @@ import {
   BUNDLE_ENDPOINT_PORT_NAME,
   FEDERATION_HASH,
   PORT_ADDED,
+  SERVER_CONF_LAST_GOOD,
   SERVER_CONF_RECORD,
   SERVER_CONF_UNDO,
 } from '../contract/names.js';
 import type { WantedFederation } from '../contract/serverConf.js';
 import type { ClusterConnection } from '../kubernetes/connect.js';
 import { deleteObject, patchObject, readObject } from '../kubernetes/objects.js';
-import { readStatefulSet, waitForRollout, type StatefulSet } from '../kubernetes/rollout.js';
+import { readPod, readStatefulSet, waitForRollout, type StatefulSet } from '../kubernetes/rollout.js';
 import {
   adoptServerConf,
   applySplice,
@@ -57,8 +59,11 @@ export function configMapControl(clusters: Clusters): ServerControl {
      * Writes the federation settings into server.conf. The same write carries how to undo it, so that an edit whose
      * answer was lost can still be taken back.
      */
-    async configureServer({ cluster, changeId, wanted }: ConfigureServerRequest): Promise<StepOutcome> {
+    async configureServer({ cluster, changeId, wanted }: ConfigureServerRequest): Promise<EditOutcome> {
       const { connection } = await clusters.get(cluster);
+      const { namespace, server } = connection.cluster;
+      const pod = await readPod(connection, namespace, `${server}-0`);
+      const uid = pod?.metadata.uid;
       return optimistically(async () => {
         const { map, text, annotations } = await readServerConfMap(connection);
         const recorded = annotations[SERVER_CONF_RECORD];
@@ -72,12 +77,15 @@ export function configMapControl(clusters: Clusters): ServerControl {
           [SERVER_CONF_RECORD]: JSON.stringify(plan.record),
           [SERVER_CONF_UNDO]: undo === undefined ? null : JSON.stringify(undo),
         });
-        return { changed: true };
+        return { changed: true, ...(uid === undefined ? {} : { pod: uid }) };
       });
     },
 
-    /** Declares the endpoint's port and restarts the server, unless it runs with these settings already. */
-    async rolloutServer({ cluster, wanted, timeoutMs }: RolloutRequest): Promise<StepOutcome> {
+    /**
+     * Declares the endpoint's port and restarts the server, unless it runs with these settings already: by the
+     * template, and by the pod that was there when server.conf was edited last.
+     */
+    async rolloutServer({ cluster, wanted, outdatedPod, timeoutMs }: RolloutRequest): Promise<StepOutcome> {
       const { connection } = await clusters.get(cluster);
       const { port } = wanted.bundleEndpoint;
       const hash = federationHash(wanted);
@@ -92,8 +100,9 @@ export function configMapControl(clusters: Clusters): ServerControl {
         });
         return true;
       });
+      const replaced = !changed && outdatedPod !== undefined && (await replacePod(connection, outdatedPod));
       await awaitRollout(connection, timeoutMs);
-      return { changed };
+      return { changed: changed || replaced };
     },
 
     async adoptServer({ cluster, trustDomains, wanted }: AdoptRequest): Promise<StepOutcome> {
@@ -161,7 +170,11 @@ export function configMapControl(clusters: Clusters): ServerControl {
         if (record === undefined) return false;
         const restored = restoreServerConf(text, record);
         if (!restored.exact) note = 'server.conf was edited by others since: their edits stay';
-        await writeServerConf(connection, map, restored.text, { [SERVER_CONF_RECORD]: null, [SERVER_CONF_UNDO]: null });
+        await writeServerConf(connection, map, restored.text, {
+          [SERVER_CONF_RECORD]: null,
+          [SERVER_CONF_UNDO]: null,
+          [SERVER_CONF_LAST_GOOD]: null,
+        });
         return true;
       });
       const set = await readStatefulSet(connection, connection.cluster.namespace, connection.cluster.server);
@@ -174,6 +187,15 @@ export function configMapControl(clusters: Clusters): ServerControl {
       return { changed: edited || rolled, ...(note === undefined ? {} : { note }) };
     },
   };
+}
+
+/** Somebody put the file back to what it was without the template telling: the template is right already. */
+async function replacePod(connection: ClusterConnection, uid: string): Promise<boolean> {
+  const { namespace, server } = connection.cluster;
+  const name = `${server}-0`;
+  const pod = await readPod(connection, namespace, name);
+  if (pod?.metadata.uid !== uid) return false;
+  return deleteObject(connection, { apiVersion: 'v1', kind: 'Pod', metadata: { name, namespace } });
 }
 
 /** @throws FederatorError NotFound, ServerConfUnreadable */
@@ -280,7 +302,7 @@ async function writeTemplate(
   }
 }
 
-async function writeServerConf(
+export async function writeServerConf(
   connection: ClusterConnection,
   { metadata }: ServerConfigMap,
   text: string,
@@ -325,7 +347,7 @@ async function awaitRollout(connection: ClusterConnection, timeoutMs: number): P
 }
 
 /** Reads and writes again when somebody else wrote in between. */
-async function optimistically<T>(attempt: () => Promise<T>): Promise<T> {
+export async function optimistically<T>(attempt: () => Promise<T>): Promise<T> {
   for (let tries = 1; ; tries++) {
     try {
       return await attempt();

@@ -7,6 +7,7 @@ import {
   changeInput,
   checked,
   inventoryClusters,
+  monitorInput,
   requireKnown,
   type ChangeOptions,
 } from './options.js';
@@ -20,6 +21,7 @@ interface ApplyOptions extends ChangeOptions {
 export function applyCommand(): Command {
   return fileCommand('apply', 'get a federation to what its file says')
     .option('--no-probe', 'leave out the mTLS probe between test workloads')
+    .option('--no-monitor', 'start no monitor that watches over the federation afterwards')
     .action((options: ApplyOptions) => apply(options, false));
 }
 
@@ -44,6 +46,7 @@ async function apply(options: ApplyOptions, planOnly: boolean): Promise<void> {
   const how = checked(applyOptionsSchema, {
     ...changeInput({ ...options, federation, plan: planOnly || options.plan === true }),
     probe: options.probe ?? true,
+    ...monitorInput(options),
   });
   await runChange('applyFederation', { ...how, ...file }, options);
 }

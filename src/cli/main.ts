@@ -3,8 +3,10 @@ import { FederatorError } from '../contract/errors.js';
 import { applyCommand, planCommand } from './apply.js';
 import { attachCommand } from './attach.js';
 import { cancelCommand } from './cancel.js';
+import { monitorCommand } from './monitor.js';
 import { probeCommand } from './probe.js';
 import { startWorkflowCommand } from './startWorkflow.js';
+import { statusCommand } from './status.js';
 import { teardownCommand } from './teardown.js';
 import { verifyCommand } from './verify.js';
 import { workloadCommand } from './workload.js';
@@ -19,6 +21,8 @@ async function main(): Promise<void> {
     .addCommand(planCommand())
     .addCommand(applyCommand())
     .addCommand(verifyCommand())
+    .addCommand(statusCommand())
+    .addCommand(monitorCommand())
     .addCommand(probeCommand())
     .addCommand(workloadCommand())
     .addCommand(teardownCommand())

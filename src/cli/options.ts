@@ -20,7 +20,11 @@ export interface ChangeOptions extends CommonOptions {
   rolloutTimeout?: number;
   maxUnavailable?: number;
   attempts?: number;
+  monitor?: boolean;
 }
+
+/** Whether setups start a monitor, where nothing is said of it. */
+const MONITOR_BY_DEFAULT = process.env['SPIRE_FEDERATOR_MONITOR'] !== 'off';
 
 export function addCommonOptions(command: Command): Command {
   return addOutputOptions(
@@ -59,6 +63,11 @@ export function changeInput(options: ChangeOptions): Record<string, unknown> {
     timeouts: timeouts(options),
     ...(maxUnavailable === undefined ? {} : { maxUnavailable }),
   };
+}
+
+/** Whether a monitor is to be started. */
+export function monitorInput({ monitor = true }: ChangeOptions): { monitor: boolean } {
+  return { monitor: monitor && MONITOR_BY_DEFAULT };
 }
 
 /** The timeouts of a change's input, those that were given. */

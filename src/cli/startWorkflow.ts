@@ -14,6 +14,7 @@ import {
   changeInput,
   checked,
   inventoryClusters,
+  monitorInput,
   requireKnown,
   timeouts,
   type ChangeOptions,
@@ -50,6 +51,7 @@ const WORKFLOWS: Readonly<Record<string, Start>> = {
       'addCluster',
       checked(addClusterInputSchema, {
         ...changeInput(options),
+        ...monitorInput(options),
         probe: options.probe,
         ...(options.cluster === undefined ? {} : { cluster: options.cluster }),
       }),
@@ -69,6 +71,7 @@ const WORKFLOWS: Readonly<Record<string, Start>> = {
     runChange(
       'adopt',
       checked(adoptInputSchema, {
+        ...monitorInput(options),
         federation: options.federation,
         planOnly: options.plan ?? false,
         timeouts: timeouts(options),
@@ -106,6 +109,7 @@ export function startWorkflowCommand(): Command {
     .option('--topology <kind>', 'setupMesh: mesh, or hub where the others trust only --hub')
     .option('--hub <cluster>', 'setupMesh: the cluster that all others trust and that trusts all others')
     .option('--no-probe', 'setup, addCluster: leave out the mTLS probe between test workloads')
+    .option('--no-monitor', 'setup, addCluster, adopt: start no monitor that watches over the federation afterwards')
     .addHelpText(
       'after',
       '\nExamples:\n  npm run start-workflow setupPair -- --federation demo --clusters client-1,server-1\n  npm run start-workflow addCluster -- --federation demo --cluster edge-1\n  npm run start-workflow removeCluster -- --federation demo --cluster edge-1 --unreachable',
@@ -129,6 +133,7 @@ function meshInput({ relationships, refreshHint, topology, hub, probe, ...option
   const kind = topology ?? (hub === undefined ? undefined : 'hub');
   return {
     ...changeInput(options),
+    ...monitorInput(options),
     probe,
     ...(relationships === undefined ? {} : { relationships }),
     ...(refreshHint === undefined ? {} : { refreshHintSeconds: refreshHint }),

@@ -84,3 +84,26 @@ export function runUndo<K extends Activity>(
     input,
   );
 }
+
+/** Runs an activity that looks, or asks: once more if its worker dies, and no more, as the next round comes anyway. */
+export function runCheck<K extends Activity>(
+  name: K,
+  summary: string,
+  input: Call<K>['input'],
+): Promise<Call<K>['output']> {
+  return call(name, { summary, startToCloseTimeout: '2 minutes', retry: { ...retry, maximumAttempts: 2 } }, input);
+}
+
+/** Reads a cluster for a round of the monitor. */
+export function readNow(cluster: string, input: Call<'readCluster'>['input']): Promise<Call<'readCluster'>['output']> {
+  return runCheck('readCluster', `Read ${cluster}`, input);
+}
+
+/** Runs an activity of a repair. What fails is tried a second time only; the monitor finds it again. */
+export function runMending<K extends Activity>(
+  name: K,
+  summary: string,
+  input: Call<K>['input'],
+): Promise<Call<K>['output']> {
+  return call(name, { summary, retry: { ...retry, maximumAttempts: 2, nonRetryableErrorTypes: [TIMED_OUT] } }, input);
+}

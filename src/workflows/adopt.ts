@@ -2,6 +2,7 @@ import { ApplicationFailure } from '@temporalio/workflow';
 import type { AdoptInput, ChangeResult } from '../contract/change.js';
 import { planAdoption } from '../federation/adoption.js';
 import { runStep } from './activities.js';
+import { watchOver } from './engine.js';
 import { findMembers, readAllFacts } from './facts.js';
 import { preflightFailure } from './failure.js';
 import { Progress } from './progress.js';
@@ -42,6 +43,19 @@ export async function adopt(input: AdoptInput): Promise<ChangeResult> {
     );
     changed = outcomes.some((outcome) => outcome?.changed === true);
   }
+  const unwatched =
+    planOnly || input.monitor !== true
+      ? []
+      : await watchOver(
+          {
+            federation,
+            clusters: members.map(({ request }) => request.cluster),
+            refreshHintSeconds: file.refreshHintSeconds,
+            start: true,
+            ...(input.repair === undefined ? {} : { repair: input.repair }),
+          },
+          timeouts,
+        );
   progress.enter('finished');
   return {
     federation,
@@ -54,7 +68,7 @@ export async function adopt(input: AdoptInput): Promise<ChangeResult> {
     findings,
     mending,
     file,
-    notes: problems.map(({ message }) => `In the way of mending it: ${message}`),
+    notes: [...problems.map(({ message }) => `In the way of mending it: ${message}`), ...unwatched],
   };
 }
 

@@ -2,6 +2,7 @@ import type { ApplyInput, ChangeResult, SetupInput } from '../contract/change.js
 import type { ClusterFacts } from '../contract/facts.js';
 import { planSetup, planSteps } from '../federation/plan.js';
 import { afterRemoval, planRemoval, removalSteps } from '../federation/removal.js';
+import { awaitNoRepair } from './engine.js';
 import { findMembers, readAllFacts } from './facts.js';
 import { afterLeaving, preflightFailure } from './failure.js';
 import { Progress } from './progress.js';
@@ -37,6 +38,7 @@ export async function applyFederation(input: ApplyInput): Promise<ChangeResult> 
     progress.enter('finished');
     return { federation, planned: true, changed: true, steps: progress.list, members: [], probes: [], leftAlone };
   }
+  await awaitNoRepair(federation, input.timeouts);
   await remove(input, removal, progress);
   try {
     const outcome = await setUp(setup, await readAllFacts(federation, clusters, 'again'), progress);

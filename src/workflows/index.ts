@@ -1,8 +1,11 @@
 export { addCluster } from './addCluster.js';
 export { adopt } from './adopt.js';
 export { applyFederation } from './applyFederation.js';
+export { diagnose } from './diagnose.js';
+export { monitor } from './monitor.js';
 export { probe } from './probe.js';
 export { removeCluster } from './removeCluster.js';
+export { repair } from './repair.js';
 export { setupMesh } from './setupMesh.js';
 export { setupPair } from './setupPair.js';
 export { showWorkload } from './showWorkload.js';

@@ -68,7 +68,7 @@ class Removal {
     const control = facts.control.type;
     if (configureServer.action === 'none') return;
     await this.restarts.run(async () => {
-      await this.step(configureServer, () =>
+      const edited = await this.step(configureServer, () =>
         runStep('configureServer', configureServer, attempts, { cluster, federation, control, wanted }),
       );
       await this.step(rolloutServer, () =>
@@ -77,13 +77,16 @@ class Removal {
           federation,
           control,
           wanted,
+          outdatedPod: edited?.pod,
           timeoutMs: timeouts.rolloutMs,
         }),
       );
     });
   }
 
-  private async step(step: PlannedStep, run: () => Promise<StepOutcome>): Promise<void> {
-    this.changed = (await this.progress.follow(step, run))?.changed === true || this.changed;
+  private async step<T extends StepOutcome>(step: PlannedStep, run: () => Promise<T>): Promise<T | undefined> {
+    const outcome = await this.progress.follow(step, run);
+    this.changed = outcome?.changed === true || this.changed;
+    return outcome;
   }
 }

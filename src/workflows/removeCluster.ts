@@ -1,5 +1,7 @@
 import type { ChangeResult, RemoveClusterInput } from '../contract/change.js';
 import { planRemoval, removalSteps, type RemovalPlan } from '../federation/removal.js';
+import { federationSettings } from '../federation/settings.js';
+import { awaitNoRepair, stopWatching, watchOver } from './engine.js';
 import { findMembers, readAllFacts } from './facts.js';
 import { notAMember, preflightFailure } from './failure.js';
 import { Progress } from './progress.js';
@@ -21,7 +23,17 @@ export async function removeCluster(input: RemoveClusterInput): Promise<ChangeRe
   const plan = planRemoval(federation, await readAllFacts(federation, read), [cluster]);
   if (plan.problems.length > 0) throw preflightFailure(plan.problems);
   progress.plan(removalSteps(plan));
+  const settings = federationSettings(
+    federation,
+    plan.remaining.map(({ facts }) => facts),
+  );
+  if (!input.planOnly) await prepare(input, plan);
   const changed = input.planOnly ? plan.changes : await remove(input, plan, progress);
+  const clusters = plan.remaining.map(({ facts }) => facts.cluster);
+  const unwatched =
+    input.planOnly || clusters.length < 2
+      ? []
+      : await watchOver({ federation, clusters, ...settings, start: false }, input.timeouts);
   progress.enter('finished');
   return {
     federation,
@@ -31,8 +43,14 @@ export async function removeCluster(input: RemoveClusterInput): Promise<ChangeRe
     members: [],
     probes: [],
     leftAlone: plan.leftAlone,
-    notes: unreachable ? unreachableNotes(input, plan) : [],
+    notes: [...(unreachable ? unreachableNotes(input, plan) : []), ...unwatched],
   };
+}
+
+/** What is removed on purpose must not be repaired meanwhile; of one member alone there is nothing to watch over. */
+async function prepare({ federation, timeouts }: RemoveClusterInput, { remaining }: RemovalPlan): Promise<void> {
+  if (remaining.length < 2) await stopWatching(federation, timeouts);
+  else await awaitNoRepair(federation, timeouts);
 }
 
 function unreachableNotes({ federation, cluster }: RemoveClusterInput, { withdrawn }: RemovalPlan): string[] {

@@ -1,5 +1,5 @@
 import { CancellationScope, workflowInfo } from '@temporalio/workflow';
-import type { ReadBundleOutcome } from '../contract/activities.js';
+import type { ReadBundleOutcome, WatchRequest } from '../contract/activities.js';
 import type { ChangeResult, PlannedStep, ProbeSummary, SetupInput } from '../contract/change.js';
 import type { ClusterFacts } from '../contract/facts.js';
 import { SERVER_CONF_UNDO } from '../contract/names.js';
@@ -10,6 +10,7 @@ import { wantedRelationship } from '../federation/relationship.js';
 import { endpointPort, wantedFederation } from '../federation/serverConfPlan.js';
 import { relationshipKind } from '../federation/settings.js';
 import { runStep, runUndo } from './activities.js';
+import { awaitNoRepair, watchOver } from './engine.js';
 import { changeFailure, preflightFailure, rootMessage } from './failure.js';
 import { Limit } from './limit.js';
 import { probeFederation } from './probeFederation.js';
@@ -34,9 +35,25 @@ export async function setUp(
   if (plan.problems.length > 0) throw preflightFailure(plan.problems);
   progress.plan(planSteps(plan));
   if (input.planOnly) return result(input, progress, plan, { planned: true, changed: plan.changes });
+  await awaitNoRepair(input.federation, input.timeouts);
   const outcome = await runSaga((saga) => new Setup(input, plan, progress, saga).run(), progress, changeFailure);
-  const notes = await CancellationScope.nonCancellable(() => forgetUndos(input, plan));
+  const notes = await CancellationScope.nonCancellable(async () => [
+    ...(await forgetUndos(input, plan)),
+    ...(input.monitor === true ? await watchOver(watchRequest(input, facts), input.timeouts) : []),
+  ]);
   return notes.length === 0 ? outcome : { ...outcome, notes };
+}
+
+function watchRequest(input: SetupInput, facts: readonly ClusterFacts[]): WatchRequest {
+  const { federation, refreshHintSeconds, hub, repair } = input;
+  return {
+    federation,
+    clusters: facts.map(({ cluster }) => cluster),
+    refreshHintSeconds,
+    start: true,
+    ...(hub === undefined ? {} : { hub }),
+    ...(repair === undefined ? {} : { repair }),
+  };
 }
 
 /** Past the point of no return, how to undo the change is forgotten. @returns what could not be tidied up */
@@ -215,7 +232,7 @@ class Setup {
       ),
     );
     return inTurn(async () => {
-      await this.step(configure, () =>
+      const edited = await this.step(configure, () =>
         runStep('configureServer', configure, timeouts.attempts, { cluster, federation, control, changeId, wanted }),
       );
       const rollout = await this.step(rolloutServer, () =>
@@ -224,6 +241,7 @@ class Setup {
           federation,
           control,
           wanted,
+          outdatedPod: edited?.pod,
           timeoutMs: timeouts.rolloutMs,
         }),
       );

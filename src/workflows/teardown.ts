@@ -3,6 +3,7 @@ import type { ChangeResult, PlannedStep, TeardownInput } from '../contract/chang
 import type { ClusterFacts } from '../contract/facts.js';
 import { memberSteps, planTeardown, type TeardownMember } from '../federation/teardown.js';
 import { part, runStep } from './activities.js';
+import { stopWatching } from './engine.js';
 import { findMembers, readAllFacts } from './facts.js';
 import { Progress } from './progress.js';
 
@@ -21,6 +22,7 @@ export async function teardown(input: TeardownInput): Promise<ChangeResult> {
   progress.plan(plan.members.flatMap(memberSteps));
   let changed = false;
   if (!input.planOnly) {
+    await stopWatching(federation, input.timeouts);
     const outcomes = await Promise.all(plan.members.map((member) => tearDownMember(input, member, progress)));
     changed = outcomes.some((each) => each);
   }

@@ -52,7 +52,7 @@ function readMembers(step: StepName, federation: string, clusters: readonly stri
   );
 }
 
-async function observeMembers(
+export async function observeMembers(
   step: StepName,
   federation: string,
   clusters: readonly string[],

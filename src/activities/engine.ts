@@ -1,0 +1,103 @@
+import { Context } from '@temporalio/activity';
+import { WorkflowNotFoundError, type Client } from '@temporalio/client';
+import { defineSearchAttributeKey } from '@temporalio/common';
+import type { EngineState, StepOutcome, WatchRequest } from '../contract/activities.js';
+import {
+  MEMBERSHIP_SIGNAL,
+  REPAIR_SIGNAL,
+  DEFAULT_REPAIR_POLICY,
+  STOP_SIGNAL,
+  type RepairInput,
+} from '../contract/monitor.js';
+import { changeWorkflowId, monitorWorkflowId, repairWorkflowId } from '../contract/names.js';
+import { waitFor, type Look } from '../kubernetes/wait.js';
+
+const FEDERATION = defineSearchAttributeKey('Federation', 'KEYWORD');
+
+/** What the workflows ask about each other, and of each other. */
+export function engineActivities(client: Client) {
+  return {
+    async engineState({ federation }: { federation: string }): Promise<EngineState> {
+      const change = await running(client, changeWorkflowId(federation));
+      return change === undefined ? {} : { change };
+    },
+
+    /** Waits until a repair that is under way has stopped, as it does when it sees that a change runs. */
+    async awaitNoRepair({ federation, timeoutMs }: { federation: string; timeoutMs: number }): Promise<StepOutcome> {
+      let waited = false;
+      await waitFor(
+        async (): Promise<Look<true>> => {
+          if ((await running(client, repairWorkflowId(federation))) === undefined) return { done: true, value: true };
+          waited = true;
+          return { done: false, seen: 'a repair is under way' };
+        },
+        {
+          what: `the repair of federation ${federation} has stopped`,
+          timeoutMs,
+          signal: Context.current().cancellationSignal,
+        },
+      );
+      return { changed: false, ...(waited ? { note: 'after a repair that was under way' } : {}) };
+    },
+
+    /** Has the federation watched over from now on, by these settings. */
+    async watchOver({ start, ...settings }: WatchRequest): Promise<StepOutcome> {
+      const { federation } = settings;
+      const workflowId = monitorWorkflowId(federation);
+      if (!start) {
+        if ((await running(client, workflowId)) !== undefined)
+          await client.workflow.getHandle(workflowId).signal(MEMBERSHIP_SIGNAL, settings);
+        return { changed: false };
+      }
+      await client.workflow.signalWithStart('monitor', {
+        workflowId,
+        taskQueue: Context.current().info.taskQueue,
+        args: [{ repair: DEFAULT_REPAIR_POLICY, ...settings }],
+        signal: MEMBERSHIP_SIGNAL,
+        signalArgs: [settings],
+        staticSummary: `monitor ${federation}`,
+        typedSearchAttributes: [{ key: FEDERATION, value: federation }],
+      });
+      return { changed: false };
+    },
+
+    async stopWatching({ federation }: { federation: string }): Promise<StepOutcome> {
+      try {
+        await client.workflow.getHandle(monitorWorkflowId(federation)).signal(STOP_SIGNAL);
+        return { changed: false, note: 'monitor stopped' };
+      } catch (error) {
+        if (error instanceof WorkflowNotFoundError) return { changed: false };
+        throw error;
+      }
+    },
+
+    async requestRepair(request: RepairInput): Promise<StepOutcome> {
+      const { federation, findings } = request;
+      await client.workflow.signalWithStart('repair', {
+        workflowId: repairWorkflowId(federation),
+        taskQueue: Context.current().info.taskQueue,
+        args: [{ federation }],
+        signal: REPAIR_SIGNAL,
+        signalArgs: [request],
+        staticSummary:
+          `repair ${federation}: ${findings.map(({ check, scope }) => `${check} of ${scope}`).join(', ')}`.slice(
+            0,
+            200,
+          ),
+        typedSearchAttributes: [{ key: FEDERATION, value: federation }],
+      });
+      return { changed: false };
+    },
+  };
+}
+
+/** The type of the workflow that runs under an ID; undefined when none does. */
+async function running(client: Client, workflowId: string): Promise<string | undefined> {
+  try {
+    const { status, type } = await client.workflow.getHandle(workflowId).describe();
+    return status.name === 'RUNNING' ? type : undefined;
+  } catch (error) {
+    if (error instanceof WorkflowNotFoundError) return undefined;
+    throw error;
+  }
+}

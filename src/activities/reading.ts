@@ -1,0 +1,282 @@
+import { createHash } from 'node:crypto';
+import { Context } from '@temporalio/activity';
+import type { ReadClusterRequest, RefreshEdgesRequest } from '../contract/activities.js';
+import { FederatorError } from '../contract/errors.js';
+import type { ClusterReading, EdgeRefresh, PollError, ServerReading, StoredBundle } from '../contract/health.js';
+import type { Exposure } from '../contract/inventory.js';
+import type { KubernetesObject } from '../contract/kubernetes.js';
+import { BUNDLE_ENDPOINT_OBJECT, DEFAULT_REFRESH_HINT_SECONDS } from '../contract/names.js';
+import { durationSeconds } from '../contract/serverConf.js';
+import { configDigest } from '../federation/configDigest.js';
+import { exposureStrategy } from '../federation/exposure.js';
+import { classifyPollError, pollDueMs, silenceLimitMs } from '../federation/freshness.js';
+import { exposureContext } from '../federation/plan.js';
+import { CLUSTER_SPIFFE_ID } from '../federation/policy.js';
+import { CFTD } from '../federation/relationship.js';
+import { eachLimited } from '../kubernetes/limit.js';
+import { readLog } from '../kubernetes/log.js';
+import type { ListReference } from '../kubernetes/objects.js';
+import type { Pod, StatefulSet } from '../kubernetes/rollout.js';
+import { podReason } from '../kubernetes/rollout.js';
+import { keysFingerprint, parseBundle, parseStoredBundles, rotationTimes } from '../spire/bundle.js';
+import { parsePollLine, type PollLine } from '../spire/pollLog.js';
+import { serverTarget } from '../spire/server.js';
+import { readServerConf } from '../spire/serverConf.js';
+import type { Clusters, OpenCluster } from './clusters.js';
+import { resolveExposure } from './facts.js';
+import { endpointDifference } from './observe.js';
+
+/** A log that says more than this in some minutes is read from its end only. */
+const LOG_LINES = 5_000;
+/** Fetches on demand at once in one pod. */
+const REFRESHES_AT_ONCE = 4;
+
+/** One look at one cluster, as often as a round of the monitor comes: cheap, and always with an answer. */
+export function readingActivities(clusters: Clusters) {
+  return {
+    /**
+     * Reads what a cluster's edges are judged by: two commands in SPIRE server's pod and its log; all objects come from
+     * watches. What keeps it from reading is part of the answer, not an error.
+     */
+    async readCluster(request: ReadClusterRequest): Promise<ClusterReading> {
+      const readAt = Date.now();
+      const { cluster } = request;
+      const signal = AbortSignal.any([Context.current().cancellationSignal, AbortSignal.timeout(request.timeoutMs)]);
+      try {
+        return { cluster, readAt, ...(await readServer(clusters, request, readAt, signal)) };
+      } catch (error) {
+        if (Context.current().cancellationSignal.aborted) throw error;
+        const known =
+          error instanceof FederatorError
+            ? error
+            : new FederatorError('ClusterUnreachable', `${cluster}: no answer in ${request.timeoutMs / 1000} s.`);
+        if (!(error instanceof FederatorError) && !signal.aborted) throw error;
+        const { type, message } = known;
+        return { cluster, readAt, serverDown: type === 'SpireUnavailable', problem: { type, message } };
+      }
+    },
+
+    /** Makes a SPIRE server fetch bundles now. What fails is part of the answer. */
+    async refreshEdges({
+      cluster,
+      trustDomains,
+      timeoutMs,
+    }: RefreshEdgesRequest): Promise<Record<string, EdgeRefresh>> {
+      const { spire } = await clusters.get(cluster);
+      const { cancellationSignal } = Context.current();
+      const outcomes = await eachLimited(trustDomains, REFRESHES_AT_ONCE, async (trustDomain): Promise<EdgeRefresh> => {
+        try {
+          await spire.refresh(trustDomain, cancellationSignal, timeoutMs);
+          return { at: Date.now(), ok: true };
+        } catch (error) {
+          if (!(error instanceof FederatorError)) throw error;
+          const { type, message } = error;
+          const cause = type === 'NotReady' ? 'relationshipMissing' : classifyPollError(message);
+          return { at: Date.now(), ok: false, cause, message };
+        }
+      });
+      const stored = parseStoredBundles(await spire.storedBundlesJson(cancellationSignal));
+      return Object.fromEntries(
+        trustDomains.map((trustDomain, index) => {
+          const bundle = stored.get(trustDomain);
+          return [
+            trustDomain,
+            { ...outcomes[index], ...(bundle === undefined ? {} : { stored: keysFingerprint(bundle) }) },
+          ];
+        }),
+      ) as Record<string, EdgeRefresh>;
+    },
+  };
+}
+
+async function readServer(
+  clusters: Clusters,
+  request: ReadClusterRequest,
+  readAt: number,
+  signal: AbortSignal,
+): Promise<Pick<ClusterReading, 'serverDown' | 'problem' | 'crashLoop' | 'server'>> {
+  const open = await clusters.get(request.cluster);
+  const { connection, spire } = open;
+  const exposure = await exposureOf(open);
+  const objects = await within(signal, readConfiguration(open, exposure));
+  const pod = objects.find(({ kind }) => kind === 'Pod') as Pod | undefined;
+  const name = `${connection.cluster.server}-0`;
+  if (pod?.status?.conditions?.some((each) => each.type === 'Ready' && each.status === 'True') !== true) {
+    const why = pod === undefined ? `there is no pod ${name}` : podReason(name, pod);
+    return {
+      serverDown: true,
+      ...(pod !== undefined && isCrashLooping(pod, connection.cluster.server) ? { crashLoop: why } : {}),
+      problem: { type: 'SpireUnavailable', message: `${request.cluster}: SPIRE server is not running: ${why}.` },
+    };
+  }
+  const logMs = silenceLimitMs(request.pollIntervalMs) + 10_000;
+  const [own, stored, log, agents, { httpsProxy }] = await Promise.all([
+    spire.bundle(signal),
+    spire.storedBundlesJson(signal),
+    readLog(connection, serverTarget(connection), { tailLines: LOG_LINES, sinceSeconds: Math.ceil(logMs / 1000) }),
+    request.withAgents ? spire.agents(signal) : undefined,
+    clusters.read(),
+  ]);
+  const bundle = parseBundle(own);
+  const text =
+    (objects.find(({ kind }) => kind === 'ConfigMap')?.['data'] as Record<string, string> | undefined)?.[
+      'server.conf'
+    ] ?? '';
+  const configured = objects.filter(({ kind }) => kind !== 'Pod');
+  const storedBundles = summarize(parseStoredBundles(stored));
+  const storedDigest = createHash('sha256').update(JSON.stringify(storedBundles)).digest('hex').slice(0, 16);
+  const endpoint = readEndpoint(open, objects, text, exposure);
+  const endpointProblem =
+    endpoint.url === undefined
+      ? endpoint.problem
+      : await within(signal, endpointDifference(request.cluster, endpoint.url, endpoint.trustDomain, own, httpsProxy));
+  const startedAt = containerStart(pod, connection.cluster.server);
+  const rotation = rotationTimes(bundle);
+  return {
+    serverDown: false,
+    server: {
+      trustDomain: endpoint.trustDomain,
+      ownFingerprint: keysFingerprint(bundle),
+      ...(rotation === undefined ? {} : { caExpiresAt: rotation.expiresAt, caRotatesAt: rotation.rotatesAt }),
+      storedDigest,
+      ...(storedDigest === request.knownStored ? {} : { stored: storedBundles }),
+      ...readPolls(log, Object.keys(storedBundles), request.pollIntervalMs, { readAt, startedAt }),
+      startedAt,
+      ...(endpointProblem === undefined ? {} : { endpointProblem }),
+      ...(endpoint.url === undefined ? {} : { endpointUrl: endpoint.url }),
+      configDigest: configDigest(configured, text),
+      refreshHintSeconds: endpoint.refreshHintSeconds,
+      ...(agents === undefined ? {} : { agents }),
+    },
+  };
+}
+
+const exposures = new WeakMap<OpenCluster, Promise<Exposure>>();
+
+/** How the endpoint is exposed does not change while a cluster's inventory entry does not. */
+function exposureOf(open: OpenCluster): Promise<Exposure> {
+  let exposure = exposures.get(open);
+  if (exposure === undefined) {
+    exposure = resolveExposure(open.connection);
+    exposures.set(open, exposure);
+    exposure.catch(() => exposures.delete(open));
+  }
+  return exposure;
+}
+
+/** Every object that the engine configures or depends on, from watches. */
+async function readConfiguration(
+  { connection, watches }: OpenCluster,
+  exposure: Exposure,
+): Promise<KubernetesObject[]> {
+  const { namespace, server } = connection.cluster;
+  const endpoint = { namespace, name: BUNDLE_ENDPOINT_OBJECT };
+  const references: ListReference[] = [
+    CFTD,
+    CLUSTER_SPIFFE_ID,
+    { apiVersion: 'v1', kind: 'ConfigMap', namespace, name: server },
+    { apiVersion: 'apps/v1', kind: 'StatefulSet', namespace, name: server },
+    { apiVersion: 'v1', kind: 'Pod', namespace, name: `${server}-0` },
+    { apiVersion: 'v1', kind: 'Service', ...endpoint },
+    ...(exposure.type === 'route' ? [{ apiVersion: 'route.openshift.io/v1', kind: 'Route', ...endpoint }] : []),
+    ...(exposure.type === 'ingress' ? [{ apiVersion: 'networking.k8s.io/v1', kind: 'Ingress', ...endpoint }] : []),
+  ];
+  return (await Promise.all(references.map((reference) => watches.read(reference)))).flat();
+}
+
+interface EndpointReading {
+  trustDomain: string;
+  refreshHintSeconds: number;
+  url?: string;
+  problem?: string;
+}
+
+function readEndpoint(
+  { connection }: OpenCluster,
+  objects: readonly KubernetesObject[],
+  text: string,
+  exposure: Exposure,
+): EndpointReading {
+  const conf = readServerConf(text);
+  const set = objects.find(({ kind }) => kind === 'StatefulSet') as StatefulSet | undefined;
+  const context = exposureContext({
+    namespace: connection.cluster.namespace,
+    selector: set?.spec.selector.matchLabels ?? {},
+    serverConf: conf,
+    exposure,
+    trustDomain: conf.trustDomain,
+  });
+  const url = exposureStrategy(exposure.type).endpointUrl(context, objects);
+  return {
+    trustDomain: conf.trustDomain,
+    refreshHintSeconds: durationSeconds(conf.bundleEndpoint?.refreshHint) ?? DEFAULT_REFRESH_HINT_SECONDS,
+    ...(url === undefined ? { problem: 'the bundle endpoint has no address' } : { url }),
+  };
+}
+
+function summarize(bundles: ReturnType<typeof parseStoredBundles>): Record<string, StoredBundle> {
+  return Object.fromEntries(
+    [...bundles]
+      .sort(([a], [b]) => a.localeCompare(b))
+      .map(([trustDomain, bundle]) => [
+        trustDomain,
+        { fingerprint: keysFingerprint(bundle), refreshHintSeconds: bundle.refreshHintSeconds ?? 0 },
+      ]),
+  );
+}
+
+/** What the log says of the polls of the stored peers. */
+function readPolls(
+  log: readonly string[],
+  peers: readonly string[],
+  pollIntervalMs: number,
+  { readAt, startedAt }: { readAt: number; startedAt: number },
+): Pick<ServerReading, 'pollErrors' | 'silent' | 'polls'> {
+  const polled = new Map<string, number>();
+  const newest = new Map<string, PollLine>();
+  let polls = 0;
+  for (const line of log.flatMap((text) => parsePollLine(text) ?? [])) {
+    // Lines of the process before this one say nothing of its polls.
+    if (line.at < startedAt || (line.kind !== 'refreshed' && line.kind !== 'failed')) continue;
+    newest.set(line.trustDomain, line);
+    if (line.kind !== 'refreshed') continue;
+    polled.set(line.trustDomain, line.at);
+    polls++;
+  }
+  const errors = [...newest.values()]
+    .filter(({ kind }) => kind === 'failed')
+    .map(({ trustDomain, at, error = '' }): [string, PollError] => [
+      trustDomain,
+      { at, cause: classifyPollError(error), message: error.slice(0, 300) },
+    ]);
+  const due = readAt - pollDueMs(pollIntervalMs);
+  return {
+    pollErrors: Object.fromEntries(errors),
+    silent: Object.fromEntries(
+      peers.map((peer) => [peer, polled.get(peer) ?? 0] as const).filter(([, at]) => at < due),
+    ),
+    polls,
+  };
+}
+
+/** Once may be a restart that went wrong; it is a loop when it ended again. */
+function isCrashLooping(pod: Pod, container: string): boolean {
+  const status = pod.status?.containerStatuses?.find(({ name }) => name === container);
+  return status?.state?.waiting?.reason === 'CrashLoopBackOff' && status.restartCount > 0;
+}
+
+function containerStart(pod: Pod, container: string): number {
+  const status = pod.status?.containerStatuses?.find(({ name }) => name === container);
+  const startedAt: unknown = status?.state?.running?.startedAt;
+  return typeof startedAt === 'string' ? Date.parse(startedAt) : 0;
+}
+
+/** Work whose outcome nobody waits for longer than the signal allows. */
+async function within<T>(signal: AbortSignal, work: Promise<T>): Promise<T> {
+  signal.throwIfAborted();
+  return new Promise<T>((resolve, reject) => {
+    const onAbort = () => reject(signal.reason as Error);
+    signal.addEventListener('abort', onAbort, { once: true });
+    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
+  });
+}

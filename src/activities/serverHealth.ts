@@ -1,0 +1,75 @@
+import { Context } from '@temporalio/activity';
+import type { ClusterRequest, StepOutcome } from '../contract/activities.js';
+import { FederatorError } from '../contract/errors.js';
+import { SERVER_CONF_LAST_GOOD } from '../contract/names.js';
+import { deleteObject } from '../kubernetes/objects.js';
+import { waitForRollout } from '../kubernetes/rollout.js';
+import { readFederationSection, withFederationSection } from '../spire/serverConf.js';
+import type { Clusters, OpenCluster } from './clusters.js';
+import { optimistically, readServerConfMap, writeServerConf } from './server.js';
+
+/** What keeps a SPIRE server running: its configuration as it last ran well, and a restart. */
+export function serverHealthActivities(clusters: Clusters) {
+  return {
+    /**
+     * Remembers the federation settings that SPIRE server runs well with, beside the file. Nothing else of the file is
+     * remembered: it may hold passwords.
+     */
+    async keepGoodServerConf({ cluster }: ClusterRequest): Promise<StepOutcome> {
+      const { connection } = await clusters.get(cluster);
+      const changed = await optimistically(async () => {
+        const { map, text, annotations } = await readServerConfMap(connection);
+        const section = readFederationSection(text);
+        if (annotations[SERVER_CONF_LAST_GOOD] === section) return false;
+        await writeServerConf(connection, map, text, { [SERVER_CONF_LAST_GOOD]: section });
+        return true;
+      });
+      return { changed };
+    },
+
+    /**
+     * Puts the federation settings back that SPIRE server last ran well with, and replaces its pod.
+     * @throws FederatorError NotFound when none are known, or they are what it fails with: then the fault is elsewhere
+     */
+    async restoreGoodServerConf({ cluster, timeoutMs }: ClusterRequest & { timeoutMs: number }): Promise<StepOutcome> {
+      const open = await clusters.get(cluster);
+      const { connection } = open;
+      await optimistically(async () => {
+        const { map, text, annotations } = await readServerConfMap(connection);
+        const good = annotations[SERVER_CONF_LAST_GOOD];
+        if (good === undefined) {
+          throw new FederatorError(
+            'NotFound',
+            `${cluster}: it is not known with which federation settings SPIRE server last ran well.`,
+          );
+        }
+        const restored = withFederationSection(text, good);
+        if (restored === text) {
+          throw new FederatorError(
+            'NotFound',
+            `${cluster}: the federation settings are those that SPIRE server last ran well with, so it fails for something else. Read its log: kubectl -n ${connection.cluster.namespace} logs ${connection.cluster.server}-0 -c ${connection.cluster.server} --previous`,
+          );
+        }
+        await writeServerConf(connection, map, restored, {});
+      });
+      await replacePod(open, timeoutMs);
+      return { changed: true, note: 'server.federation as it last ran well' };
+    },
+
+    /** Replaces SPIRE server's pod and waits until the new one is ready. */
+    async restartServer({ cluster, timeoutMs }: ClusterRequest & { timeoutMs: number }): Promise<StepOutcome> {
+      await replacePod(await clusters.get(cluster), timeoutMs);
+      return { changed: true };
+    },
+  };
+}
+
+async function replacePod({ connection }: OpenCluster, timeoutMs: number): Promise<void> {
+  const { namespace, server } = connection.cluster;
+  await deleteObject(connection, { apiVersion: 'v1', kind: 'Pod', metadata: { name: `${server}-0`, namespace } });
+  await waitForRollout(
+    connection,
+    { namespace, name: server },
+    { timeoutMs, signal: Context.current().cancellationSignal },
+  );
+}

@@ -1,0 +1,276 @@
+import { isCancellation } from '@temporalio/workflow';
+import type { ReadBundleOutcome } from '../contract/activities.js';
+import type { ClusterFacts } from '../contract/facts.js';
+import { findingId, type Finding, type RepairRecord } from '../contract/health.js';
+import type { RepairInput } from '../contract/monitor.js';
+import { DEFAULT_REFRESH_HINT_SECONDS } from '../contract/names.js';
+import { diagnoseFederation } from '../federation/diagnosis.js';
+import { planSetup, type MemberPlan } from '../federation/plan.js';
+import { absentMembers, planMending, type Mending } from '../federation/mending.js';
+import { wantedRelationship } from '../federation/relationship.js';
+import { wantedFederation } from '../federation/serverConfPlan.js';
+import { relationshipKind, resolveSettings, type FederationSettings } from '../federation/settings.js';
+import { runCheck, runMending } from './activities.js';
+import { rootMessage } from './failure.js';
+import { Limit } from './limit.js';
+import { observeMembers } from './verify.js';
+
+/** Findings that a restart mends and nothing else: everything is configured as it must be. */
+const RESTART_ALONE: ReadonlySet<string> = new Set(['pollerStalled', 'endpoint']);
+/** A restarted SPIRE server must be ready within this. */
+const ROLLOUT_MS = 120_000;
+/** A bundle must have arrived within this; what takes longer is a matter of the network, and tried again later. */
+const ARRIVAL_MS = 20_000;
+
+/**
+ * Mends findings, the causes first: servers that do not run, then pollers that do not poll, then whatever differs from
+ * what a setup would make. Each by itself, so that one that cannot be mended is in nobody's way.
+ * @param isFree asked before everything that restarts a server: whether no change has begun meanwhile
+ */
+export async function mend(input: RepairInput, isFree: () => Promise<boolean>): Promise<RepairRecord[]> {
+  const startedAt = Date.now();
+  const failures = new Map<string, string>();
+  const attempt = async (findings: readonly Finding[], work: () => Promise<unknown>): Promise<void> => {
+    try {
+      await work();
+    } catch (error) {
+      if (isCancellation(error)) throw error;
+      for (const finding of findings) failures.set(findingId(finding), rootMessage(error));
+    }
+  };
+  const { federation, findings } = input;
+  const of = (action: Finding['action']) => findings.filter((finding) => finding.action === action);
+  const restarts = new Limit(1);
+  await Promise.all(
+    of('restoreServerConf').map((finding) =>
+      attempt([finding], () => {
+        const cluster = finding.scope;
+        const title = `Put back the federation settings that SPIRE server of ${cluster} last ran well with`;
+        return runMending('restoreGoodServerConf', title, { cluster, federation, timeoutMs: ROLLOUT_MS });
+      }),
+    ),
+  );
+  const stalled = of('restart').filter(({ check }) => RESTART_ALONE.has(check));
+  for (const cluster of new Set(stalled.map(trustingSide))) {
+    if (!(await isFree())) break;
+    const own = stalled.filter((finding) => trustingSide(finding) === cluster);
+    const endpointUrl = input.members.find((member) => member.cluster === cluster)?.endpointUrl;
+    await attempt(own, async () => {
+      const why = own.some(({ check }) => check === 'endpoint') ? 'serves no bundle' : 'does not poll any more';
+      await runMending('restartServer', `Restart SPIRE server of ${cluster}, which ${why}`, {
+        cluster,
+        federation,
+        timeoutMs: ROLLOUT_MS,
+      });
+      await runMending('readBundle', `See that the endpoint of ${cluster} serves its trust bundle`, {
+        cluster,
+        federation,
+        refreshHintSeconds: DEFAULT_REFRESH_HINT_SECONDS,
+        timeoutMs: ARRIVAL_MS,
+        ...(endpointUrl === undefined ? {} : { endpointUrl }),
+      });
+    });
+  }
+  const rest = findings.filter(
+    (finding) => finding.action !== undefined && finding.action !== 'restoreServerConf' && !stalled.includes(finding),
+  );
+  if (rest.length > 0 && (await isFree())) await attempt(rest, () => mendDifferences(input, rest, restarts, attempt));
+  return judge(input, failures, startedAt);
+}
+
+/** Whatever differs from what a setup of these members would make, as far as the findings ask for it. */
+async function mendDifferences(
+  { federation, members, hub }: RepairInput,
+  findings: readonly Finding[],
+  restarts: Limit,
+  attempt: (findings: readonly Finding[], work: () => Promise<unknown>) => Promise<void>,
+): Promise<void> {
+  const read = await readable(
+    federation,
+    members.map(({ cluster }) => cluster),
+  );
+  // What exposes an endpoint may be just what is gone: its address is the one that everybody knew.
+  const facts = read.map((each) => {
+    const endpointUrl = each.endpointUrl ?? members.find(({ cluster }) => cluster === each.cluster)?.endpointUrl;
+    return endpointUrl === undefined ? each : { ...each, endpointUrl };
+  });
+  const settings = { ...resolveSettings({}, federation, facts), ...(hub === undefined ? {} : { hub }) };
+  const absent = absentMembers(members, facts);
+  const plan = planSetup({ federation, ...settings, probe: false, absent }, facts);
+  const mendings = planMending(plan, findings);
+  await Promise.all(
+    mendings.map((mending) =>
+      attempt(mending.findings, () =>
+        new MemberMending(federation, settings, plan.members, mending, absent).run(restarts),
+      ),
+    ),
+  );
+}
+
+class MemberMending {
+  constructor(
+    private readonly federation: string,
+    private readonly settings: FederationSettings,
+    private readonly members: readonly MemberPlan[],
+    private readonly mending: Mending,
+    private readonly absent: ReturnType<typeof absentMembers>,
+  ) {}
+
+  async run(restarts: Limit): Promise<void> {
+    const { member, problems } = this.mending;
+    if (problems.length > 0) throw new Error(problems.join(' '));
+    const { cluster } = member.facts;
+    const { federation } = this;
+    await Promise.all(
+      member.objects
+        .filter(({ step }) => isToDo(step))
+        .map(({ step, object }) => runMending('applyObject', step.title, { cluster, federation, object })),
+    );
+    if (isToDo(member.configureServer) || isToDo(member.rolloutServer)) await restarts.run(() => this.restart(member));
+    await this.relate(member);
+    if (isToDo(member.policies.apply)) {
+      await runMending('applyPolicies', member.policies.apply.title, {
+        cluster,
+        federation,
+        apply: member.policies.objects.map(({ object }) => object),
+        remove: member.policies.removed.map(({ name }) => name),
+      });
+    }
+  }
+
+  private async restart({ facts, peers, configureServer, rolloutServer }: MemberPlan): Promise<void> {
+    const {
+      cluster,
+      control: { type: control },
+    } = facts;
+    const { federation } = this;
+    const known = [...peers, ...this.absent.filter((each) => each.cluster !== cluster)];
+    const wanted = wantedFederation(
+      facts,
+      known.map(({ trustDomain, endpointUrl = '' }) => ({ trustDomain, endpointUrl })),
+      this.settings,
+    );
+    const edited = isToDo(configureServer)
+      ? await runMending('configureServer', configureServer.title, { cluster, federation, control, wanted })
+      : undefined;
+    await runMending('rolloutServer', rolloutServer.title, {
+      cluster,
+      federation,
+      control,
+      wanted,
+      outdatedPod: edited?.pod,
+      timeoutMs: ROLLOUT_MS,
+    });
+    if (facts.endpointUrl === undefined) return;
+    await runMending('readBundle', `See that the endpoint of ${cluster} serves its trust bundle`, {
+      cluster,
+      federation,
+      endpointUrl: facts.endpointUrl,
+      refreshHintSeconds: this.settings.refreshHintSeconds,
+      timeoutMs: ARRIVAL_MS,
+    });
+  }
+
+  private async relate({ facts, applyRelationships, awaitBundles }: MemberPlan): Promise<void> {
+    const { cluster } = facts;
+    const { federation, settings } = this;
+    // Where nobody ever knew the address of a peer, there is nothing to be written yet.
+    const edges = this.mending.edges.filter(({ trusted }) => trusted.endpointUrl !== undefined);
+    if (edges.length === 0) return;
+    const hub = this.members.find((each) => each.facts.cluster === settings.hub)?.facts.trustDomain;
+    const arriving = await Promise.all(
+      edges.map(async (edge) => ({
+        edge,
+        bundle: await this.bundle(edge.trusted),
+        relationship: wantedRelationship(facts, edge.trusted, edge.trusted.endpointUrl ?? '', { federation, hub }),
+      })),
+    );
+    const written = arriving.filter(({ edge }) => isToDo(edge));
+    if (written.length > 0) {
+      await runMending('applyRelationships', applyRelationships.title, {
+        cluster,
+        federation,
+        relationships: written.map(({ relationship, bundle }) => ({ relationship, bundle: bundle.bundle })),
+      });
+    }
+    await runMending('awaitBundles', awaitBundles.title, {
+      cluster,
+      federation,
+      peers: arriving.map(({ edge, relationship, bundle }) => ({
+        cluster: edge.trusted.cluster,
+        relationship,
+        keyIds: bundle.keyIds,
+      })),
+      relationships: relationshipKind(facts, settings.relationships),
+      refreshHintSeconds: settings.refreshHintSeconds,
+      timeoutMs: ARRIVAL_MS,
+      rebootstrapAfterMs: 0,
+    });
+  }
+
+  /** The peer's own words through its own Kubernetes API: its endpoint may be just what does not work. */
+  private bundle({ cluster }: ClusterFacts): Promise<ReadBundleOutcome> {
+    return runMending('readBundle', `Read the trust bundle of ${cluster}`, {
+      cluster,
+      federation: this.federation,
+      refreshHintSeconds: this.settings.refreshHintSeconds,
+      timeoutMs: ARRIVAL_MS,
+    });
+  }
+}
+
+/** Looks again, and says of every finding what was done about it and what is to be seen now. */
+async function judge(
+  { federation, members, findings }: RepairInput,
+  failures: ReadonlyMap<string, string>,
+  startedAt: number,
+): Promise<RepairRecord[]> {
+  const clusters = members.map(({ cluster }) => cluster);
+  const after = diagnoseFederation(
+    federation,
+    await observeMembers({ id: 'after', title: 'Look again' }, federation, clusters),
+  );
+  const durationMs = Date.now() - startedAt;
+  return findings.map((finding): RepairRecord => {
+    const id = findingId(finding);
+    const failure = failures.get(id);
+    const checks = after.checks.filter(({ scope }) => scope === finding.scope);
+    // What else is wrong there is a finding of its own.
+    const still = checks.filter(
+      ({ name, verdict }) =>
+        verdict === 'failed' && (name === finding.check || !checks.some((each) => each.name === finding.check)),
+    );
+    return {
+      findingId: id,
+      check: finding.check,
+      scope: finding.scope,
+      cause: finding.check,
+      action: finding.action ?? 'none',
+      evidenceBefore: finding.evidence,
+      evidenceAfter:
+        failure ??
+        ((still.length > 0 ? still : checks).map(({ name, evidence }) => `${name}: ${evidence}`).join('; ') ||
+          'nothing is wrong'),
+      outcome: failure === undefined && still.length === 0 ? 'healed' : 'failed',
+      startedAt,
+      durationMs,
+    };
+  });
+}
+
+async function readable(federation: string, clusters: readonly string[]): Promise<ClusterFacts[]> {
+  const read = await Promise.all(
+    clusters.map((cluster) =>
+      runCheck('readFacts', `Read ${cluster}`, { cluster, federation, preflight: false }).then(({ facts }) => facts),
+    ),
+  );
+  return read.filter((facts) => facts !== undefined);
+}
+
+function isToDo({ action }: { action: string }): boolean {
+  return action !== 'none' && action !== 'check';
+}
+
+function trustingSide({ scope }: Finding): string {
+  return scope.split('←')[0] ?? scope;
+}

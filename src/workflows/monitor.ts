@@ -1,0 +1,321 @@
+import {
+  ApplicationFailure,
+  allHandlersFinished,
+  condition,
+  continueAsNew,
+  defineQuery,
+  defineSignal,
+  defineUpdate,
+  executeChild,
+  isCancellation,
+  log,
+  ParentClosePolicy,
+  setCurrentDetails,
+  setHandler,
+  upsertSearchAttributes,
+  workflowInfo,
+} from '@temporalio/workflow';
+import type { FederationHealth, RepairRecord } from '../contract/health.js';
+import {
+  APPROVE_UPDATE,
+  CHECK_UPDATE,
+  HEALTH_QUERY,
+  MEMBERSHIP_SIGNAL,
+  PAUSE_UPDATE,
+  REPAIRED_SIGNAL,
+  RESUME_UPDATE,
+  STOP_SIGNAL,
+  type MembershipChange,
+  type MonitorInput,
+  type PauseRequest,
+} from '../contract/monitor.js';
+import { diagnoseWorkflowId } from '../contract/names.js';
+import { healthDetails } from '../federation/healthDetails.js';
+import { WatchedFederation } from '../federation/watchedFederation.js';
+import type { diagnose } from './diagnose.js';
+import { readNow, runCheck } from './activities.js';
+
+const membershipChanged = defineSignal<[MembershipChange]>(MEMBERSHIP_SIGNAL);
+const repaired = defineSignal<[RepairRecord[]]>(REPAIRED_SIGNAL);
+const stop = defineSignal(STOP_SIGNAL);
+const checkNow = defineUpdate<FederationHealth>(CHECK_UPDATE);
+const pause = defineUpdate<FederationHealth, [PauseRequest]>(PAUSE_UPDATE);
+const resume = defineUpdate<FederationHealth>(RESUME_UPDATE);
+const approve = defineUpdate<FederationHealth, [string]>(APPROVE_UPDATE);
+const health = defineQuery<FederationHealth>(HEALTH_QUERY);
+
+/** Clusters that begin to be read at once; the next ones follow a little later, so that no round comes as one burst. */
+const BATCH = 20;
+const BATCH_PAUSE_MS = 500;
+/** How long one cluster may take to be read. */
+const READING_MS = 15_000;
+/** What is known is acted on after this long, though slow clusters have not answered. */
+const ACT_AFTER_MS = 4_000;
+/** How long a fetch on demand may take: a peer that hangs is found out by it. */
+const REFRESH_MS = 10_000;
+
+/**
+ * Watches over a federation for as long as it lives: reads every cluster once a round, judges every edge from these
+ * readings, and has what is wrong repaired, or says what a person has to do.
+ */
+export async function monitor({ state, ...input }: MonitorInput): Promise<FederationHealth> {
+  return new Monitor(new WatchedFederation(input, Date.now(), state)).run();
+}
+
+class Monitor {
+  private readonly reading = new Set<string>();
+  private stopped = false;
+  private woken = false;
+  /** A reading came after its round was evaluated. */
+  private late = false;
+  private evaluated = 0;
+  private verdict: string | undefined;
+  private readonly counted = new Set<string>();
+
+  constructor(private readonly watched: WatchedFederation) {
+    setHandler(health, () => watched.health(Date.now()));
+    setHandler(membershipChanged, (settings) => {
+      // A signal cannot be refused; one that makes no sense must not end the monitor.
+      if (!isMembership(settings) || settings.federation !== watched.federation)
+        return log.warn('A membership that makes no sense is ignored');
+      watched.become(settings);
+      this.woken = true;
+    });
+    setHandler(repaired, (records) => {
+      if (!isRepairs(records)) return log.warn('Repairs that make no sense are ignored');
+      watched.takeRepairs(records);
+      this.woken = true;
+    });
+    setHandler(stop, () => {
+      this.stopped = true;
+    });
+    setHandler(checkNow, () => this.checkNow());
+    setHandler(pause, async ({ reason, forSeconds }: PauseRequest) => this.pause(reason, forSeconds), {
+      validator: (request: Partial<PauseRequest> | undefined) => {
+        if (typeof request?.reason !== 'string' || request.reason.trim() === '') throw invalid('Say why it is paused.');
+        const { forSeconds } = request;
+        if (forSeconds !== undefined && !(typeof forSeconds === 'number' && forSeconds > 0))
+          throw invalid('forSeconds must be a number of seconds.');
+      },
+    });
+    setHandler(
+      resume,
+      async () => {
+        watched.paused = undefined;
+        return this.checkNow();
+      },
+      {
+        validator: () => {
+          if (watched.paused === undefined) throw invalid('The monitor is not paused.');
+        },
+      },
+    );
+    setHandler(
+      approve,
+      async (id) => {
+        watched.approve(id);
+        return this.checkNow();
+      },
+      {
+        validator: (id: string) => {
+          const waiting = watched.waitingForApproval;
+          if (!waiting.includes(id))
+            throw invalid(
+              `No finding ${id} waits for approval. ${waiting.length === 0 ? 'None does.' : `These do: ${waiting.join(', ')}`}`,
+            );
+        },
+      },
+    );
+  }
+
+  async run(): Promise<FederationHealth> {
+    const { watched } = this;
+    for (;;) {
+      const began = Date.now();
+      await this.round(began);
+      const next = began + this.watched.roundMs;
+      while (!this.isOver && !this.woken && Date.now() < next) {
+        await condition(() => this.isOver || this.woken || this.late, Math.max(1, next - Date.now()));
+        if (this.late) await this.evaluate();
+      }
+      if (this.stopped) break;
+      if (this.runIsLong) {
+        await condition(allHandlersFinished);
+        return continueAsNew<typeof monitor>({ ...watched.monitorSettings, state: watched.state });
+      }
+    }
+    await condition(allHandlersFinished);
+    return watched.health(Date.now());
+  }
+
+  private get isOver(): boolean {
+    return this.stopped;
+  }
+
+  private get runIsLong(): boolean {
+    const { roundsPerRun } = this.watched.monitorSettings;
+    return workflowInfo().continueAsNewSuggested || (roundsPerRun !== undefined && this.evaluated >= roundsPerRun);
+  }
+
+  /** Reads all clusters that are not being read still, and acts on what is known. */
+  private async round(now: number): Promise<void> {
+    const { watched } = this;
+    this.woken = false;
+    if (watched.paused?.until !== undefined && watched.paused.until <= now) watched.paused = undefined;
+    const clusters = watched.names.filter((cluster) => !this.reading.has(cluster));
+    for (let index = 0; index < clusters.length; index += BATCH) {
+      if (index > 0) await condition(() => this.stopped, BATCH_PAUSE_MS);
+      for (const cluster of clusters.slice(index, index + BATCH)) void this.read(cluster);
+    }
+    await condition(() => this.reading.size === 0 || this.stopped, ACT_AFTER_MS);
+    watched.rounds++;
+    watched.lastRoundAt = now;
+    await this.evaluate();
+    this.evaluated++;
+  }
+
+  private async read(cluster: string): Promise<void> {
+    const { watched } = this;
+    this.reading.add(cluster);
+    const asked = this.evaluated;
+    try {
+      const knownStored = watched.knownStored(cluster);
+      const reading = await readNow(cluster, {
+        cluster,
+        federation: watched.federation,
+        pollIntervalMs: watched.pollIntervalMs,
+        withAgents: !this.counted.has(cluster),
+        timeoutMs: READING_MS,
+        ...(knownStored === undefined ? {} : { knownStored }),
+      });
+      watched.take(reading, Date.now());
+      if (reading.server?.agents !== undefined) this.counted.add(cluster);
+      if (watched.paused === undefined) await this.refresh(cluster);
+    } catch (error) {
+      if (isCancellation(error)) return;
+      // No worker could do it, which says nothing about the cluster.
+      log.warn('A cluster could not be read', { cluster, error });
+    } finally {
+      this.reading.delete(cluster);
+      if (asked !== this.evaluated) this.late = true;
+    }
+  }
+
+  /** What looks bad is tried: only a fetch that fails now makes it bad, and one that works mends it. */
+  private async refresh(cluster: string): Promise<void> {
+    const { watched } = this;
+    const trustDomains = watched.suspicious(cluster);
+    if (trustDomains.length === 0) return;
+    const title = `Have ${cluster} fetch the bundles of ${trustDomains.join(', ')}`;
+    const refreshes = await runCheck('refreshEdges', title, {
+      cluster,
+      federation: watched.federation,
+      trustDomains,
+      timeoutMs: REFRESH_MS,
+    });
+    watched.takeRefreshes(cluster, refreshes, Date.now());
+  }
+
+  /** Decides what is wrong, and has it repaired; nothing is wrong while a change runs or the monitor is paused. */
+  private async evaluate(): Promise<void> {
+    const { watched } = this;
+    this.late = false;
+    const isWorthIt = () => watched.changedClusters.length > 0 || watched.hasTrouble(Date.now());
+    try {
+      if (watched.paused === undefined && isWorthIt()) {
+        const { change } = await runCheck('engineState', 'See whether a change runs', {
+          federation: watched.federation,
+        });
+        if (change === undefined) await this.act();
+      }
+    } catch (error) {
+      if (isCancellation(error)) throw error;
+      // The next round does it.
+      log.warn('What is wrong could not be acted on', { error });
+    }
+    this.show();
+  }
+
+  private async act(): Promise<void> {
+    const { watched } = this;
+    if (watched.changedClusters.length > 0) {
+      const clusters = watched.names;
+      const diagnosis = await executeChild<typeof diagnose>('diagnose', {
+        workflowId: `${diagnoseWorkflowId(watched.federation)}/${workflowInfo().runId.slice(0, 8)}-${watched.rounds}`,
+        args: [{ federation: watched.federation, clusters }],
+        parentClosePolicy: ParentClosePolicy.TERMINATE,
+        staticSummary: `diagnose ${watched.federation}`,
+      });
+      const good = watched.takeDiagnosis(diagnosis);
+      await Promise.all(
+        good.map((cluster) =>
+          runCheck('keepGoodServerConf', `Remember the federation settings that ${cluster} runs well with`, {
+            cluster,
+            federation: watched.federation,
+          }),
+        ),
+      );
+    }
+    const { opened, closed } = watched.reconcile(Date.now());
+    for (const { id, evidence } of opened) log.warn('Found', { finding: id, evidence });
+    for (const { id } of closed) log.info('Over', { finding: id });
+    const due = watched.due(Date.now());
+    if (due.length === 0) return;
+    watched.begin(due, Date.now());
+    await runCheck('requestRepair', `Have repaired: ${due.map(({ id }) => id).join(', ')}`.slice(0, 200), {
+      federation: watched.federation,
+      members: watched.knownMembers,
+      findings: due,
+      ...(watched.monitorSettings.hub === undefined ? {} : { hub: watched.monitorSettings.hub }),
+    });
+  }
+
+  private async checkNow(): Promise<FederationHealth> {
+    const before = this.evaluated;
+    // A round that is under way may have read before whatever it is that was done.
+    const wanted = this.reading.size > 0 ? before + 2 : before + 1;
+    while (this.evaluated < wanted && !this.stopped) {
+      this.woken = true;
+      const seen = this.evaluated;
+      await condition(() => this.evaluated > seen || this.stopped);
+    }
+    return this.watched.health(Date.now());
+  }
+
+  private pause(reason: string, forSeconds: number | undefined): FederationHealth {
+    const until = forSeconds === undefined ? {} : { until: Date.now() + forSeconds * 1000 };
+    this.watched.paused = { reason, ...until };
+    this.show();
+    return this.watched.health(Date.now());
+  }
+
+  private show(): void {
+    const now = this.watched.health(Date.now());
+    setCurrentDetails(healthDetails(now));
+    if (now.verdict === this.verdict) return;
+    this.verdict = now.verdict;
+    upsertSearchAttributes({ Verdict: [now.verdict] });
+  }
+}
+
+function invalid(message: string): ApplicationFailure {
+  return ApplicationFailure.nonRetryable(message, 'InvalidInput');
+}
+
+function isMembership(value: unknown): value is MembershipChange {
+  if (typeof value !== 'object' || value === null) return false;
+  const { clusters, refreshHintSeconds, repair } = value as Partial<MembershipChange>;
+  return (
+    Array.isArray(clusters) &&
+    clusters.length >= 2 &&
+    clusters.every((cluster) => typeof cluster === 'string') &&
+    typeof refreshHintSeconds === 'number' &&
+    (repair === undefined || typeof repair.automatic === 'boolean')
+  );
+}
+
+function isRepairs(value: unknown): value is RepairRecord[] {
+  return (
+    Array.isArray(value) && value.every((each) => typeof (each as Partial<RepairRecord> | null)?.findingId === 'string')
+  );
+}

@@ -1,0 +1,59 @@
+import {
+  allHandlersFinished,
+  condition,
+  defineQuery,
+  defineSignal,
+  getExternalWorkflowHandle,
+  log,
+  setCurrentDetails,
+  setHandler,
+} from '@temporalio/workflow';
+import type { RepairRecord } from '../contract/health.js';
+import { REPAIR_SIGNAL, REPAIRED_SIGNAL, type RepairInput } from '../contract/monitor.js';
+import { monitorWorkflowId } from '../contract/names.js';
+import { runCheck } from './activities.js';
+import { mend } from './mend.js';
+
+const repairSignal = defineSignal<[RepairInput]>(REPAIR_SIGNAL);
+const recordsQuery = defineQuery<RepairRecord[]>('repairs');
+
+/**
+ * Mends what the monitor found, one request after another, and tells it what came of it. It stops as soon as a change
+ * runs: whatever that leaves is found again.
+ */
+export async function repair({ federation }: { federation: string }): Promise<RepairRecord[]> {
+  const requests: RepairInput[] = [];
+  const records: RepairRecord[] = [];
+  setHandler(repairSignal, (request) => void requests.push(request));
+  setHandler(recordsQuery, () => records);
+  await condition(() => requests.length > 0);
+  for (let request = requests.shift(); request !== undefined; request = requests.shift()) {
+    const isFree = async () => {
+      const { change } = await runCheck('engineState', 'See whether a change runs', { federation });
+      return change === undefined;
+    };
+    if (!(await isFree())) break;
+    const done = await mend(request, isFree);
+    records.push(...done);
+    setCurrentDetails(recordsTable(records));
+    try {
+      await getExternalWorkflowHandle(monitorWorkflowId(federation)).signal(REPAIRED_SIGNAL, done);
+    } catch (error) {
+      // A repair that somebody asked for by hand has no monitor to tell.
+      log.warn('The monitor could not be told', { error });
+    }
+  }
+  await condition(allHandlersFinished);
+  return records;
+}
+
+function recordsTable(records: readonly RepairRecord[]): string {
+  return [
+    '| finding | cause | before | action | after | outcome | took |',
+    '|-|-|-|-|-|-|-|',
+    ...records.map(
+      ({ findingId, cause, evidenceBefore, action, evidenceAfter, outcome, durationMs }) =>
+        `| ${[findingId, cause, evidenceBefore, action, evidenceAfter, outcome].map((each) => each.replaceAll('|', '\\|').replaceAll('\n', ' ')).join(' | ')} | ${(durationMs / 1000).toFixed(1)} s |`,
+    ),
+  ].join('\n');
+}
