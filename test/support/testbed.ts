@@ -33,6 +33,8 @@ export class Testbed {
       TEMPORAL_ADDRESS: `127.0.0.1:${port}`,
       SPIRE_FEDERATOR_INVENTORY: path.join(this.directory, 'inventory.yaml'),
       NO_COLOR: '1',
+      // Most tests break and mend things themselves; those of the monitor start one.
+      SPIRE_FEDERATOR_MONITOR: 'off',
     };
   }
 

@@ -3,6 +3,7 @@ import type { WorkflowHandle } from '@temporalio/client';
 import { defineSearchAttributeKey } from '@temporalio/common';
 import { TestWorkflowEnvironment } from '@temporalio/testing';
 import { DefaultLogger, Runtime, Worker } from '@temporalio/worker';
+import { SEARCH_ATTRIBUTES } from '../../src/contract/names.js';
 import { toolPath } from '../../sandbox/tools/toolPath.js';
 import type { RecordedActivities } from './recordedActivities.js';
 
@@ -20,7 +21,7 @@ export class WorkflowEnvironment {
     const environment = await TestWorkflowEnvironment.createLocal({
       server: {
         executable: { type: 'existing-path', path: toolPath('temporal') },
-        searchAttributes: [defineSearchAttributeKey('Federation', 'KEYWORD')],
+        searchAttributes: SEARCH_ATTRIBUTES.map((name) => defineSearchAttributeKey(name, 'KEYWORD')),
       },
     });
     return new WorkflowEnvironment(environment);

@@ -1,0 +1,187 @@
+import { writeFileSync } from 'node:fs';
+import { rotateCa } from '../../sandbox/client.js';
+import type { RepairRecord } from '../../src/contract/health.js';
+import { spireServer } from '../support/snapshot.js';
+import { Testbed } from '../support/testbed.js';
+import { asAdmin, editFederation, PATHS, trustDomainOf, untilHealth } from '../support/watched.js';
+
+const FEDERATION = 'watched';
+const CLUSTERS = ['client-1', 'server-1'];
+const MINUTE = 60_000;
+const POLICY = 'all-workloads-auto-federated';
+
+let testbed: Testbed;
+
+interface Fault {
+  fault: string;
+  /** What SPIRE alone makes of it. */
+  alone: 'heals' | 'never heals';
+  make: () => Promise<unknown>;
+  /** Check and scope of what the monitor finds. */
+  finds: string;
+  action: RepairRecord['action'];
+}
+
+const client = trustDomainOf('client-1');
+const server = trustDomainOf('server-1');
+
+const FAULTS: Fault[] = [
+  {
+    fault: 'relationship deleted',
+    alone: 'never heals',
+    make: () => asAdmin(testbed, 'client-1', (api) => api.delete(PATHS.relationship(server))),
+    finds: 'relationship@client-1←server-1',
+    action: 'restore',
+  },
+  {
+    fault: 'relationship edited',
+    alone: 'never heals',
+    make: () =>
+      asAdmin(testbed, 'client-1', (api) =>
+        api.patch(PATHS.relationship(server), { spec: { bundleEndpointURL: 'https://elsewhere.sandbox.test' } }),
+      ),
+    finds: 'relationship@client-1←server-1',
+    action: 'restore',
+  },
+  {
+    fault: 'class name removed',
+    alone: 'never heals',
+    make: () =>
+      asAdmin(testbed, 'server-1', (api) => api.patch(PATHS.relationship(client), { spec: { className: null } })),
+    finds: 'relationship@server-1←client-1',
+    action: 'restore',
+  },
+  {
+    fault: 'Service deleted',
+    alone: 'never heals',
+    make: () => asAdmin(testbed, 'server-1', (api) => api.delete(PATHS.service)),
+    finds: 'service@server-1',
+    action: 'restore',
+  },
+  {
+    fault: 'Route deleted',
+    alone: 'never heals',
+    make: () => asAdmin(testbed, 'server-1', (api) => api.delete(PATHS.route)),
+    finds: 'route@server-1',
+    action: 'restore',
+  },
+  {
+    fault: 'federates_with lost',
+    alone: 'never heals',
+    make: () => editFederation(testbed, 'client-1', ({ federates_with: _peers, ...rest }) => rest),
+    finds: 'server-conf@client-1',
+    action: 'restart',
+  },
+  {
+    fault: 'server.conf reverted',
+    alone: 'never heals',
+    make: () => editFederation(testbed, 'server-1', () => undefined),
+    finds: 'server-conf@server-1',
+    action: 'restart',
+  },
+  {
+    fault: 'bundle deleted',
+    alone: 'never heals',
+    make: () =>
+      spireServer(
+        testbed.directory,
+        'client-1',
+        'bundle',
+        'delete',
+        '-id',
+        `spiffe://${server}`,
+        '-mode',
+        'dissociate',
+      ),
+    finds: 'neverBootstrapped@client-1←server-1',
+    action: 'rebootstrap',
+  },
+  {
+    fault: 'own trust domain in a ClusterSPIFFEID of the engine',
+    alone: 'never heals',
+    make: () =>
+      asAdmin(testbed, 'client-1', (api) =>
+        api.patch(PATHS.identity(POLICY), { spec: { federatesWith: [client, server] } }),
+      ),
+    finds: 'policy@client-1',
+    action: 'restore',
+  },
+  {
+    fault: 'CA of the peer changed while this side was cut off',
+    alone: 'never heals',
+    make: async () => {
+      await testbed.addFault({ kind: 'cut', from: 'client-1', to: 'server-1' });
+      await rotateCa({ directory: testbed.directory, cluster: 'server-1', revoke: true });
+      await testbed.heal();
+    },
+    finds: 'unknownAuthority@client-1←server-1',
+    action: 'rebootstrap',
+  },
+  {
+    fault: 'SPIRE server crash-looping on its federation settings',
+    alone: 'never heals',
+    make: () =>
+      editFederation(testbed, 'client-1', (federation) => ({ ...federation, bundle_endpoint: { port: 'none' } })),
+    finds: 'server-crash-loop@client-1',
+    action: 'restoreServerConf',
+  },
+];
+
+beforeAll(async () => {
+  testbed = await Testbed.start();
+  await testbed.startWorker();
+  const setup = ['start-workflow', 'setupPair', '--federation', FEDERATION, '--refresh-hint', '60', '--no-probe'];
+  const { code, stderr } = await testbed.federatorWith({ SPIRE_FEDERATOR_MONITOR: 'on' }, ...setup);
+  if (code !== 0) throw new Error(stderr);
+  // As often as makes the test quick; SPIRE itself polls every 15 s.
+  const start = ['monitor', 'start', '--federation', FEDERATION, '--clusters', CLUSTERS.join(',')];
+  await testbed.federator(...start, '--refresh-hint', '60', '--interval', '3');
+}, 4 * MINUTE);
+
+afterAll(async () => testbed.stop(), MINUTE);
+
+test(
+  'a setup starts a monitor, which finds every edge fresh',
+  async () => {
+    const health = await untilHealth(testbed, FEDERATION, ({ verdict }) => verdict === 'ok');
+    expect(
+      health.clusters.map(({ cluster, server: each, endpoint, agents }) => ({ cluster, each, endpoint, agents })),
+    ).toEqual(CLUSTERS.map((cluster) => ({ cluster, each: 'up', endpoint: 'ok', agents: 1 })));
+    expect(health.edges.map(({ verdict }) => verdict)).toEqual(['fresh', 'fresh']);
+  },
+  2 * MINUTE,
+);
+
+test.each(FAULTS)(
+  '$fault: found as $finds, healed by $action',
+  async ({ make, finds, action }) => {
+    if (finds.startsWith('policy@')) await applyPolicy();
+    const before = await untilHealth(testbed, FEDERATION, ({ verdict }) => verdict === 'ok');
+    const known = before.repairs.length;
+    await make();
+    const healed = await untilHealth(
+      testbed,
+      FEDERATION,
+      ({ verdict, repairs }) => verdict === 'ok' && repairs.slice(known).some(({ findingId }) => findingId === finds),
+      4 * MINUTE,
+    );
+    const record = healed.repairs.slice(known).find(({ findingId }) => findingId === finds);
+    expect(record).toMatchObject({ action, outcome: 'healed' });
+    const verified = await testbed.federator('verify', '--federation', FEDERATION, '--json');
+    expect({ code: verified.code, stdout: verified.code === 0 ? '' : verified.stdout }).toEqual({
+      code: 0,
+      stdout: '',
+    });
+  },
+  6 * MINUTE,
+);
+
+async function applyPolicy(): Promise<void> {
+  const file = `${testbed.directory}/federation.yaml`;
+  writeFileSync(
+    file,
+    `federation: ${FEDERATION}\nclusters: [${CLUSTERS.join(', ')}]\nrefreshHintSeconds: 60\npolicies: [{ type: universal }]\n`,
+  );
+  const { code, stderr } = await testbed.federator('apply', '-f', file, '--no-probe');
+  expect({ code, stderr: code === 0 ? '' : stderr }).toEqual({ code: 0, stderr: '' });
+}

@@ -1,0 +1,164 @@
+import type { EdgeCause, EdgeVerdict } from '../../src/contract/health.js';
+import {
+  classifyPollError,
+  judgeEdge,
+  lagLimitMs,
+  pollDueMs,
+  pollIntervalMs,
+  restartGraceMs,
+  silenceLimitMs,
+  type EdgeEvidence,
+} from '../../src/federation/freshness.js';
+
+const NOW = Date.parse('2026-01-01T12:00:00Z');
+const INTERVAL = pollIntervalMs(300);
+
+function evidence(change: Partial<EdgeEvidence> = {}): EdgeEvidence {
+  return {
+    now: NOW,
+    pollIntervalMs: INTERVAL,
+    trustingReadable: true,
+    trustedReadable: true,
+    stored: 'keys',
+    own: 'keys',
+    ...change,
+  };
+}
+
+const ago = (ms: number) => NOW - ms;
+const failed = (cause: EdgeCause, at = NOW) => ({ at, ok: false, cause, message: cause });
+const worked = (at = NOW) => ({ at, ok: true, stored: 'keys' });
+
+test('SPIRE polls at a quarter of the hint, and of a minute where the hint is smaller', () => {
+  expect(pollIntervalMs(300)).toBe(75_000);
+  expect(pollIntervalMs(60)).toBe(15_000);
+  expect(pollIntervalMs(10)).toBe(15_000);
+});
+
+const table: {
+  what: string;
+  given: Partial<EdgeEvidence>;
+  verdict: EdgeVerdict;
+  cause?: EdgeCause;
+  suspicious?: boolean;
+}[] = [
+  { what: 'equal keys', given: {}, verdict: 'fresh' },
+  {
+    what: 'a single failed poll',
+    given: { pollError: { at: NOW, cause: 'endpointUnreachable', message: 'refused' } },
+    verdict: 'fresh',
+    suspicious: true,
+  },
+  {
+    what: 'a failed poll, after which a fetch on demand worked',
+    given: { pollError: { at: ago(1_000), cause: 'endpointUnreachable', message: 'refused' }, refresh: worked() },
+    verdict: 'fresh',
+  },
+  {
+    what: 'a failed poll, and a fetch on demand that failed too',
+    given: {
+      pollError: { at: ago(1_000), cause: 'unknownAuthority', message: 'unknown authority' },
+      refresh: failed('unknownAuthority'),
+    },
+    verdict: 'broken',
+    cause: 'unknownAuthority',
+  },
+  { what: 'keys that differ since now', given: { own: 'next', differsSince: NOW }, verdict: 'lagging' },
+  {
+    what: 'keys that differ for one interval, as in a clean rotation',
+    given: { own: 'next', differsSince: ago(INTERVAL) },
+    verdict: 'lagging',
+  },
+  {
+    what: 'keys that differ for longer than that',
+    given: { own: 'next', differsSince: ago(lagLimitMs(INTERVAL) + 1) },
+    verdict: 'stale',
+    suspicious: true,
+  },
+  {
+    what: 'keys that differ though a fetch on demand worked',
+    given: { own: 'next', differsSince: ago(lagLimitMs(INTERVAL) + 1), refresh: worked() },
+    verdict: 'stale',
+    suspicious: true,
+  },
+  {
+    what: 'keys that differ and a poll that failed',
+    given: {
+      own: 'next',
+      differsSince: NOW,
+      pollError: { at: NOW, cause: 'unknownAuthority', message: 'unknown authority' },
+    },
+    verdict: 'lagging',
+    suspicious: true,
+  },
+  { what: 'no stored bundle', given: { stored: null }, verdict: 'broken', cause: 'neverBootstrapped' },
+  {
+    what: 'a stored bundle without a hint',
+    given: { withoutHint: true },
+    verdict: 'fresh',
+    suspicious: true,
+  },
+  {
+    what: 'regular polls that are missing',
+    given: { silentSince: ago(pollDueMs(INTERVAL) + 1) },
+    verdict: 'fresh',
+    suspicious: true,
+  },
+  {
+    what: 'regular polls that are missing, while fetches on demand work',
+    given: { silentSince: ago(pollDueMs(INTERVAL) + 1), refresh: worked() },
+    verdict: 'fresh',
+  },
+  {
+    what: 'regular polls that are missing for long, while fetches on demand work',
+    given: { silentSince: ago(silenceLimitMs(INTERVAL) + 1), refresh: worked() },
+    verdict: 'broken',
+    cause: 'pollerStalled',
+  },
+  {
+    what: 'the blind first minute of a server that found no bundle, at the fastest interval',
+    given: { pollIntervalMs: 15_000, silentSince: ago(70_000), refresh: worked() },
+    verdict: 'fresh',
+  },
+  {
+    what: 'a peer that hangs',
+    given: { silentSince: ago(pollDueMs(INTERVAL) + 1), refresh: failed('endpointUnreachable') },
+    verdict: 'broken',
+    cause: 'endpointUnreachable',
+  },
+  { what: 'a restart of the trusted server', given: { trustedDownSince: ago(30_000) }, verdict: 'lagging' },
+  {
+    what: 'a trusted server that stays away',
+    given: { trustedDownSince: ago(restartGraceMs(INTERVAL) + 1) },
+    verdict: 'broken',
+    cause: 'serverDown',
+  },
+  { what: 'a trusting cluster that cannot be asked', given: { trustingReadable: false }, verdict: 'unknown' },
+  { what: 'a trusted cluster that cannot be asked', given: { trustedReadable: false }, verdict: 'unknown' },
+];
+
+test.each(table)('$what: $verdict $cause', ({ given, verdict, cause, suspicious = false }) => {
+  const judgement = judgeEdge(evidence(given));
+  expect({ verdict: judgement.verdict, cause: judgement.cause, suspicious: judgement.suspicious }).toEqual({
+    verdict,
+    cause,
+    suspicious,
+  });
+  expect(judgement.evidence).not.toBe('');
+});
+
+test.each([
+  ["can't perform SPIFFE Authentication: local copy of bundle not found", 'neverBootstrapped'],
+  [
+    'failed to fetch bundle: Get "https://x": x509svid: could not verify leaf certificate: x509: certificate signed by unknown authority',
+    'unknownAuthority',
+  ],
+  [
+    'failed to authenticate bundle endpoint using web authentication but the server certificate contains SPIFFE ID "spiffe://x/spire/server": maybe use https_spiffe instead of https_web',
+    'wrongProfile',
+  ],
+  ['failed to fetch bundle: Get "https://x": dial tcp: connection refused', 'endpointUnreachable'],
+  ['there is no federation relationship with trust domain "x"', 'relationshipMissing'],
+])('SPIRE says %s: %s', (message, cause) => {
+  expect(classifyPollError(message)).toBe(cause);
+});
