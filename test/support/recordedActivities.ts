@@ -1,6 +1,7 @@
 import { Context } from '@temporalio/activity';
 import type { FederatorActivities } from '../../src/contract/activities.js';
 import type { ClusterFacts, IdentityFacts } from '../../src/contract/facts.js';
+import type { ClusterReading, EdgeRefresh } from '../../src/contract/health.js';
 import type { KubernetesObject } from '../../src/contract/kubernetes.js';
 import { FEDERATION_LABEL, POLICY } from '../../src/contract/names.js';
 import type { Policy } from '../../src/contract/policy.js';
@@ -32,6 +33,10 @@ export class RecordedActivities {
   readonly removed: Record<string, string[]> = {};
   /** Clusters of the inventory that are no members. */
   strangers: string[] = [];
+  /** The change that runs, as far as the monitor is told. */
+  changing: string | undefined;
+  /** What repairs were asked to mend, request by request. */
+  readonly requested: string[][] = [];
   private readonly clusters = new Map<string, ClusterFacts>();
 
   constructor(...names: string[]) {
@@ -56,6 +61,47 @@ export class RecordedActivities {
   change(cluster: string, change: Partial<ClusterFacts>): void {
     this.clusters.set(cluster, { ...this.facts(cluster), ...change });
   }
+
+  /** What a round of the monitor reads of a cluster; to be replaced by what a test wants it to see. */
+  reading = (cluster: string): ClusterReading => {
+    const facts = this.facts(cluster);
+    const fingerprint = ({ keyIds }: { keyIds: string[] }) => keyIds.join();
+    return {
+      cluster,
+      readAt: Date.now(),
+      serverDown: false,
+      server: {
+        trustDomain: facts.trustDomain,
+        ownFingerprint: fingerprint(facts.bundle),
+        storedDigest: JSON.stringify(facts.storedBundles),
+        stored: Object.fromEntries(
+          Object.entries(facts.storedBundles).map(([trustDomain, bundle]) => [
+            trustDomain,
+            { fingerprint: fingerprint(bundle), refreshHintSeconds: 300 },
+          ]),
+        ),
+        pollErrors: {},
+        silent: {},
+        polls: 1,
+        startedAt: 1,
+        configDigest: JSON.stringify([facts.relationships, facts.serverConf, facts.endpointObjects]),
+        refreshHintSeconds: 300,
+        agents: 1,
+      },
+    };
+  };
+
+  /** What comes of a fetch on demand. */
+  refreshed = (cluster: string, trustDomain: string): EdgeRefresh => {
+    const stored = this.facts(cluster).storedBundles[trustDomain]?.keyIds.join();
+    return {
+      at: Date.now(),
+      ok: false,
+      cause: 'unknownAuthority',
+      message: 'certificate signed by unknown authority',
+      ...(stored === undefined ? {} : { stored }),
+    };
+  };
 
   /** The activities, as a worker wants them. */
   get activities(): FederatorActivities {
@@ -143,16 +189,21 @@ export class RecordedActivities {
       forgetUndo: this.record('forgetUndo', () => noted),
       adoptObjects: this.record('adoptObjects', () => noted),
       observe: this.record('observe', () => ({ federatedEntries: {} })),
-      readCluster: this.record('readCluster', ({ cluster }) => ({ cluster, readAt: Date.now(), serverDown: false })),
-      refreshEdges: this.record('refreshEdges', () => ({})),
+      readCluster: this.record('readCluster', ({ cluster }) => this.reading(cluster)),
+      refreshEdges: this.record('refreshEdges', ({ cluster, trustDomains }) =>
+        Object.fromEntries(trustDomains.map((trustDomain) => [trustDomain, this.refreshed(cluster, trustDomain)])),
+      ),
       restoreGoodServerConf: this.record('restoreGoodServerConf', () => noted),
       keepGoodServerConf: this.record('keepGoodServerConf', () => noted),
       restartServer: this.record('restartServer', () => noted),
-      engineState: this.record('engineState', () => ({})),
+      engineState: this.record('engineState', () => (this.changing === undefined ? {} : { change: this.changing })),
       awaitNoRepair: this.record('awaitNoRepair', () => ({ changed: false })),
       watchOver: this.record('watchOver', () => ({ changed: false })),
       stopWatching: this.record('stopWatching', () => ({ changed: false })),
-      requestRepair: this.record('requestRepair', () => ({ changed: false })),
+      requestRepair: this.record('requestRepair', ({ findings }) => {
+        this.requested.push(findings.map(({ check, scope }) => `${check}@${scope}`));
+        return { changed: false };
+      }),
       readWorkload: this.record('readWorkload', ({ cluster }) => ({
         cluster,
         trustDomain: `${cluster}.test`,

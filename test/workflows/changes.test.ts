@@ -108,7 +108,7 @@ describe('setupPair', () => {
     federate(recorded, FEDERATION, 'a', 'b');
     const outcome = await environment.run(recorded, 'setupPair', SETUP, result);
     expect(outcome.changed).toBe(false);
-    expect(new Set(recorded.names)).toEqual(new Set(['readFacts', 'rolloutServer', 'readBundle']));
+    expect(new Set(recorded.names)).toEqual(new Set(['readFacts', 'awaitNoRepair', 'rolloutServer', 'readBundle']));
   });
 
   test('reports what stands in the way on all clusters at once, and touches none', async () => {
@@ -244,7 +244,7 @@ describe('teardown', () => {
     const recorded = new RecordedActivities('a', 'b');
     const outcome = await environment.run(recorded, 'teardown', input, result);
     expect(outcome.changed).toBe(false);
-    expect(new Set(recorded.names)).toEqual(new Set(['findMembers', 'readFacts']));
+    expect(new Set(recorded.names)).toEqual(new Set(['findMembers', 'readFacts', 'stopWatching', 'awaitNoRepair']));
   });
 });
 

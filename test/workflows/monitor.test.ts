@@ -1,0 +1,250 @@
+import { WorkflowUpdateFailedError, type WorkflowHandle } from '@temporalio/client';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { FederationHealth } from '../../src/contract/health.js';
+import {
+  APPROVE_UPDATE,
+  CHECK_UPDATE,
+  HEALTH_QUERY,
+  MEMBERSHIP_SIGNAL,
+  PAUSE_UPDATE,
+  REPAIRED_SIGNAL,
+  RESUME_UPDATE,
+  STOP_SIGNAL,
+  type MonitorSettings,
+} from '../../src/contract/monitor.js';
+import { federate, RecordedActivities } from '../support/recordedActivities.js';
+import { WorkflowEnvironment } from '../support/workflowEnvironment.js';
+
+const FEDERATION = 'watched';
+const SETTINGS: MonitorSettings = {
+  federation: FEDERATION,
+  clusters: ['a', 'b'],
+  refreshHintSeconds: 300,
+  intervalSeconds: 0.3,
+  repair: { automatic: true, caChange: 'automatic' },
+};
+
+let environment: WorkflowEnvironment;
+
+beforeAll(async () => {
+  environment = await WorkflowEnvironment.start();
+}, 120_000);
+
+afterAll(async () => {
+  await environment.stop();
+});
+
+function federation(): RecordedActivities {
+  const recorded = new RecordedActivities('a', 'b');
+  federate(recorded, FEDERATION, 'a', 'b');
+  return recorded;
+}
+
+const health = (handle: WorkflowHandle) => handle.query<FederationHealth>(HEALTH_QUERY);
+const check = (handle: WorkflowHandle) => handle.executeUpdate<FederationHealth, []>(CHECK_UPDATE);
+
+async function until(
+  handle: WorkflowHandle,
+  isWanted: (health: FederationHealth) => boolean,
+): Promise<FederationHealth> {
+  for (;;) {
+    const seen = await health(handle);
+    if (isWanted(seen)) return seen;
+    await delay(100);
+  }
+}
+
+/** Runs a monitor for as long as `use` needs it, and ends it. */
+function watch<T>(
+  recorded: RecordedActivities,
+  use: (handle: WorkflowHandle) => Promise<T>,
+  settings: Partial<MonitorSettings> = {},
+): Promise<T> {
+  return environment.run(recorded, 'monitor', { ...SETTINGS, ...settings }, async (handle) => {
+    const outcome = await use(handle);
+    await handle.signal(STOP_SIGNAL);
+    await handle.result();
+    return outcome;
+  });
+}
+
+async function refusal(update: Promise<unknown>): Promise<string> {
+  const error: unknown = await update.then(
+    () => undefined,
+    (reason: unknown) => reason,
+  );
+  expect(error).toBeInstanceOf(WorkflowUpdateFailedError);
+  return (error as WorkflowUpdateFailedError).cause?.message ?? '';
+}
+
+test('a federation that is well: every edge fresh, one thorough look, no repair', async () => {
+  const recorded = federation();
+  const seen = await watch(recorded, (handle) => until(handle, ({ rounds }) => rounds >= 4));
+  expect(seen).toMatchObject({ verdict: 'ok', counts: { fresh: 2 }, findings: [], repairs: [] });
+  expect(recorded.requested).toEqual([]);
+  expect(recorded.names.filter((name) => name === 'readFacts')).toHaveLength(2);
+  expect(recorded.names.filter((name) => name === 'keepGoodServerConf')).toHaveLength(2);
+});
+
+test('a bundle that is lost is found and repaired, and found once while that lasts', async () => {
+  const recorded = federation();
+  await watch(recorded, async (handle) => {
+    await until(handle, ({ verdict }) => verdict === 'ok');
+    const { storedBundles } = recorded.facts('a');
+    recorded.change('a', { storedBundles: {} });
+    const broken = await until(handle, ({ findings }) => findings.length > 0);
+    expect(broken.findings[0]).toMatchObject({ id: 'neverBootstrapped@a←b', action: 'rebootstrap' });
+    await until(handle, ({ findings }) => findings[0]?.state === 'repairing');
+    const { rounds } = await health(handle);
+    await until(handle, (now) => now.rounds > rounds + 3);
+    recorded.change('a', { storedBundles });
+    const healed = await until(handle, ({ verdict }) => verdict === 'ok');
+    expect(healed.findings).toEqual([]);
+  });
+  expect(recorded.requested).toEqual([['neverBootstrapped@a←b']]);
+});
+
+test('what differs in the configuration is looked at thoroughly, and repaired', async () => {
+  const recorded = federation();
+  await watch(recorded, async (handle) => {
+    await until(handle, ({ verdict }) => verdict === 'ok');
+    recorded.change('b', { relationships: [] });
+    await until(handle, ({ findings }) => findings.some(({ id }) => id === 'relationship@b←a'));
+    await until(handle, () => recorded.requested.length > 0);
+  });
+  expect(recorded.requested).toEqual([['relationship@b←a']]);
+});
+
+test('one failed poll raises nothing when a fetch on demand works', async () => {
+  const recorded = federation();
+  const { reading } = recorded;
+  recorded.refreshed = (_cluster, trustDomain) => ({
+    at: Date.now(),
+    ok: true,
+    stored: `${trustDomain.replace('.test', '')}-key`,
+  });
+  const pollErrors = { 'b.test': { at: Date.now(), cause: 'endpointUnreachable' as const, message: 'refused' } };
+  recorded.reading = (cluster) => {
+    const { server, ...rest } = reading(cluster);
+    return {
+      ...rest,
+      ...(server === undefined ? {} : { server: cluster === 'a' ? { ...server, pollErrors } : server }),
+    };
+  };
+  const seen = await watch(recorded, (handle) => until(handle, ({ rounds }) => rounds >= 4));
+  expect(seen).toMatchObject({ verdict: 'ok', findings: [] });
+  expect(recorded.names).toContain('refreshEdges');
+});
+
+test('a cluster that cannot be asked once is not unknown; twice it is, and its edges are nobody’s fault', async () => {
+  const recorded = federation();
+  const { reading } = recorded;
+  let failures = 0;
+  await watch(recorded, async (handle) => {
+    await until(handle, ({ verdict }) => verdict === 'ok');
+    const failOnce = (cluster: string) => {
+      if (cluster !== 'b' || failures > 0) return reading(cluster);
+      failures++;
+      return {
+        cluster,
+        readAt: Date.now(),
+        serverDown: false,
+        problem: { type: 'ClusterUnreachable' as const, message: 'no way' },
+      };
+    };
+    recorded.reading = failOnce;
+    expect((await check(handle)).verdict).toBe('ok');
+    recorded.reading = (cluster) => {
+      failures = 0;
+      return failOnce(cluster);
+    };
+    const seen = await until(handle, ({ verdict }) => verdict === 'unknown');
+    expect(seen.counts).toMatchObject({ unknown: 2, broken: 0 });
+    expect(seen.findings).toEqual([]);
+  });
+  expect(recorded.requested).toEqual([]);
+});
+
+test('nothing is raised while a change runs, nor while it is paused', async () => {
+  const recorded = federation();
+  await watch(recorded, async (handle) => {
+    await until(handle, ({ verdict }) => verdict === 'ok');
+    recorded.changing = 'addCluster';
+    recorded.change('a', { storedBundles: {} });
+    const { rounds } = await health(handle);
+    expect((await until(handle, (now) => now.rounds > rounds + 2)).findings).toEqual([]);
+    recorded.changing = undefined;
+    await handle.executeUpdate(PAUSE_UPDATE, { args: [{ reason: 'maintenance' }] });
+    const paused = await until(handle, (now) => now.rounds > rounds + 5);
+    expect(paused.paused).toEqual({ reason: 'maintenance' });
+    const before = recorded.requested.length;
+    await until(handle, (now) => now.rounds > paused.rounds + 2);
+    expect(recorded.requested).toHaveLength(before);
+    await handle.executeUpdate(RESUME_UPDATE);
+    await until(handle, () => recorded.requested.length > before || before > 0);
+  });
+});
+
+test('a CA that changed waits for approval where the policy says so', async () => {
+  const recorded = federation();
+  const settings = { repair: { automatic: true, caChange: 'approval' as const } };
+  await watch(
+    recorded,
+    async (handle) => {
+      await until(handle, ({ verdict }) => verdict === 'ok');
+      recorded.change('b', { bundle: { fingerprint: 'SHA256:next', keyIds: ['next-key'] } });
+      const { reading } = recorded;
+      const pollErrors = {
+        'b.test': { at: Date.now(), cause: 'unknownAuthority' as const, message: 'unknown authority' },
+      };
+      recorded.reading = (cluster) => {
+        const { server, ...rest } = reading(cluster);
+        return {
+          ...rest,
+          ...(server === undefined ? {} : { server: cluster === 'a' ? { ...server, pollErrors } : server }),
+        };
+      };
+      const seen = await until(handle, ({ findings }) => findings.length > 0);
+      expect(seen).toMatchObject({
+        verdict: 'attention',
+        findings: [{ id: 'unknownAuthority@a←b', state: 'approval' }],
+      });
+      expect(recorded.requested).toEqual([]);
+      expect(await refusal(handle.executeUpdate(APPROVE_UPDATE, { args: ['unknownAuthority@x←y'] }))).toMatch(
+        /No finding unknownAuthority@x←y waits for approval. These do: unknownAuthority@a←b/,
+      );
+      await handle.executeUpdate(APPROVE_UPDATE, { args: ['unknownAuthority@a←b'] });
+      await until(handle, () => recorded.requested.length > 0);
+    },
+    settings,
+  );
+  expect(recorded.requested).toEqual([['unknownAuthority@a←b']]);
+});
+
+test('a run hands over to the next without losing what is known', async () => {
+  const recorded = federation();
+  recorded.change('a', { storedBundles: {} });
+  const seen = await watch(recorded, (handle) => until(handle, ({ rounds }) => rounds >= 7), { roundsPerRun: 2 });
+  expect(seen.findings).toMatchObject([{ id: 'neverBootstrapped@a←b', attempts: 1 }]);
+  expect(recorded.requested).toHaveLength(1);
+});
+
+test('nonsense is refused, or passed over, and wedges nothing', async () => {
+  const recorded = federation();
+  await watch(recorded, async (handle) => {
+    await until(handle, ({ verdict }) => verdict === 'ok');
+    expect(await refusal(handle.executeUpdate(PAUSE_UPDATE, { args: [{}] }))).toMatch(/Say why/);
+    expect(await refusal(handle.executeUpdate(RESUME_UPDATE))).toMatch(/not paused/);
+    expect(await refusal(handle.executeUpdate(APPROVE_UPDATE, { args: ['x'] }))).toMatch(/None does/);
+    await handle.signal(MEMBERSHIP_SIGNAL, { clusters: 7 });
+    await handle.signal(MEMBERSHIP_SIGNAL, null);
+    await handle.signal(REPAIRED_SIGNAL, 'all of it');
+    await handle.signal(REPAIRED_SIGNAL, [null]);
+    const { clusters, verdict } = await check(handle);
+    expect({ clusters: clusters.length, verdict }).toEqual({ clusters: 2, verdict: 'ok' });
+  });
+});
+
+test('every history replays', async () => {
+  expect(await environment.replayAll()).toBeGreaterThan(5);
+});
