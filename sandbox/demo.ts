@@ -4,6 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import pc from 'picocolors';
 import { stringify } from 'yaml';
 import { runChange } from '../src/cli/change.js';
+import { printHealth } from '../src/cli/health.js';
 import { printVerification } from '../src/cli/report.js';
 import { FederatorClient } from '../src/client.js';
 import {
@@ -13,10 +14,13 @@ import {
   probeInputSchema,
   setupPairInputSchema,
 } from '../src/contract/change.js';
+import { loadInventory } from '../src/config.js';
 import { FederatorError } from '../src/contract/errors.js';
+import { connectCluster } from '../src/kubernetes/connect.js';
+import { SpireServer } from '../src/spire/server.js';
 import { endInBackground, logTail, runsInBackground, startInBackground } from './background.js';
-import { down, SandboxError, up } from './client.js';
-import { sandboxPaths } from './layout.js';
+import { addFault, down, heal, rotateCa, SandboxError, up } from './client.js';
+import { sandboxPaths, trustDomain } from './layout.js';
 import { connects, freePort } from './ports.js';
 import { projectRoot } from './projectRoot.js';
 import { toolPath } from './tools/toolPath.js';
@@ -26,6 +30,8 @@ const FEDERATION = 'demo';
 const PAIR = ['client-1', 'server-1'];
 const NEWCOMER = 'edge-1';
 const CLUSTERS = [...PAIR, NEWCOMER];
+/** The smallest that SPIRE takes: it polls every 15 s, and the demo need not wait for 75. */
+const REFRESH_HINT_SECONDS = 60;
 
 interface TemporalPorts {
   port: number;
@@ -50,7 +56,8 @@ async function demo(): Promise<void> {
   console.log(`  Web UI: ${environment.TEMPORAL_UI_URL}`);
 
   title(`3. setupPair: federate ${PAIR.join(' and ')}`);
-  await runChange('setupPair', setupPairInputSchema.parse({ federation: FEDERATION, clusters: PAIR }), { wait: true });
+  const pair = { federation: FEDERATION, clusters: PAIR, refreshHintSeconds: REFRESH_HINT_SECONDS };
+  await runChange('setupPair', setupPairInputSchema.parse(pair), { wait: true });
 
   title('4. verify: look again, and change nothing');
   await verify(PAIR);
@@ -64,6 +71,7 @@ async function demo(): Promise<void> {
   const wanted = federationFileSchema.parse({
     federation: FEDERATION,
     clusters: CLUSTERS,
+    refreshHintSeconds: REFRESH_HINT_SECONDS,
     policies: [{ type: 'universal' }],
   });
   writeFileSync(file, stringify(wanted));
@@ -74,7 +82,62 @@ async function demo(): Promise<void> {
   await verify(CLUSTERS);
   const probed = await runChange('probe', probeInputSchema.parse({ federation: FEDERATION }), { wait: true });
   if (probed?.probes.some(({ ok }) => !ok) === true) process.exitCode = 1;
+
+  title(`8. What SPIRE never heals: the CA of ${PAIR[1]} changes while ${PAIR[0]} is cut off`);
+  await loseAndHeal();
   lookAround(environment, file);
+}
+
+/** A peer's CA changes while a link is down: SPIRE alone stays broken for good, the monitor finds and heals it. */
+async function loseAndHeal(): Promise<void> {
+  const [cut = '', peer = ''] = PAIR;
+  const inventory = await loadInventory(sandboxPaths(DIRECTORY).inventory);
+  const cluster = inventory.clusters.find(({ name }) => name === cut);
+  if (cluster === undefined) throw new SandboxError(`The inventory has no ${cut}.`);
+  const connection = await connectCluster(cluster);
+  const client = await FederatorClient.connect();
+  try {
+    await client.pauseMonitor(FEDERATION, { reason: 'to see what SPIRE makes of it alone' });
+    const link = { kind: 'cut', from: cut, to: peer } as const;
+    await addFault({ directory: DIRECTORY, fault: link });
+    console.log(`  cut the link from ${cut} to ${peer}, and paused the monitor`);
+    await rotateCa({ directory: DIRECTORY, cluster: peer, revoke: true });
+    await heal({ directory: DIRECTORY, fault: link });
+    console.log(`  rotated the CA of ${peer}, revoked the old one, and mended the link`);
+    console.log(`  SPIRE alone: ${await whatSpireSays(new SpireServer(connection), trustDomain(peer))}`);
+    const resumedAt = Date.now();
+    const known = (await client.health(FEDERATION)).repairs.length;
+    await client.resumeMonitor(FEDERATION);
+    const deadline = Date.now() + 3 * 60_000;
+    for (;;) {
+      const { verdict, repairs } = await client.health(FEDERATION);
+      const [repair] = repairs.slice(known).filter(({ outcome }) => outcome === 'healed');
+      if (verdict === 'ok' && repair !== undefined) {
+        const seconds = (ms: number) => (ms / 1000).toFixed(1);
+        console.log(
+          `  the monitor: found ${repair.findingId} and healed it by ${repair.action} in ${seconds(repair.durationMs)} s; all is fresh ${seconds(Date.now() - resumedAt)} s after it was resumed`,
+        );
+        break;
+      }
+      if (Date.now() > deadline)
+        throw new SandboxError(`The monitor did not heal it: npm run federator -- status --federation ${FEDERATION}`);
+      await delay(500);
+    }
+    printHealth(await client.health(FEDERATION));
+  } finally {
+    connection.close();
+    await client.close();
+  }
+}
+
+/** Why SPIRE server cannot fetch a peer's bundle, in its own words. */
+async function whatSpireSays(spire: SpireServer, peer: string): Promise<string> {
+  try {
+    await spire.refresh(peer);
+    return 'it fetched the bundle';
+  } catch (error) {
+    return /certificate signed by unknown authority|[^:]*$/.exec((error as Error).message)?.[0].trim() ?? '';
+  }
 }
 
 async function verify(clusters: string[]): Promise<void> {
@@ -100,6 +163,7 @@ function lookAround(environment: Record<string, string>, file: string): void {
       '',
       ...settings(environment),
       `  edit, apply   ${file}, then: npm run federator -- plan -f ${file}`,
+      `  its health    npm run federator -- status --federation ${FEDERATION} --watch`,
       `  check again   npm run federator -- verify --federation ${FEDERATION} --all`,
       `  undo it       npm run federator -- teardown --federation ${FEDERATION}`,
       '  end all       npm run demo -- down',
