@@ -4,6 +4,8 @@ import path from 'node:path';
 import { promisify } from 'node:util';
 import { parseAllDocuments } from 'yaml';
 import { ControlPlane } from './controlPlane.js';
+import type { Backend, Entrance } from './entrance.js';
+import { IngressController, ingressClass } from './ingressController.js';
 import { ApiError, ClusterApi, eventually, type Resource } from './kubernetes.js';
 import { type ClusterAddresses, nodeName, SPIRE_NAMESPACE } from './layout.js';
 import { delegateEntry, nodeManifest, nodeStatus, spireManifests } from './manifests.js';
@@ -11,11 +13,14 @@ import { clusterPki, writeKubeconfig, type ClusterPki } from './pki.js';
 import { PodRuntime } from './podRuntime.js';
 import { projectRoot } from './projectRoot.js';
 import { Router } from './router.js';
+import { ServiceEntrance } from './serviceEntrance.js';
 import { toolAsset } from './tools/toolPath.js';
 
 const run = promisify(execFile);
 
 const ENGINE_ACCOUNT = { namespace: 'spire-federator', name: 'spire-federator' };
+/** Last octet of the Ingress controller's address. */
+const INGRESS_NUMBER = 1;
 const TOKEN_SECONDS = 365 * 24 * 3600;
 
 export interface PartView {
@@ -39,7 +44,9 @@ export interface ClusterOptions {
 
 /** One real cluster of the sandbox. */
 export class SandboxCluster {
-  readonly router: Router;
+  /** Every way in, in the order in which they are asked. */
+  private readonly entrances: readonly Entrance[];
+
   private constructor(
     private readonly options: ClusterOptions,
     private readonly pki: ClusterPki,
@@ -47,7 +54,12 @@ export class SandboxCluster {
     private readonly controlPlane: ControlPlane,
     private readonly pods: PodRuntime,
   ) {
-    this.router = new Router(options.name, api);
+    const { name, addresses } = options;
+    this.entrances = [
+      new Router(name, api),
+      new IngressController(name, api, addresses.loadBalancerIp(INGRESS_NUMBER)),
+      new ServiceEntrance(name, api, addresses),
+    ];
   }
 
   static async create(options: ClusterOptions): Promise<SandboxCluster> {
@@ -94,7 +106,7 @@ export class SandboxCluster {
     const startWorkloads = async (): Promise<void> => {
       await this.controlPlane.startControllers(this.api);
       onProgress(`${name}: API server ready`);
-      await this.createAll([nodeManifest(name), ...core]);
+      await this.createAll([nodeManifest(name), ingressClass(), ...core]);
     };
     // CRDs first of all: objects of a new kind can be made only some seconds after the kind is known to the API server.
     await Promise.all([this.applyCrds(), startWorkloads()]);
@@ -102,11 +114,11 @@ export class SandboxCluster {
     await this.api.request(`/api/v1/nodes/${nodeName(name)}/status`, {
       method: 'PATCH',
       contentType: 'application/merge-patch+json',
-      body: { status: nodeStatus(addresses.host) },
+      body: { status: nodeStatus(addresses) },
     });
     if (!this.started) {
       this.pods.start();
-      this.router.start();
+      for (const entrance of this.entrances) entrance.start();
       this.started = true;
     }
     await Promise.all([this.applyMissing(custom), this.applyEngineAccount(), this.allowDelegate()]);
@@ -117,10 +129,19 @@ export class SandboxCluster {
   private started = false;
 
   async stop(): Promise<void> {
-    await this.router.stop();
+    await Promise.all(this.entrances.map((entrance) => entrance.stop()));
     await this.pods.stop();
     await this.controlPlane.stop();
     this.api.close();
+  }
+
+  /** What is behind a host (or address) and port by which the cluster is entered; undefined when nothing is. */
+  async resolve(host: string, port: number): Promise<Backend | undefined> {
+    for (const entrance of this.entrances) {
+      const backend = await entrance.resolve(host, port);
+      if (backend !== undefined) return backend;
+    }
+    return undefined;
   }
 
   /** Every process of the cluster and how it does. */

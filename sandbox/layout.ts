@@ -7,6 +7,8 @@ export const SPIRE_NAMESPACE = 'zero-trust-workload-identity-manager';
 export const CLASS_NAME = 'zero-trust-workload-identity-manager-spire';
 
 export const API_SERVER_PORT = 6443;
+/** Port of routers and Ingress controllers for TLS. */
+export const HTTPS_PORT = 443;
 
 /** Names of the sandbox's clusters, in the order in which they are made: client-1, server-1, edge-1, edge-2 … */
 export function clusterName(index: number): string {
@@ -49,6 +51,9 @@ export function sandboxPaths(directory: string): SandboxPaths {
   };
 }
 
+/** Added to a cluster's index, it gives the third octet of its load balancers' addresses. */
+const LOAD_BALANCERS = 128;
+
 /**
  * Addresses of one cluster. All of 127.0.0.0/8 is this machine, so every cluster and every pod gets an address of its own
  * there, and ports need not differ. The Kubernetes API refuses loopback addresses in EndpointSlices, so pods show up
@@ -69,6 +74,7 @@ export class ClusterAddresses {
     return `127.${this.block}.${this.index}.1`;
   }
 
+  /** The node's address as the cluster shows it. */
   get advertised(): string {
     return `10.${this.block}.${this.index}.1`;
   }
@@ -80,6 +86,11 @@ export class ClusterAddresses {
   /** A pod's address as the cluster shows it. */
   podIp(number: number): string {
     return `10.${this.block}.${this.index}.${number}`;
+  }
+
+  /** An address for a load balancer; nobody listens there, the sandbox's proxies know what is behind it. */
+  loadBalancerIp(number: number): string {
+    return `10.${this.block}.${LOAD_BALANCERS + this.index}.${number}`;
   }
 }
 

@@ -1,5 +1,5 @@
 import type { Resource } from './kubernetes.js';
-import { CLASS_NAME, nodeName, SPIRE_NAMESPACE, trustDomain } from './layout.js';
+import { CLASS_NAME, nodeName, SPIRE_NAMESPACE, trustDomain, type ClusterAddresses } from './layout.js';
 
 const SERVER_LABELS = {
   'app.kubernetes.io/name': 'spire-server',
@@ -33,11 +33,14 @@ export function nodeManifest(cluster: string): Resource {
   };
 }
 
-/** Status of the node: where exec and logs are served, and room for any pod. */
-export function nodeStatus(host: string): Record<string, unknown> {
+/** Status of the node: where exec and logs are served, where node ports are, and room for any pod. */
+export function nodeStatus({ host, advertised }: ClusterAddresses): Record<string, unknown> {
   const room = { cpu: '64', memory: '256Gi', pods: '1000', 'ephemeral-storage': '256Gi' };
   return {
-    addresses: [{ type: 'InternalIP', address: host }],
+    addresses: [
+      { type: 'InternalIP', address: host },
+      { type: 'ExternalIP', address: advertised },
+    ],
     daemonEndpoints: { kubeletEndpoint: { Port: 10250 } },
     capacity: room,
     allocatable: room,

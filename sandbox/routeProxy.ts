@@ -5,7 +5,7 @@ import { LinkDirection, type LinkFault } from './linkFault.js';
 
 export type { LinkFault } from './linkFault.js';
 
-/** Where a host of a Route really is. */
+/** Where what is exposed under a host and a port really is. */
 export interface RouteTarget {
   cluster: string;
   address: string;
@@ -17,7 +17,7 @@ export interface RouteProxyOptions {
   port: number;
   /** Who connects through this proxy: a cluster's name, or `engine`. */
   source: string;
-  /** Finds what is behind a host; undefined when no Route has it. */
+  /** Finds what is behind a host (or address) and port; undefined when nothing is exposed there. */
   resolve: (host: string, port: number) => Promise<RouteTarget | undefined>;
   /** The state of the network between two clusters; asked at each CONNECT and whenever something could be delivered. */
   link: (from: string, to: string) => LinkFault;
@@ -40,9 +40,9 @@ interface Tunnel {
 
 /**
  * Stands for the network between the clusters: an HTTP proxy on 127.0.0.1 that knows CONNECT only. TLS passes through
- * untouched, as it does through a passthrough Route.
+ * untouched, as it does through a passthrough Route or Ingress, a load balancer and a node port.
  *
- * A refused CONNECT is answered with 400 (no host:port), 502 (no such Route, or nobody listens there) or 503 (the link is
+ * A refused CONNECT is answered with 400 (no host:port), 502 (nothing is exposed there, or nobody listens) or 503 (the link is
  * cut); the reason stands in the status line too, since that is all that Go's clients report.
  */
 export async function startRouteProxy(options: RouteProxyOptions): Promise<RouteProxy> {
@@ -134,7 +134,7 @@ async function connect(
   const [, host, port] = /^\[?([\w.:-]+?)\]?:(\d{1,5})$/.exec(authority) ?? [];
   if (host === undefined || port === undefined) throw new Refusal(400, 'CONNECT wants host:port');
   const target = await resolve(host, Number(port));
-  if (target === undefined) throw new Refusal(502, `no Route has the host ${host} with something ready behind it`);
+  if (target === undefined) throw new Refusal(502, `nothing that is ready is exposed at ${host}:${port}`);
   const { cluster } = target;
   if (link(source, cluster).kind === 'cut') throw cutLink(source, cluster);
   const upstream = net.connect({ host: target.address, port: target.port, allowHalfOpen: true, noDelay: true });

@@ -14,7 +14,7 @@ import {
   type SandboxPaths,
 } from './layout.js';
 import { recordProcess } from './processes.js';
-import { startRouteProxy, type RouteProxy } from './routeProxy.js';
+import { startRouteProxy, type RouteProxy, type RouteTarget } from './routeProxy.js';
 
 /** What a sandbox is, kept over restarts. */
 interface SandboxState {
@@ -165,17 +165,17 @@ class Supervisor {
       (await startRouteProxy({
         port: 0,
         source,
-        resolve: (host) => this.resolve(host),
+        resolve: (host, port) => this.resolve(host, port),
         link: (from, to) => linkFault(this.state.faults, from, to),
       }));
     this.proxies.set(source, proxy);
     return `http://127.0.0.1:${proxy.port}`;
   }
 
-  private async resolve(host: string): Promise<{ cluster: string; address: string; port: number } | undefined> {
-    for (const [name, { router }] of this.clusters) {
-      const target = await router.resolve(host);
-      if (target !== undefined) return { cluster: name, ...target };
+  private async resolve(host: string, port: number): Promise<RouteTarget | undefined> {
+    for (const [name, cluster] of this.clusters) {
+      const backend = await cluster.resolve(host, port);
+      if (backend !== undefined) return { cluster: name, ...backend };
     }
     return undefined;
   }

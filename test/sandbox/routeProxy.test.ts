@@ -58,7 +58,7 @@ describe('route proxy', () => {
   });
 
   it.each([
-    [`CONNECT nobody.test:443`, 502, 'no Route has the host nobody.test'],
+    [`CONNECT nobody.test:443`, 502, 'nothing that is ready is exposed at nobody.test:443'],
     [`CONNECT down.test:443`, 502, 'ECONNREFUSED'],
     [`CONNECT broken.test:443`, 502, 'API server is away'],
     [`CONNECT ${HOST}`, 400, 'host:port'],

@@ -105,7 +105,7 @@ describe('Workload API of a pod, answered by a real SPIRE agent', () => {
       expect(await federated()).toMatchObject({ ok: true });
       expect(await through('nobody.test', b.id('/federated'))).toMatchObject({
         reason: 'unreachable',
-        error: expect.stringContaining('no Route has the host nobody.test') as string,
+        error: expect.stringContaining('nothing that is ready is exposed at nobody.test') as string,
       });
       fault = { kind: 'cut' };
       expect(await federated()).toMatchObject({
