@@ -222,15 +222,23 @@ async function memberOf(connection: ClusterConnection): Promise<string | undefin
   return [...relationships, ...objects].map(owningFederation).find((each) => each !== undefined);
 }
 
-/** Service, Route and Ingress of the bundle endpoint, those that exist. */
+/** Service, Route and Ingress of the bundle endpoint, those that exist; also of an exposure that was another one before. */
 async function readEndpointObjects(connection: ClusterConnection, exposure: Exposure): Promise<KubernetesObject[]> {
   const metadata = { name: BUNDLE_ENDPOINT_OBJECT, namespace: connection.cluster.namespace };
-  const references = [
-    { apiVersion: 'v1', kind: 'Service', metadata },
-    ...(exposure.type === 'route' ? [{ apiVersion: 'route.openshift.io/v1', kind: 'Route', metadata }] : []),
-    ...(exposure.type === 'ingress' ? [{ apiVersion: 'networking.k8s.io/v1', kind: 'Ingress', metadata }] : []),
-  ];
-  const found = await Promise.all(references.map((reference) => readObject(connection, reference)));
+  const service = readObject(connection, { apiVersion: 'v1', kind: 'Service', metadata });
+  const others = [
+    { type: 'route', reference: { apiVersion: 'route.openshift.io/v1', kind: 'Route', metadata } },
+    { type: 'ingress', reference: { apiVersion: 'networking.k8s.io/v1', kind: 'Ingress', metadata } },
+  ].map(async ({ type, reference }) => {
+    try {
+      return await readObject(connection, reference);
+    } catch (error) {
+      // Where the engine may not even look, it cannot have made one; what the exposure needs must be readable.
+      if (type !== exposure.type && error instanceof FederatorError && error.type === 'Forbidden') return undefined;
+      throw error;
+    }
+  });
+  const found = await Promise.all([service, ...others]);
   return found.filter((object) => object !== undefined).map(withoutSecrets);
 }
 

@@ -1,6 +1,9 @@
+import { Context } from '@temporalio/activity';
 import type { ApplyObjectRequest, RestoreObjectRequest, StepOutcome } from '../contract/activities.js';
 import { FederatorError } from '../contract/errors.js';
+import type { KubernetesObject } from '../contract/kubernetes.js';
 import { covers, mergePatch, owningFederation, restorable } from '../federation/ownership.js';
+import type { ClusterConnection } from '../kubernetes/connect.js';
 import {
   applyObject,
   deleteObject,
@@ -9,7 +12,11 @@ import {
   readObject,
   type ObjectReference,
 } from '../kubernetes/objects.js';
+import { waitFor, type Look } from '../kubernetes/wait.js';
 import type { Clusters } from './clusters.js';
+
+/** Clouds take a minute or two to give a load balancer back. */
+const GONE_WITHIN_MS = 5 * 60_000;
 
 /** Applying and restoring whole objects that the engine makes: Services, Routes, Ingresses. */
 export function objectActivities(clusters: Clusters) {
@@ -34,7 +41,9 @@ export function objectActivities(clusters: Clusters) {
       const live = await readObject(connection, reference);
       if (before === undefined) {
         if (live === undefined || owningFederation(live) !== federation) return { changed: false };
-        return { changed: await deleteObject(connection, reference) };
+        const changed = await deleteObject(connection, reference);
+        await awaitGone(connection, live, reference);
+        return { changed };
       }
       if (live === undefined) {
         await applyObject(connection, before);
@@ -46,6 +55,27 @@ export function objectActivities(clusters: Clusters) {
       return { changed: true };
     },
   };
+}
+
+/** A Service stays until its load balancer has been given back; one that is made meanwhile would vanish with it. */
+async function awaitGone(
+  connection: ClusterConnection,
+  deleted: KubernetesObject,
+  reference: ObjectReference,
+): Promise<void> {
+  await waitFor(
+    async (): Promise<Look<true>> => {
+      const left = await readObject(connection, reference);
+      if (left === undefined || left.metadata.uid !== deleted.metadata.uid) return { done: true, value: true };
+      const { finalizers = [] } = left.metadata as { finalizers?: string[] };
+      return { done: false, seen: `it is kept by ${finalizers.join(', ') || 'nobody, but still there'}` };
+    },
+    {
+      what: `${connection.cluster.name}: ${objectName(reference)} is gone`,
+      timeoutMs: GONE_WITHIN_MS,
+      signal: Context.current().cancellationSignal,
+    },
+  );
 }
 
 function identity({ apiVersion, kind, metadata }: ObjectReference, patch: Record<string, unknown>): ObjectReference {

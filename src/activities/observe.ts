@@ -22,8 +22,9 @@ export function observeActivities(clusters: Clusters) {
         async (): Promise<Look<string>> => {
           const { context, objects } = await readExposure(connection);
           const url = exposureStrategy(context.exposure.type).endpointUrl(context, objects);
-          if (url !== undefined) return { done: true, value: url };
-          return { done: false, seen: exposureProblems(context, objects).join('; ') || 'no address is assigned' };
+          const problems = exposureProblems(context, objects);
+          if (url !== undefined && problems.length === 0) return { done: true, value: url };
+          return { done: false, seen: problems.join('; ') || 'no address is assigned' };
         },
         {
           what: `${cluster}: the bundle endpoint has an address`,

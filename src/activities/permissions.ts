@@ -36,6 +36,9 @@ export function requiredPermissions(cluster: Cluster, exposure: string): Permiss
         ]),
     ...all('', 'pods', ['create', 'delete'], { namespace: PROBE_NAMESPACE }),
     ...all('', 'services', ['create', 'delete'], { namespace: PROBE_NAMESPACE }),
+    ...(exposedBy === undefined
+      ? []
+      : all(exposedBy.group, exposedBy.resource, ['create', 'delete'], { namespace: PROBE_NAMESPACE })),
     ...all('', 'pods', ['create'], { namespace: PROBE_NAMESPACE, subresource: 'exec' }),
   ];
 }

@@ -10,7 +10,7 @@ import type {
 import { FederatorError } from '../contract/errors.js';
 import type { KubernetesObject } from '../contract/kubernetes.js';
 import { DEFAULT_PROBE_IMAGE, PROBE_NAMESPACE } from '../contract/names.js';
-import { exposureStrategy } from '../federation/exposure.js';
+import { exposureProblems, exposureStrategy } from '../federation/exposure.js';
 import { owned, owningFederation } from '../federation/ownership.js';
 import {
   PROBE_CONTAINER,
@@ -52,9 +52,10 @@ export function probeActivities(clusters: Clusters) {
       const { connection } = await clusters.get(cluster);
       const { probeImage = DEFAULT_PROBE_IMAGE } = await clusters.read();
       const signal = Context.current().cancellationSignal;
-      const context = probeExposureContext(exposure, trustDomain);
-      const strategy = exposureStrategy(exposure.type);
-      const manifests = strategy.objects(context).map((object) => owned(object, federation));
+      const reach = exposure && { context: probeExposureContext(exposure, trustDomain), exposure };
+      const manifests = (reach === undefined ? [] : exposureStrategy(reach.exposure.type).objects(reach.context)).map(
+        (object) => owned(object, federation),
+      );
       await Promise.all(
         [...manifests, ...PROBE_ROLES.map((role) => probePod(role, probeImage, federation))].map((object) =>
           applyOwn(connection, object, federation),
@@ -71,20 +72,22 @@ export function probeActivities(clusters: Clusters) {
         timeoutMs,
         signal,
       );
+      const spiffeId = probeSpiffeId(trustDomain, 'federated');
+      if (reach === undefined) return { spiffeId };
       const address = await waitFor(
         async (): Promise<Look<string>> => {
           const live = await Promise.all(manifests.map((object) => readObject(connection, object)));
-          const url = strategy.endpointUrl(
-            context,
-            live.filter((object) => object !== undefined),
-          );
-          if (url === undefined) return { done: false, seen: 'no address is assigned' };
+          const found = live.filter((object) => object !== undefined);
+          const url = exposureStrategy(reach.exposure.type).endpointUrl(reach.context, found);
+          const problems = exposureProblems(reach.context, found);
+          if (url === undefined || problems.length > 0)
+            return { done: false, seen: problems.join('; ') || 'no address is assigned' };
           const { hostname, port } = new URL(url);
           return { done: true, value: `${hostname}:${port === '' ? '443' : port}` };
         },
         { what: `${cluster}: the test workload has an address`, timeoutMs, signal },
       );
-      return { address, spiffeId: probeSpiffeId(trustDomain, 'federated') };
+      return { address, spiffeId };
     },
 
     /**

@@ -115,7 +115,7 @@ function probeTable(probes: readonly ProbeSummary[]): string {
       ({ from, to, federated, outcome }) => `${from} → ${to}, ${federated ? 'federated' : 'not federated'}: ${outcome}`,
     );
   const legend = pc.dim(
-    '✓ the federated workload shook hands, both SPIFFE IDs verified, and the one that is not federated was refused',
+    '✓ the federated workload shook hands, both SPIFFE IDs verified, and the one that is not federated was refused\n· not probed: nothing is new between them, they do not trust each other, or a given address is the only way in',
   );
   return [matrix, legend, ...wrong.map((line) => pc.red(line))].join('\n');
 }

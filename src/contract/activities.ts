@@ -183,7 +183,8 @@ export type ProbeRole = 'federated' | 'unfederated';
 
 export interface DeployProbeRequest extends ClusterRequest {
   className: string;
-  exposure: Exposure;
+  /** Absent where nobody can reach the test workload from outside. */
+  exposure?: Exposure;
   trustDomain: string;
   /** Trust domains whose bundles are stored: the federated test workload federates with them. */
   federatesWith: string[];
@@ -191,8 +192,8 @@ export interface DeployProbeRequest extends ClusterRequest {
 }
 
 export interface DeployedProbe {
-  /** host:port under which the federated test workload is reached from other clusters. */
-  address: string;
+  /** host:port under which the federated test workload is reached from other clusters, if it is exposed. */
+  address?: string;
   spiffeId: string;
 }
 

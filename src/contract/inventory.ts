@@ -9,14 +9,38 @@ const dnsLabel = z
   .string()
   .regex(/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/, 'must be a DNS label: lower-case letters, digits and dashes');
 
+/** A name in DNS, as a certificate may have it; no port and no path. */
+const hostName = z
+  .string()
+  .regex(
+    /^(?=.{1,253}$)[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*$/,
+    'must be a host name in lower case, without port and path',
+  );
+const annotations = z.record(z.string().min(1), z.string());
+
 /** How SPIRE's bundle endpoint is reached from other clusters. */
 export const exposureSchema = z.discriminatedUnion('type', [
-  z.strictObject({ type: z.literal('route'), host: z.string().optional() }),
-  z.strictObject({ type: z.literal('ingress'), host: z.string(), ingressClassName: z.string().optional() }),
-  z.strictObject({ type: z.literal('loadBalancer') }),
+  z.strictObject({ type: z.literal('route'), host: hostName.optional() }),
+  z.strictObject({
+    type: z.literal('ingress'),
+    host: hostName,
+    /** The cluster's default class when absent. */
+    ingressClassName: z.string().min(1).optional(),
+    /** By which the Ingress controller is told to pass TLS through; those of ingress-nginx when absent. */
+    annotations: annotations.optional(),
+  }),
+  z.strictObject({
+    type: z.literal('loadBalancer'),
+    /** Which controller is to make it, where a cluster has several. */
+    loadBalancerClass: z.string().min(1).optional(),
+    /** What the cloud has to know of it, e.g. that it is internal. */
+    annotations: annotations.optional(),
+  }),
   z.strictObject({
     type: z.literal('nodePort'),
-    host: z.string(),
+    /** Name or address of a node, or of what spreads over the nodes. */
+    host: z.union([hostName, z.ipv4(), z.ipv6()]),
+    /** One is assigned by the cluster when absent. */
     nodePort: z.number().int().min(1).max(65535).optional(),
   }),
   z.strictObject({ type: z.literal('address'), url: z.url({ protocol: /^https$/ }) }),

@@ -5,7 +5,7 @@ import type { KubernetesObject } from '../contract/kubernetes.js';
 import { BUNDLE_ENDPOINT_OBJECT } from '../contract/names.js';
 import type { Policy } from '../contract/policy.js';
 import { controlStrategy } from './control.js';
-import { exposureStrategy, type ExposureContext } from './exposure.js';
+import { exposureStrategy, keepingWays, type ExposureContext } from './exposure.js';
 import type { AbsentMember } from './mending.js';
 import { covers, owned, owningFederation, restorable } from './ownership.js';
 import { planPolicies, type PolicyPlan } from './policyPlan.js';
@@ -40,6 +40,8 @@ export interface MemberPlan {
   /** Those it trusts and those that trust it. */
   peers: ClusterFacts[];
   objects: ObjectPlan[];
+  /** What exposes the endpoint in another way than the inventory says now; given up when all know the new address. */
+  obsolete: ObsoletePlan[];
   configureServer: PlannedStep;
   rolloutServer: PlannedStep;
   readBundle: PlannedStep;
@@ -50,6 +52,14 @@ export interface MemberPlan {
   policies: PolicyPlan;
   /** Of dynamic relationships, where there is time to prove: the first refresh that SPIRE makes by itself. */
   awaitRefreshes: PlannedStep;
+}
+
+/** An object that goes, or a Service that is reached in fewer ways when the change is through. */
+export interface ObsoletePlan {
+  step: PlannedStep;
+  before: KubernetesObject;
+  /** Absent: it goes. */
+  after?: KubernetesObject;
 }
 
 /** A directed edge: `trusting` comes to hold the bundle of `trusted`. */
@@ -117,6 +127,7 @@ export function planSteps({ members, verify, probe }: SetupPlan): PlannedStep[] 
     ...members.map((member) => member.applyRelationships),
     ...members.map((member) => member.awaitBundles),
     ...members.flatMap((member) => [member.policies.apply, member.policies.await]),
+    ...members.flatMap((member) => member.obsolete.map((object) => object.step)),
     verify,
     ...members.map((member) => member.awaitRefreshes).filter(({ action }) => action !== 'none'),
     ...probe.steps,
@@ -148,15 +159,14 @@ function memberSteps(member: MemberPlan): PlannedStep[] {
     member.awaitBundles,
     member.policies.apply,
     member.policies.await,
+    ...member.obsolete.map((object) => object.step),
   ];
 }
 
 /** mTLS where an edge is new; where none is and yet something changed, everywhere. */
 function planProbe({ probe, hub }: SetupOptions, members: readonly MemberPlan[]): ProbePlan {
-  // Where only one given address leads to a cluster, it leads to the bundle endpoint.
-  const names = members
-    .filter(({ facts }) => probeExposure(facts.exposure) !== undefined)
-    .map(({ facts }) => facts.cluster);
+  const names = members.map(({ facts }) => facts.cluster);
+  const reachable = reachableByProbes(members.map(({ facts }) => facts));
   const touched = members.some(({ objects, configureServer, rolloutServer }) =>
     [...objects.map((object) => object.step), configureServer, rolloutServer].some(
       ({ action }) => action !== 'none' && action !== 'check',
@@ -166,7 +176,7 @@ function planProbe({ probe, hub }: SetupOptions, members: readonly MemberPlan[])
     members.flatMap(({ edges }) => edges.map((edge) => `${edge.trusting.cluster} ${edge.trusted.cluster}`)),
   );
   const pairs = names.flatMap((from) =>
-    names
+    reachable
       .filter((to) => trusts(hub, from, to))
       .filter((to) => (open.size === 0 ? touched : open.has(`${from} ${to}`) || open.has(`${to} ${from}`)))
       .map((to) => ({ from, to })),
@@ -181,9 +191,16 @@ function planProbe({ probe, hub }: SetupOptions, members: readonly MemberPlan[])
 
 /** Test workloads on all members, and mTLS between all that trust each other. */
 export function planProbeMatrix(hub: string | undefined, members: readonly ClusterFacts[]): ProbePlan {
-  const names = members.filter(({ exposure }) => probeExposure(exposure) !== undefined).map(({ cluster }) => cluster);
-  const pairs = names.flatMap((from) => names.filter((to) => trusts(hub, from, to)).map((to) => ({ from, to })));
+  const reachable = reachableByProbes(members);
+  const pairs = members.flatMap(({ cluster: from }) =>
+    reachable.filter((to) => trusts(hub, from, to)).map((to) => ({ from, to })),
+  );
   return probePlan(members, pairs);
+}
+
+/** Where only one given address leads to a cluster, it leads to the bundle endpoint and not to a test workload. */
+function reachableByProbes(members: readonly ClusterFacts[]): string[] {
+  return members.filter(({ exposure }) => probeExposure(exposure) !== undefined).map(({ cluster }) => cluster);
 }
 
 function probePlan(members: readonly ClusterFacts[], pairs: ProbePlan['pairs']): ProbePlan {
@@ -265,6 +282,7 @@ function planMember(planning: Planning, facts: ClusterFacts): MemberPlan {
     newcomer: facts.federation !== options.federation,
     peers,
     objects: planObjects(options.federation, facts, problems, leftAlone),
+    obsolete: planObsolete(options.federation, facts),
     configureServer: step(
       control.step,
       cluster,
@@ -360,9 +378,9 @@ function planObjects(federation: string, facts: ClusterFacts, problems: Problem[
   return exposureStrategy(facts.exposure.type)
     .objects(context)
     .map((manifest) => {
-      const object = owned(manifest, federation);
+      const before = facts.endpointObjects.find((each) => each.kind === manifest.kind);
+      const object = owned(before === undefined ? manifest : keepingWays(before, manifest), federation);
       const name = `${object.kind} ${object.metadata.name}`;
-      const before = facts.endpointObjects.find((each) => each.kind === object.kind);
       const plan = (action: StepAction): ObjectPlan => ({
         step: step(`apply${object.kind}`, facts.cluster, `Apply ${name} on ${facts.cluster}`, action),
         object,
@@ -380,6 +398,27 @@ function planObjects(federation: string, facts: ClusterFacts, problems: Problem[
         });
       }
       return plan('none');
+    });
+}
+
+function planObsolete(federation: string, facts: ClusterFacts): ObsoletePlan[] {
+  const { cluster, exposure, endpointObjects } = facts;
+  const wanted = exposureStrategy(exposure.type).objects(exposureContext(facts));
+  return endpointObjects
+    .filter((object) => owningFederation(object) === federation)
+    .flatMap((object): ObsoletePlan[] => {
+      const before = restorable(object);
+      const name = `${object.kind} ${object.metadata.name}`;
+      const manifest = wanted.find(({ kind }) => kind === object.kind);
+      if (manifest === undefined) {
+        const title = `Delete ${name} on ${cluster}, which the exposure ${exposure.type} does without`;
+        return [{ step: step(`delete${object.kind}`, cluster, title, 'delete'), before }];
+      }
+      if (keepingWays(object, manifest) === manifest) return [];
+      const title = `Give up the ways to ${name} on ${cluster} which the exposure ${exposure.type} does without`;
+      return [
+        { step: step(`narrow${object.kind}`, cluster, title, 'change'), before, after: owned(manifest, federation) },
+      ];
     });
 }
 

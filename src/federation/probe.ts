@@ -22,7 +22,7 @@ function probePath(role: ProbeRole): string {
 
 /**
  * How a test workload is reached: the way the bundle endpoint is, under a host of its own. Undefined where only one
- * given address leads to the cluster.
+ * given address leads to the cluster: from there others can be reached, but not the other way round.
  */
 export function probeExposure(exposure: Exposure): Exposure | undefined {
   switch (exposure.type) {

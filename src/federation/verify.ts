@@ -4,7 +4,7 @@ import { edgeName } from '../contract/names.js';
 import type { Check } from '../contract/verify.js';
 import { checker } from './check.js';
 import { controlStrategy } from './control.js';
-import { exposureStrategy } from './exposure.js';
+import { admissionProblem, exposureStrategy } from './exposure.js';
 import { covers } from './ownership.js';
 import { exposureContext } from './plan.js';
 import { maskedBy, policiesOf } from './policy.js';
@@ -62,9 +62,17 @@ function clusterChecks(
       const name = wanted.kind.toLowerCase();
       const remedy = 'Run setupMesh again: it puts it back.';
       if (live === undefined) return check(name, 'failed', `${wanted.kind} ${wanted.metadata.name} is missing`, remedy);
-      return covers(live['spec'], wanted['spec'])
+      if (!covers(live['spec'], wanted['spec']))
+        return check(name, 'failed', `${wanted.kind} ${wanted.metadata.name} was changed`, remedy);
+      const problem = admissionProblem(live);
+      return problem === undefined
         ? check(name, 'ok', `${wanted.kind} ${wanted.metadata.name} is as it must be`)
-        : check(name, 'failed', `${wanted.kind} ${wanted.metadata.name} was changed`, remedy);
+        : check(
+            name,
+            'warning',
+            problem,
+            'See to the controller that should serve it; whether it works is told by the check endpoint.',
+          );
     });
   return [
     check(

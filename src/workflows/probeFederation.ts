@@ -43,12 +43,14 @@ export async function probeFederation(
   await Promise.all(
     probed.map(({ cluster, className, exposure, trustDomain, storedBundles }) => {
       const reach = probeExposure(exposure);
-      if (reach === undefined) return undefined;
       const title = `Remove test workloads from ${cluster}`;
       saga.onUndo(PROBE_STAGE, cluster, title, () => runUndo('removeProbe', title, { cluster, federation, timeoutMs }));
       return run(`deployProbe/${cluster}`, async (step) => {
+        // Whoever is dialled verifies the caller, too.
         const federatesWith = probed
-          .filter((peer) => pairs.some(({ from, to }) => from === cluster && to === peer.cluster))
+          .filter((peer) =>
+            pairs.some(({ from, to }) => [from, to].includes(cluster) && [from, to].includes(peer.cluster)),
+          )
           .map((peer) => peer.trustDomain)
           .filter((each) => each !== trustDomain && storedBundles[each] !== undefined);
         deployed.set(
@@ -57,7 +59,7 @@ export async function probeFederation(
             cluster,
             federation,
             className,
-            exposure: reach,
+            ...(reach === undefined ? {} : { exposure: reach }),
             trustDomain,
             federatesWith,
             timeoutMs,
@@ -71,15 +73,16 @@ export async function probeFederation(
     pairs.map(({ from, to }) =>
       run(`probe/${from}→${to}`, async (step) => {
         const target = deployed.get(to);
-        if (target === undefined) return;
+        if (target?.address === undefined) return;
+        const { address, spiffeId } = target;
         const dial = async (role: 'federated' | 'unfederated') => {
           try {
             return await runStep('runProbe', part(step, role), timeouts.attempts, {
               cluster: from,
               federation,
               role,
-              address: target.address,
-              expectSpiffeId: target.spiffeId,
+              address,
+              expectSpiffeId: spiffeId,
               timeoutMs,
             });
           } catch (error) {

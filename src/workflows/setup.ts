@@ -2,6 +2,7 @@ import { CancellationScope, workflowInfo } from '@temporalio/workflow';
 import type { ReadBundleOutcome, WatchRequest } from '../contract/activities.js';
 import type { ChangeResult, PlannedStep, ProbeSummary, SetupInput } from '../contract/change.js';
 import type { ClusterFacts } from '../contract/facts.js';
+import type { KubernetesObject } from '../contract/kubernetes.js';
 import { SERVER_CONF_UNDO } from '../contract/names.js';
 import { controlStrategy } from '../federation/control.js';
 import { planSetup, planSteps, type MemberPlan, type SetupPlan } from '../federation/plan.js';
@@ -116,6 +117,8 @@ class Setup {
     // Each goes on as soon as those it needs are there: its own server, and the bundles of its peers.
     for (const member of members) this.bundles.set(member.facts.cluster, this.configureServer(member));
     await Promise.all(members.map((member) => this.relate(member)));
+    // Nobody asks under an old address any more.
+    await Promise.all(members.map((member) => this.removeObsolete(member)));
     const facts = await this.step(this.plan.verify, () =>
       verifyMembers(
         this.plan.verify,
@@ -149,13 +152,8 @@ class Setup {
     await Promise.all(
       objects.map(({ step, object, before }) =>
         this.step(step, () => {
-          const { name, namespace } = object.metadata;
-          const reference = {
-            apiVersion: object.apiVersion,
-            kind: object.kind,
-            metadata: { name, ...(namespace === undefined ? {} : { namespace }) },
-          };
-          const title = `Restore ${object.kind} ${name} on ${cluster}`;
+          const reference = referenceOf(object);
+          const title = `Restore ${object.kind} ${object.metadata.name} on ${cluster}`;
           this.saga.onUndo(STAGE.expose, cluster, title, () =>
             runUndo('restoreObject', title, {
               cluster,
@@ -168,7 +166,7 @@ class Setup {
         }),
       ),
     );
-    const known = facts.endpointUrl;
+    const known = objects.every(({ step }) => step.action === 'none') ? facts.endpointUrl : undefined;
     const url =
       known ??
       (await this.saga.follow(
@@ -341,6 +339,24 @@ class Setup {
     );
   }
 
+  private async removeObsolete({ facts: { cluster }, obsolete }: MemberPlan): Promise<void> {
+    const { federation, timeouts } = this.input;
+    await Promise.all(
+      obsolete.map(({ step, before, after }) =>
+        this.step(step, () => {
+          const title = `Restore ${before.kind} ${before.metadata.name} on ${cluster}`;
+          const reference = referenceOf(before);
+          this.saga.onUndo(STAGE.expose, cluster, title, () =>
+            runUndo('restoreObject', title, { cluster, federation, reference, before }),
+          );
+          return after === undefined
+            ? runStep('restoreObject', step, timeouts.attempts, { cluster, federation, reference })
+            : runStep('applyObject', step, timeouts.attempts, { cluster, federation, object: after });
+        }),
+      ),
+    );
+  }
+
   private async awaitRefreshes({ facts: { cluster }, edges, awaitRefreshes }: MemberPlan): Promise<void> {
     const { federation, timeouts } = this.input;
     await this.step(awaitRefreshes, () =>
@@ -368,4 +384,8 @@ class Setup {
     this.changed ||= stepOutcome(outcome).changed;
     return outcome;
   }
+}
+
+function referenceOf({ apiVersion, kind, metadata: { name, namespace } }: KubernetesObject) {
+  return { apiVersion, kind, metadata: { name, ...(namespace === undefined ? {} : { namespace }) } };
 }

@@ -43,7 +43,10 @@ export function federatedClusters(federation: string, names: readonly string[], 
       endpointUrl: url(facts),
       endpointObjects: exposureStrategy('route')
         .objects(exposureContext(facts))
-        .map((object) => owned(object, federation)),
+        .map((object) => ({
+          ...owned(object, federation),
+          ...(object.kind === 'Route' ? admitted(facts.cluster) : {}),
+        })),
       serverConf: {
         trustDomain: facts.trustDomain,
         bundleEndpoint: { address: '0.0.0.0', port: 8443, refreshHint: '300s' },
@@ -56,4 +59,10 @@ export function federatedClusters(federation: string, names: readonly string[], 
       storedBundles: Object.fromEntries(peers.map((peer) => [peer.trustDomain, peer.bundle])),
     };
   });
+}
+
+/** Status of a Route that its router has taken. */
+function admitted(cluster: string): object {
+  const conditions = [{ type: 'Admitted', status: 'True' }];
+  return { status: { ingress: [{ host: `federation.${cluster}.test`, conditions }] } };
 }

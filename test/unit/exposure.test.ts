@@ -108,14 +108,87 @@ test('a load balancer with an IPv6 address gives a URL with brackets', () => {
   );
 });
 
-test('why there is no address: what is missing, or what the router says', () => {
-  const where = context({ type: 'route' });
-  expect(exposureProblems(where, [])).toEqual([
-    'Service spire-server-federation is missing',
-    'Route spire-server-federation is missing',
-  ]);
-  const refused = live('Route', admitted('False', { reason: 'HostAlreadyClaimed', message: 'taken by another' }));
-  expect(exposureProblems(where, [live('Service', {}), refused])).toEqual([
-    'Route spire-server-federation is not admitted: HostAlreadyClaimed taken by another',
-  ]);
+test('what a cloud or a controller must be told is in the manifest', () => {
+  const annotations = { 'example.com/internal': 'true' };
+  const [balancer] = exposureStrategy('loadBalancer').objects(
+    context({ type: 'loadBalancer', loadBalancerClass: 'example.com/nlb', annotations }),
+  );
+  expect(balancer).toMatchObject({ metadata: { annotations }, spec: { loadBalancerClass: 'example.com/nlb' } });
+  const [, ingress] = exposureStrategy('ingress').objects(context({ type: 'ingress', host: 'h.test', annotations }));
+  expect(ingress?.metadata.annotations).toEqual(annotations);
+});
+
+test('an address that is still the earlier one is not taken for the wanted one', () => {
+  const moved = context({ type: 'route', host: 'new.a.test' });
+  expect(exposureStrategy('route').endpointUrl(moved, [live('Route', admitted('True'))])).toBeUndefined();
+  const ports = { spec: { ports: [{ name: 'federation', nodePort: 30443 }] } };
+  const numbered = context({ type: 'nodePort', host: 'nodes.a.test', nodePort: 30444 });
+  expect(exposureStrategy('nodePort').endpointUrl(numbered, [live('Service', ports)])).toBeUndefined();
+});
+
+const BALANCED = { status: { loadBalancer: { ingress: [{ ip: '192.0.2.1' }] } } };
+
+test.each<{ case: string; exposure: Exposure; objects: KubernetesObject[]; says: string[] }>([
+  {
+    case: 'nothing is there',
+    exposure: { type: 'route' },
+    objects: [],
+    says: ['Service spire-server-federation is missing', 'Route spire-server-federation is missing'],
+  },
+  {
+    case: 'a router refused the Route',
+    exposure: { type: 'route' },
+    objects: [
+      live('Service', {}),
+      live('Route', admitted('False', { reason: 'HostAlreadyClaimed', message: 'taken by another' })),
+    ],
+    says: ['Route spire-server-federation is not admitted: HostAlreadyClaimed taken by another'],
+  },
+  {
+    case: 'no router looked at the Route',
+    exposure: { type: 'route' },
+    objects: [live('Service', {}), live('Route', {})],
+    says: ['Route spire-server-federation is not admitted: no router has looked at it'],
+  },
+  {
+    case: 'no controller took the Ingress',
+    exposure: { type: 'ingress', host: 'federation.a.test', ingressClassName: 'nobody' },
+    objects: [live('Service', {}), live('Ingress', { spec: { ingressClassName: 'nobody' } })],
+    says: [
+      'Ingress spire-server-federation is not admitted: no Ingress controller of class nobody has put its address into the status',
+    ],
+  },
+  {
+    case: 'the Ingress is served',
+    exposure: { type: 'ingress', host: 'federation.a.test' },
+    objects: [live('Service', {}), live('Ingress', BALANCED)],
+    says: [],
+  },
+  {
+    case: 'there is no load balancer',
+    exposure: { type: 'loadBalancer' },
+    objects: [live('Service', { spec: { type: 'LoadBalancer' } })],
+    says: ['Service spire-server-federation has no load balancer: no controller has put an address into its status'],
+  },
+  {
+    case: 'there is a load balancer',
+    exposure: { type: 'loadBalancer' },
+    objects: [live('Service', { spec: { type: 'LoadBalancer' }, ...BALANCED })],
+    says: [],
+  },
+])('why there is no address: $case', ({ exposure, objects, says }) => {
+  expect(exposureProblems(context(exposure), objects)).toEqual(says);
+});
+
+test('one router that admits a Route is enough, whatever another says', () => {
+  const conditions = (status: string) => [{ type: 'Admitted', status }];
+  const sharded = live('Route', {
+    status: {
+      ingress: [
+        { host: 'federation.a.test', conditions: conditions('False') },
+        { host: 'federation.a.test', conditions: conditions('True') },
+      ],
+    },
+  });
+  expect(exposureProblems(context({ type: 'route' }), [live('Service', {}), sharded])).toEqual([]);
 });

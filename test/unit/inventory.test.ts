@@ -40,6 +40,11 @@ describe('the inventory', () => {
       'an endpoint that is not HTTPS',
       { clusters: [cluster('a', { exposure: { type: 'address', url: 'http://a:8443' } })] },
     ],
+    [
+      'a URL in place of a host',
+      { clusters: [cluster('a', { exposure: { type: 'ingress', host: 'https://a.test' } })] },
+    ],
+    ['a host with a port', { clusters: [cluster('a', { exposure: { type: 'nodePort', host: 'a.test:443' } })] }],
     ['an unknown exposure', { clusters: [cluster('a', { exposure: { type: 'tunnel' } })] }],
   ])('refuses %s', (_case, inventory) => {
     expect(problems(inventory)).not.toEqual([]);

@@ -2,7 +2,8 @@ import fc from 'fast-check';
 import { type PlannedStep, type SetupInput, setupMeshInputSchema } from '../../src/contract/change.js';
 import type { ClusterFacts } from '../../src/contract/facts.js';
 import { worstVerdict, type Verdict } from '../../src/contract/verify.js';
-import { covers, mergePatch, withoutSecrets } from '../../src/federation/ownership.js';
+import { exposureStrategy } from '../../src/federation/exposure.js';
+import { covers, mergePatch, owned, withoutSecrets } from '../../src/federation/ownership.js';
 import { exposureContext, planSetup, planSteps } from '../../src/federation/plan.js';
 import { wantedFederation } from '../../src/federation/serverConfPlan.js';
 import { memberSteps, planTeardown } from '../../src/federation/teardown.js';
@@ -283,4 +284,57 @@ test('covers: what is wanted must be there, what is there besides does not matte
   expect(covers({ a: 1 }, { b: 1 })).toBe(false);
   expect(covers([{ port: 1, protocol: 'TCP' }], [{ port: 1 }])).toBe(true);
   expect(covers([{ port: 1 }, { port: 2 }], [{ port: 1 }])).toBe(false);
+});
+
+describe('another exposure than before', () => {
+  const steps = (exposure: ClusterFacts['exposure'], before: Partial<ClusterFacts> = {}) => {
+    const [a, b] = finished();
+    const { endpointUrl: _url, ...moved } = { ...a, ...before, exposure };
+    return planSteps(planSetup(input, [moved, b])).filter(({ action }) => !['none', 'check'].includes(action));
+  };
+
+  test('the old way in goes last, when the peers know the new one', () => {
+    const planned = steps({ type: 'ingress', host: 'federation.a.test' }).filter(({ id }) => !id.startsWith('deploy'));
+    expect(actions(planned)).toEqual({
+      'applyIngress/a': 'create',
+      'editServerConf/b': 'change',
+      'rolloutServer/b': 'restart',
+      'applyRelationships/b': 'change',
+      'deleteRoute/a': 'delete',
+      'removeProbe/a': 'delete',
+      'removeProbe/b': 'delete',
+    });
+    expect(planned.findIndex(({ id }) => id === 'deleteRoute/a')).toBeGreaterThan(
+      planned.findIndex(({ id }) => id === 'applyRelationships/b'),
+    );
+  });
+
+  test('a load balancer is kept until then, with its class and what its cloud was told', () => {
+    const annotations = { 'example.com/internal': 'true' };
+    const balanced = {
+      ...finished()[0],
+      exposure: { type: 'loadBalancer' as const, loadBalancerClass: 'nlb', annotations },
+    };
+    const endpointObjects = exposureStrategy('loadBalancer')
+      .objects(exposureContext(balanced))
+      .map((object) => owned(object, FEDERATION));
+    const [a, b] = finished();
+    const plan = planSetup(input, [{ ...a, endpointObjects, exposure: { type: 'route' } }, b]);
+    const [member] = plan.members;
+    expect(member?.objects.map(({ step, object }) => [step.id, step.action, object['spec']])).toMatchObject([
+      ['applyService/a', 'none', { type: 'LoadBalancer', loadBalancerClass: 'nlb' }],
+      ['applyRoute/a', 'create', {}],
+    ]);
+    expect(member?.objects[0]?.object.metadata.annotations).toEqual(annotations);
+    expect(member?.obsolete).toMatchObject([
+      { step: { id: 'narrowService/a', action: 'change' }, after: { spec: { type: 'ClusterIP' } } },
+    ]);
+  });
+});
+
+test('a cluster with one given address probes others and is not probed itself', () => {
+  const given = { ...freshCluster('a'), exposure: { type: 'address' as const, url: 'https://a.test' } };
+  const { probe } = planSetup(input, [given, freshCluster('b'), freshCluster('c')]);
+  expect(probe.pairs.map(({ from, to }) => `${from}→${to}`)).toEqual(['a→b', 'a→c', 'b→c', 'c→b']);
+  expect(probe.clusters.map(({ cluster }) => cluster)).toEqual(['a', 'b', 'c']);
 });

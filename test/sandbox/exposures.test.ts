@@ -1,0 +1,290 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { parse, stringify } from 'yaml';
+import type { ChangeResult } from '../../src/contract/change.js';
+import type { Exposure } from '../../src/contract/inventory.js';
+import type { VerifyResult } from '../../src/contract/verify.js';
+import { bundleKeyIds, parseBundle, parseBundleList } from '../../src/spire/bundle.js';
+import { handshake } from '../support/proxyHandshake.js';
+import { adminApi, snapshotCluster, spireServer } from '../support/snapshot.js';
+import { Testbed, type CommandResult } from '../support/testbed.js';
+
+const CLUSTERS = ['client-1', 'server-1', 'edge-1', 'edge-2'];
+const NAMESPACE = 'zero-trust-workload-identity-manager';
+const SERVICE = `/api/v1/namespaces/${NAMESPACE}/services/spire-server-federation`;
+const INGRESS = `/apis/networking.k8s.io/v1/namespaces/${NAMESPACE}/ingresses/spire-server-federation`;
+const GIVEN = 'federation.apps.edge-2.sandbox.test';
+const MINUTE = 60_000;
+
+interface InventoryFile {
+  httpsProxy: string;
+  clusters: { name: string; exposure?: Exposure }[];
+}
+
+let testbed: Testbed;
+let inventory: InventoryFile;
+let before: Record<string, unknown>[];
+let exposures: Record<string, Exposure>;
+
+const trustDomain = (cluster: string) => `apps.${cluster}.sandbox.test`;
+const others = (cluster: string) => CLUSTERS.filter((each) => each !== cluster);
+const snapshot = (clusters = CLUSTERS) =>
+  Promise.all(clusters.map((cluster) => snapshotCluster(testbed.directory, cluster)));
+
+/** Says in the inventory how each cluster's bundle endpoint is reached. */
+function expose(as: Record<string, Exposure>): void {
+  const clusters = inventory.clusters.map((cluster) => {
+    const exposure = as[cluster.name];
+    return { ...cluster, ...(exposure === undefined ? {} : { exposure }) };
+  });
+  writeFileSync(path.join(testbed.directory, 'inventory.yaml'), stringify({ ...inventory, clusters }));
+}
+
+async function withAdmin<T>(cluster: string, use: (api: ReturnType<typeof adminApi>) => Promise<T>): Promise<T> {
+  const api = adminApi(testbed.directory, cluster);
+  try {
+    return await use(api);
+  } finally {
+    api.close();
+  }
+}
+
+function succeeded({ code, stdout, stderr }: CommandResult): ChangeResult {
+  expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+  return JSON.parse(stdout) as ChangeResult;
+}
+
+const setupMesh = (...args: string[]) => testbed.federator('start-workflow', 'setupMesh', ...args, '--json');
+
+/** By the clusters' own words: each stores exactly the keys of all others, and asks for them at these addresses. */
+async function expectMesh(urls: Record<string, string>): Promise<void> {
+  const own = new Map(
+    await Promise.all(
+      CLUSTERS.map(async (cluster) => {
+        const text = await spireServer(testbed.directory, cluster, 'bundle', 'show', '-format', 'spiffe');
+        return [cluster, bundleKeyIds(parseBundle(text))] as const;
+      }),
+    ),
+  );
+  for (const cluster of CLUSTERS) {
+    const list = await spireServer(testbed.directory, cluster, 'bundle', 'list', '-format', 'spiffe');
+    const stored = parseBundleList(list);
+    for (const peer of others(cluster)) {
+      const bundle = stored.get(trustDomain(peer));
+      expect(bundle && bundleKeyIds(bundle)).toEqual(own.get(peer));
+      const relationship = await withAdmin(cluster, (api) =>
+        api.get(`/apis/spire.spiffe.io/v1alpha1/clusterfederatedtrustdomains/${trustDomain(peer)}`),
+      );
+      expect(relationship?.['spec']).toMatchObject({ bundleEndpointURL: urls[peer] });
+    }
+  }
+}
+
+async function expectHealthy(): Promise<void> {
+  const { code, stdout } = await testbed.federator('verify', '--json');
+  const { checks } = JSON.parse(stdout) as VerifyResult;
+  expect({ code, wrong: checks.filter(({ verdict }) => verdict !== 'ok') }).toEqual({ code: 0, wrong: [] });
+}
+
+async function nodeAddress(cluster: string): Promise<string> {
+  const node = await withAdmin(cluster, (api) => api.get(`/api/v1/nodes/${cluster}-node`));
+  const { addresses } = node?.['status'] as { addresses: { type: string; address: string }[] };
+  return addresses.find(({ type }) => type === 'ExternalIP')?.address ?? '';
+}
+
+beforeAll(async () => {
+  testbed = await Testbed.start({ clusters: CLUSTERS.length });
+  inventory = parse(readFileSync(path.join(testbed.directory, 'inventory.yaml'), 'utf8')) as InventoryFile;
+  // Somebody else sees to it that the given address leads to the bundle endpoint.
+  await withAdmin('edge-2', (api) =>
+    api.apply({
+      apiVersion: 'route.openshift.io/v1',
+      kind: 'Route',
+      metadata: { name: 'made-by-hand', namespace: NAMESPACE },
+      spec: {
+        host: GIVEN,
+        to: { kind: 'Service', name: 'spire-server-federation' },
+        port: { targetPort: 'federation' },
+        tls: { termination: 'passthrough' },
+      },
+    }),
+  );
+  exposures = {
+    'client-1': { type: 'ingress', host: 'federation.apps.client-1.sandbox.test' },
+    'server-1': { type: 'loadBalancer' },
+    'edge-1': { type: 'nodePort', host: await nodeAddress('edge-1') },
+    'edge-2': { type: 'address', url: `https://${GIVEN}` },
+  };
+  expose(exposures);
+  before = await snapshot();
+  await testbed.startWorker();
+}, 4 * MINUTE);
+
+afterAll(async () => testbed.stop(), MINUTE);
+
+describe('a mesh of clusters that are reached by an Ingress, a load balancer, a node port and a given address', () => {
+  let urls: Record<string, string>;
+
+  beforeAll(async () => {
+    const { members, probes } = succeeded(await setupMesh());
+    urls = Object.fromEntries(members.map(({ cluster, endpointUrl }) => [cluster, endpointUrl]));
+    // Wherever a test workload can be reached, it was, from everywhere else.
+    const reachable = ['client-1', 'server-1', 'edge-1'];
+    expect(new Set(probes.map(({ from, to }) => `${from} ${to}`))).toEqual(
+      new Set(reachable.flatMap((to) => others(to).map((from) => `${from} ${to}`))),
+    );
+    expect(probes.filter(({ ok }) => !ok)).toEqual([]);
+  }, 4 * MINUTE);
+
+  test(
+    'stores everybody’s keys everywhere, fetched at the address that each cluster assigned',
+    async () => {
+      const service = await withAdmin('server-1', (api) => api.get(SERVICE));
+      const { ports } = (await withAdmin('edge-1', (api) => api.get(SERVICE)))?.['spec'] as {
+        ports: { nodePort: number }[];
+      };
+      const { loadBalancer } = service?.['status'] as { loadBalancer: { ingress: { ip: string }[] } };
+      expect(urls).toEqual({
+        'client-1': 'https://federation.apps.client-1.sandbox.test',
+        'server-1': `https://${loadBalancer.ingress[0]?.ip}:8443`,
+        'edge-1': `https://${await nodeAddress('edge-1')}:${ports[0]?.nodePort}`,
+        'edge-2': `https://${GIVEN}`,
+      });
+      await expectMesh(urls);
+      await expectHealthy();
+    },
+    MINUTE,
+  );
+
+  test.each(CLUSTERS)('breaks where the link to %s breaks', async (cluster) => {
+    const { hostname, port } = new URL(urls[cluster] ?? '');
+    const shake = () => handshake(inventory.httpsProxy, hostname, port === '' ? 443 : Number(port));
+    const link = { from: 'engine', to: cluster };
+    expect(await shake()).toBe(`spiffe://${trustDomain(cluster)}/spire/server`);
+
+    await testbed.addFault({ kind: 'cut', ...link });
+    await expect(shake()).rejects.toThrow(`the link from engine to ${cluster} is cut`);
+    await testbed.addFault({ kind: 'delay', ...link, delayMs: 100 });
+    const startedAt = performance.now();
+    await shake();
+    expect(performance.now() - startedAt).toBeGreaterThanOrEqual(200);
+    await testbed.addFault({ kind: 'hang', ...link });
+    let answered = false;
+    const hanging = shake().finally(() => (answered = true));
+    // The other links do not hang, so an answer would be there by now.
+    const [other = ''] = others(cluster);
+    const elsewhere = new URL(urls[other] ?? '');
+    await handshake(inventory.httpsProxy, elsewhere.hostname, Number(elsewhere.port || 443));
+    expect(answered).toBe(false);
+    await testbed.heal();
+    expect(await hanging).toBe(`spiffe://${trustDomain(cluster)}/spire/server`);
+  });
+
+  test(
+    'says which endpoints cannot be reached, and by which exposure',
+    async () => {
+      for (const cluster of CLUSTERS) await testbed.addFault({ kind: 'cut', from: 'engine', to: cluster });
+      const { code, stdout } = await testbed.federator('verify', '--json');
+      await testbed.heal();
+      const failed = (JSON.parse(stdout) as VerifyResult).checks.filter(({ verdict }) => verdict === 'failed');
+      expect({ code, failed: failed.map(({ scope, name }) => `${scope} ${name}`) }).toEqual({
+        code: 1,
+        failed: CLUSTERS.map((cluster) => `${cluster} endpoint`),
+      });
+      for (const { scope, evidence } of failed) expect(evidence).toContain(`bundle endpoint ${urls[scope]}`);
+    },
+    MINUTE,
+  );
+
+  test(
+    'keeps a load balancer and its address when going over to something else fails',
+    async () => {
+      const was = await snapshot();
+      expose({ ...exposures, 'server-1': { type: 'ingress', host: 'a.test', ingressClassName: 'nobody' } });
+      const { code, stderr } = await setupMesh('--no-probe', '--endpoint-timeout', '3');
+      expose(exposures);
+      expect({ code, stderr }).toEqual({
+        code: 1,
+        stderr: expect.stringMatching(/Ingress .* is not admitted[^]*Every cluster is as it was before\./) as string,
+      });
+      expect(await snapshot()).toEqual(was);
+      const service = await withAdmin('server-1', (api) => api.get(SERVICE));
+      expect(service?.['status']).toMatchObject({
+        loadBalancer: { ingress: [{ ip: new URL(urls['server-1'] ?? '').hostname }] },
+      });
+      await expectHealthy();
+    },
+    2 * MINUTE,
+  );
+
+  test(
+    'goes over to other exposures: peers learn the new addresses, and the old ways in are gone',
+    async () => {
+      expose({
+        ...exposures,
+        'client-1': { type: 'loadBalancer' },
+        'server-1': { type: 'ingress', host: 'federation.apps.server-1.sandbox.test' },
+        'edge-1': { type: 'route' },
+      });
+      const { members } = succeeded(await setupMesh('--no-probe'));
+      const now = Object.fromEntries(members.map(({ cluster, endpointUrl }) => [cluster, endpointUrl]));
+      expect(now).toEqual({
+        'client-1': expect.stringMatching(/^https:\/\/10\.[\d.]+:8443$/) as string,
+        'server-1': 'https://federation.apps.server-1.sandbox.test',
+        'edge-1': `https://spire-server-federation-${NAMESPACE}.apps.edge-1.sandbox.test`,
+        'edge-2': urls['edge-2'],
+      });
+      await expectMesh(now);
+      expect(await withAdmin('client-1', (api) => api.get(INGRESS))).toBeUndefined();
+      for (const cluster of ['server-1', 'edge-1']) {
+        const service = await withAdmin(cluster, (api) => api.get(SERVICE));
+        expect(service).toMatchObject({ spec: { type: 'ClusterIP' }, status: { loadBalancer: {} } });
+        expect(service?.metadata).not.toHaveProperty('finalizers');
+      }
+      await expectHealthy();
+      expect(succeeded(await setupMesh('--no-probe')).changed).toBe(false);
+    },
+    3 * MINUTE,
+  );
+
+  test(
+    'is torn down and leaves nothing',
+    async () => {
+      succeeded(await testbed.federator('teardown', '--json'));
+      expect(await snapshot()).toEqual(before);
+    },
+    2 * MINUTE,
+  );
+});
+
+test.each<{ what: string; exposure: Exposure; says: RegExp }>([
+  {
+    what: 'an Ingress that no controller admits',
+    exposure: { type: 'ingress', host: 'federation.apps.client-1.sandbox.test', ingressClassName: 'nobody' },
+    says: /client-1: the bundle endpoint has an address\. Last seen: Ingress spire-server-federation is not admitted: no Ingress controller of class nobody/,
+  },
+  {
+    what: 'a load balancer that never gets an address',
+    exposure: { type: 'loadBalancer', loadBalancerClass: 'example.com/nobody' },
+    says: /client-1: the bundle endpoint has an address\. Last seen: Service spire-server-federation has no load balancer: no controller of class example\.com\/nobody/,
+  },
+])(
+  '$what: times out with what was seen, and all is as before',
+  async ({ exposure, says }) => {
+    expose({ ...exposures, 'client-1': exposure });
+    const { code, stderr } = await testbed.federator(
+      'start-workflow',
+      'setupPair',
+      '--clusters',
+      'client-1,server-1',
+      '--no-probe',
+      '--endpoint-timeout',
+      '3',
+    );
+    expect(code).toBe(1);
+    expect(stderr).toMatch(says);
+    expect(stderr).toContain('Every cluster is as it was before.');
+    expect(await snapshot(['client-1', 'server-1'])).toEqual(before.slice(0, 2));
+  },
+  2 * MINUTE,
+);
