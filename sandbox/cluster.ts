@@ -1,13 +1,15 @@
 import { execFile } from 'node:child_process';
+import { X509Certificate } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
+import tls from 'node:tls';
 import { promisify } from 'node:util';
 import { parseAllDocuments } from 'yaml';
 import { ControlPlane } from './controlPlane.js';
 import type { Backend, Entrance } from './entrance.js';
 import { IngressController, ingressClass } from './ingressController.js';
 import { ApiError, ClusterApi, eventually, type Resource } from './kubernetes.js';
-import { type ClusterAddresses, nodeName, SPIRE_NAMESPACE } from './layout.js';
+import { type ClusterAddresses, loopback, nodeName, SPIRE_NAMESPACE } from './layout.js';
 import { delegateEntry, nodeManifest, nodeStatus, spireManifests } from './manifests.js';
 import { clusterPki, writeKubeconfig, type ClusterPki } from './pki.js';
 import { PodRuntime } from './podRuntime.js';
@@ -21,6 +23,9 @@ const run = promisify(execFile);
 const ENGINE_ACCOUNT = { namespace: 'spire-federator', name: 'spire-federator' };
 /** Last octet of the Ingress controller's address. */
 const INGRESS_NUMBER = 1;
+const SERVER_POD = `${SPIRE_NAMESPACE}/spire-server-0`;
+/** Port of SPIRE server's API for agents, which it authenticates with its own SVID. */
+const SPIRE_PORT = 8081;
 const TOKEN_SECONDS = 365 * 24 * 3600;
 
 export interface PartView {
@@ -200,10 +205,19 @@ export class SandboxCluster {
     if (!revoke || before.active === undefined) return;
     await command('localauthority', 'x509', 'taint', '-authorityID', before.active.authority_id);
     await command('localauthority', 'x509', 'revoke', '-authorityID', before.active.authority_id);
+    const bundle = JSON.parse(await command('bundle', 'show', '-format', 'spiffe')) as { keys: { x5c?: string[] }[] };
+    const authorities = bundle.keys.flatMap(({ x5c = [] }) =>
+      x5c.map((der) => new X509Certificate(Buffer.from(der, 'base64'))),
+    );
+    // SPIRE's rotator looks every 5 s; until then the server presents an SVID of the CA that is gone.
+    await eventually(`${this.name}: SPIRE server presents an SVID of its new CA`, async () => {
+      const presented = await presentedCertificate(loopback(this.pods.find(SERVER_POD)?.podIp ?? ''), SPIRE_PORT);
+      if (!authorities.some(({ publicKey }) => presented.verify(publicKey))) throw new Error('it is of the old one');
+    });
   }
 
   private serverContainer() {
-    const pod = this.pods.find(`${SPIRE_NAMESPACE}/spire-server-0`);
+    const pod = this.pods.find(SERVER_POD);
     const container = pod?.containers.find(({ spec }) => spec.name === 'spire-server');
     if (container === undefined) throw new Error(`${this.name}: SPIRE server's pod does not run`);
     return container;
@@ -319,4 +333,17 @@ export function tail(file: string, lines = 8): string[] {
   } catch {
     return [];
   }
+}
+
+/** The certificate with which somebody answers on a TLS port, whoever vouches for it. */
+function presentedCertificate(host: string, port: number): Promise<X509Certificate> {
+  return new Promise((resolve, reject) => {
+    const socket = tls.connect({ host, port, rejectUnauthorized: false }, () => {
+      const certificate = socket.getPeerX509Certificate();
+      socket.destroy();
+      if (certificate === undefined) reject(new Error('no certificate was presented'));
+      else resolve(certificate);
+    });
+    socket.once('error', reject);
+  });
 }
