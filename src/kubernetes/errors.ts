@@ -1,5 +1,6 @@
 import { ApiException } from '@kubernetes/client-node';
 import { FederatorError, type FederatorErrorType } from '../contract/errors.js';
+import type { ClusterConnection } from './connect.js';
 
 const BY_STATUS: Readonly<Record<number, FederatorErrorType>> = {
   400: 'InvalidObject',
@@ -24,10 +25,13 @@ const TLS_CODES =
 /**
  * Turns whatever a Kubernetes call threw into a FederatorError: the one place where Kubernetes and network errors are
  * classified.
- * @param cluster the inventory's name of the cluster, for the message
  * @param attempt what was tried, e.g. "read ConfigMap spire-server"
  */
-export function kubernetesError(cluster: string, attempt: string, error: unknown): FederatorError {
+export function kubernetesError(
+  { cluster: { name: cluster } }: Pick<ClusterConnection, 'cluster'>,
+  attempt: string,
+  error: unknown,
+): FederatorError {
   if (error instanceof FederatorError) return error;
   if (error instanceof ApiException) {
     const type =
@@ -50,14 +54,12 @@ export function kubernetesError(cluster: string, attempt: string, error: unknown
   return new FederatorError(
     'ClusterUnreachable',
     `${cluster}: cannot ${attempt}: the API server cannot be reached (${code ?? message}).`,
-    {
-      cause: error,
-    },
+    { cause: error },
   );
 }
 
 /** Message of a Kubernetes Status body, which the client hands over parsed or as text. */
-function statusMessage(body: unknown): string | undefined {
+export function statusMessage(body: unknown): string | undefined {
   let status = body;
   if (typeof status === 'string') {
     try {

@@ -1,8 +1,12 @@
-import { PassThrough } from 'node:stream';
-import { Exec, type V1Status } from '@kubernetes/client-node';
+import { once } from 'node:events';
+import type { IncomingMessage } from 'node:http';
+import { Writable } from 'node:stream';
+import { text } from 'node:stream/consumers';
+import { ApiException, Exec, type V1Status } from '@kubernetes/client-node';
+import WebSocket from 'ws';
 import { FederatorError } from '../contract/errors.js';
 import type { ClusterConnection } from './connect.js';
-import { kubernetesError } from './errors.js';
+import { kubernetesError, statusMessage } from './errors.js';
 
 export interface ExecResult {
   stdout: string;
@@ -18,9 +22,10 @@ export interface ExecTarget {
 
 /**
  * Runs a command in a container and waits for its end.
- * @param timeoutMs after which the call fails; the command itself may go on in the pod, as Kubernetes cannot end it
- * @throws FederatorError ExecFailed when the connection breaks or the command does not end in time (a retry may mend it),
- *   otherwise as classified by kubernetesError
+ * @param timeoutMs after which the call fails, opening the connection included; the command itself may go on in the pod,
+ *   as Kubernetes cannot end it
+ * @throws FederatorError ExecFailed when the connection does not open or breaks, when the pod or container is not there,
+ *   or when the command does not end in time (a retry may mend each of these); otherwise as classified by kubernetesError
  */
 export async function execInPod(
   connection: ClusterConnection,
@@ -28,56 +33,131 @@ export async function execInPod(
   command: readonly string[],
   { timeoutMs = 20_000, signal }: { timeoutMs?: number; signal?: AbortSignal } = {},
 ): Promise<ExecResult> {
-  const name = connection.cluster.name;
-  const said = `run ${command.slice(0, 3).join(' ')} in pod ${target.pod}`;
-  const stdout = collect();
-  const stderr = collect();
-  let resolve!: (status: V1Status) => void;
-  let reject!: (error: Error) => void;
-  const ended = new Promise<V1Status>((...settle) => ([resolve, reject] = settle));
-  // An abort that comes before anybody awaits must not be an unhandled rejection; whoever awaits still gets it.
-  ended.catch(() => undefined);
-  const fail = (why: string) => reject(new FederatorError('ExecFailed', `${name}: cannot ${said}: ${why}.`));
-  const onAbort = () =>
-    reject(signal?.reason instanceof Error ? signal.reason : new DOMException('Cancelled', 'AbortError'));
+  signal?.throwIfAborted();
+  const attempt = `run ${command.slice(0, 3).join(' ')} in pod ${target.pod}`;
+  const stdout = new Collector();
+  const stderr = new Collector();
+  const exec = new OpenExec(connection, attempt);
+  const onAbort = () => exec.abort(signal?.reason);
   signal?.addEventListener('abort', onAbort, { once: true });
-  const timer = setTimeout(() => fail(`no end within ${timeoutMs / 1000} s`), timeoutMs);
+  const timer = setTimeout(() => exec.failFor(`no end within ${timeoutMs / 1000} s`), timeoutMs);
   try {
-    const socket = await new Exec(connection.config)
-      .exec(
-        target.namespace,
-        target.pod,
-        target.container,
-        [...command],
-        stdout.stream,
-        stderr.stream,
-        null,
-        false,
-        resolve,
-      )
-      .catch((error: unknown) => {
-        throw upgradeError(name, said, error);
-      });
-    // The status may never come when the connection breaks. `onclose` follows a delivered status too: resolve wins.
-    socket.onclose = () => fail('the connection closed before the command ended');
-    try {
-      const status = await ended;
-      return { stdout: stdout.text(), stderr: stderr.text(), exitCode: exitCode(status) };
-    } finally {
-      socket.onclose = null;
-      socket.close();
-    }
+    const status = await exec.run(target, command, stdout, stderr);
+    return { stdout: stdout.text, stderr: stderr.text, exitCode: exitCode(status) };
   } finally {
     clearTimeout(timer);
     signal?.removeEventListener('abort', onAbort);
   }
 }
 
-function collect() {
-  const stream = new PassThrough();
-  const chunks: Buffer[] = [];
-  stream.on('data', (chunk: Buffer) => chunks.push(chunk));
-  return { stream, text: () => Buffer.concat(chunks).toString('utf8') };
+/**
+ * One web socket from before it opens to its end. It has one outcome, whichever comes first: the command's status, or
+ * why there is none. After that no socket is left, nor does one open late.
+ */
+class OpenExec {
+  private readonly outcome: Promise<V1Status>;
+  private resolve!: (status: V1Status) => void;
+  private reject!: (error: Error) => void;
+  private socket: WebSocket | undefined;
+  private over = false;
+
+  constructor(
+    private readonly connection: ClusterConnection,
+    private readonly attempt: string,
+  ) {
+    this.outcome = new Promise<V1Status>((...settle) => ([this.resolve, this.reject] = settle));
+    // A failure may come while nobody awaits it yet; whoever does still gets it.
+    this.outcome.catch(() => undefined);
+  }
+
+  async run(
+    { namespace, pod, container }: ExecTarget,
+    command: readonly string[],
+    stdout: Writable,
+    stderr: Writable,
+  ): Promise<V1Status> {
+    // The library's own handler gives no hold on a socket that is still being opened.
+    const handler = { connect: (path: string, _onText: unknown, onData: OnData) => this.open(path, onData) };
+    new Exec(this.connection.config, handler)
+      .exec(namespace, pod, container, [...command], stdout, stderr, null, false, this.resolve)
+      .catch((error: unknown) => this.fail(error));
+    try {
+      const status = await this.outcome;
+      this.socket?.close();
+      return status;
+    } catch (error) {
+      this.socket?.terminate();
+      throw error;
+    } finally {
+      this.over = true;
+    }
+  }
+
+  fail(error: unknown): void {
+    this.reject(kubernetesError(this.connection, this.attempt, error));
+  }
+
+  failFor(why: string): void {
+    const said = `${this.connection.cluster.name}: cannot ${this.attempt}: ${why}`;
+    this.reject(new FederatorError('ExecFailed', /[.!]$/.test(said) ? said : `${said}.`));
+  }
+
+  abort(reason: unknown): void {
+    this.reject(reason instanceof Error ? reason : new DOMException('Cancelled', 'AbortError'));
+  }
+
+  private async open(path: string, onData: OnData): Promise<WebSocket> {
+    const { config } = this.connection;
+    const options: WebSocket.ClientOptions = {};
+    // May run a program of the kubeconfig's, and so take its time.
+    await config.applyToHTTPSOptions(options);
+    if (this.over) throw new FederatorError('ExecFailed', 'Nobody waits for it any more.');
+    const server = config.getCurrentCluster()?.server.replace(/\/$/, '').replace(/^http/, 'ws');
+    const socket = new WebSocket(`${server}${path}`, PROTOCOL, options);
+    this.socket = socket;
+    socket.on('error', (error) => this.fail(error));
+    socket.on('unexpected-response', (_request, response) => void this.refused(response));
+    socket.on('message', (data: Buffer) => this.receive(data, onData));
+    // The status may never come when the connection breaks. A close follows a delivered status too: the status wins.
+    socket.on('close', () => this.failFor('the connection closed before the command ended'));
+    await once(socket, 'open');
+    return socket;
+  }
+
+  private receive(data: Buffer, onData: OnData): void {
+    try {
+      if (data.length > 0) onData(data.readUInt8(0), data.subarray(1));
+    } catch (error) {
+      this.failFor(`the answer cannot be read (${(error as Error).message})`);
+    }
+  }
+
+  /** The API server, or what stands before it, answers and does not open a web socket. */
+  private async refused(response: IncomingMessage): Promise<void> {
+    const status = response.statusCode ?? 0;
+    const body = await text(response).catch(() => '');
+    if (status === 401 || status === 403) this.fail(new ApiException(status, '', body, {}));
+    else this.failFor(statusMessage(body) ?? `HTTP ${status}`);
+  }
+}
+
+type OnData = (channel: number, data: Buffer) => boolean;
+
+/** Output and errors on channels of their own, and the command's status as JSON on a third. */
+const PROTOCOL = 'v4.channel.k8s.io';
+
+/** Takes what is written to it at once, so that nothing is on its way any more when the status comes. */
+class Collector extends Writable {
+  private readonly chunks: Buffer[] = [];
+
+  override _write(chunk: Buffer, _encoding: BufferEncoding, done: () => void): void {
+    this.chunks.push(chunk);
+    done();
+  }
+
+  get text(): string {
+    return Buffer.concat(this.chunks).toString('utf8');
+  }
 }
 
 /**
@@ -89,21 +169,4 @@ function exitCode(status: V1Status): number {
   const cause = status.details?.causes?.find((each) => each.reason === 'ExitCode')?.message;
   const code = cause ?? /exit (?:status|code) (\d+)\W*$/.exec(status.message ?? '')?.[1];
   return code === undefined ? 126 : Number(code);
-}
-
-/** The web socket's error event has the HTTP status only in its text. */
-function upgradeError(cluster: string, said: string, error: unknown): FederatorError {
-  const cause = typeof error === 'object' && error !== null && 'error' in error ? error.error : error;
-  const message = cause instanceof Error ? cause.message : String(cause);
-  const status = Number(/Unexpected server response: (\d+)/.exec(message)?.[1]);
-  if (status === 403) {
-    return new FederatorError(
-      'Forbidden',
-      `${cluster}: cannot ${said}: the engine's account may not exec into that pod. Apply deploy/rbac.yaml on that cluster.`,
-    );
-  }
-  if (status === 404)
-    return new FederatorError('NotFound', `${cluster}: cannot ${said}: there is no such pod or container.`);
-  if (status >= 400) return new FederatorError('ExecFailed', `${cluster}: cannot ${said}: HTTP ${status}.`);
-  return kubernetesError(cluster, said, cause);
 }

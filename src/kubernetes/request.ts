@@ -37,7 +37,7 @@ export async function requestText(connection: ClusterConnection, request: Kubern
     if (response.httpStatusCode >= 300) throw new ApiException(response.httpStatusCode, '', text, {});
     return text;
   } catch (error) {
-    throw kubernetesError(connection.cluster.name, attempt, error);
+    throw kubernetesError(connection, attempt, error);
   }
 }
 

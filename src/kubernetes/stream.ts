@@ -17,7 +17,7 @@ export async function openStream(
   { path, query = {}, attempt }: { path: string; query?: Record<string, string>; attempt: string },
   signal: AbortSignal,
 ): Promise<IncomingMessage> {
-  const { config, cluster } = connection;
+  const { config } = connection;
   try {
     const url = new URL(`${config.getCurrentCluster()?.server.replace(/\/$/, '')}${path}`);
     for (const [key, value] of Object.entries(query)) url.searchParams.set(key, value);
@@ -34,7 +34,7 @@ export async function openStream(
     throw new ApiException(answer.statusCode ?? 0, '', body, {});
   } catch (error) {
     if (signal.aborted) throw signal.reason;
-    throw kubernetesError(cluster.name, attempt, error);
+    throw kubernetesError(connection, attempt, error);
   }
 }
 

@@ -1,17 +1,12 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import http from 'node:http';
-import type { AddressInfo } from 'node:net';
-import os from 'node:os';
-import path from 'node:path';
+import type { ServerResponse } from 'node:http';
 import { clusterSchema } from '../../src/contract/inventory.js';
 import { connectCluster, type ClusterConnection } from '../../src/kubernetes/connect.js';
 import { applyObject, deleteObject, kindExists, listObjects, readObject } from '../../src/kubernetes/objects.js';
 import { waitFor } from '../../src/kubernetes/wait.js';
+import { FakeKubernetesApi } from '../support/fakeKubernetesApi.js';
 
-/** A Kubernetes API for the faults that a real one does not make on demand. */
+let api: FakeKubernetesApi;
 let answer: { status: number; body: string };
-let server: http.Server;
-let folder: string;
 let connection: ClusterConnection;
 
 const OBJECT = { apiVersion: 'v1', kind: 'Service', metadata: { name: 'federation', namespace: 'spire' } };
@@ -21,30 +16,13 @@ function status(code: number, message: string): { status: number; body: string }
 }
 
 beforeAll(async () => {
-  server = http.createServer((_request, response) => {
+  api = await FakeKubernetesApi.start();
+  api.server.on('request', (_request, response: ServerResponse) => {
     response.writeHead(answer.status, { 'content-type': 'application/json' }).end(answer.body);
   });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as AddressInfo;
-  folder = mkdtempSync(path.join(os.tmpdir(), 'federator-unit-'));
-  const file = path.join(folder, 'kubeconfig');
-  const kubeconfig = {
-    apiVersion: 'v1',
-    kind: 'Config',
-    clusters: [{ name: 'fake', cluster: { server: `http://127.0.0.1:${port}`, 'insecure-skip-tls-verify': true } }],
-    users: [{ name: 'admin', user: { token: 'token' } }],
-    contexts: [{ name: 'fake', context: { cluster: 'fake', user: 'admin' } }],
-    'current-context': 'fake',
-  };
-  writeFileSync(file, JSON.stringify(kubeconfig));
-  connection = await connectCluster(clusterSchema.parse({ name: 'fake', kubeconfig: { path: file } }));
+  connection = await api.connect();
 });
-
-afterAll(async () => {
-  connection.close();
-  await new Promise((resolve) => server.close(resolve));
-  rmSync(folder, { recursive: true, force: true });
-});
+afterAll(async () => api.stop());
 
 test.each([
   { given: status(401, 'Unauthorized'), type: 'Unauthorized', retryable: false, says: /Renew the kubeconfig/ },
@@ -90,24 +68,12 @@ test('an answer that is no JSON is a failure of the connection, not of the progr
 });
 
 test('an API server that is not there is unreachable, and worth a retry', async () => {
-  const file = path.join(folder, 'nowhere');
-  writeFileSync(
-    file,
-    JSON.stringify({
-      clusters: [{ name: 'x', cluster: { server: 'https://127.0.0.1:1' } }],
-      users: [{ name: 'x', user: { token: 't' } }],
-      contexts: [{ name: 'x', context: { cluster: 'x', user: 'x' } }],
-      'current-context': 'x',
-    }),
-  );
-  const nowhere = await connectCluster(clusterSchema.parse({ name: 'nowhere', kubeconfig: { path: file } }));
+  const nowhere = await api.connect({ name: 'nowhere', server: 'https://127.0.0.1:1' });
   await expect(readObject(nowhere, OBJECT)).rejects.toMatchObject({ type: 'ClusterUnreachable', retryable: true });
-  nowhere.close();
 });
 
 test('a file that is no kubeconfig is named', async () => {
-  const file = path.join(folder, 'garbage');
-  writeFileSync(file, 'clusters: [');
+  const file = api.file('garbage', 'clusters: [');
   const opened = connectCluster(clusterSchema.parse({ name: 'garbage', kubeconfig: { path: file } }));
   await expect(opened).rejects.toMatchObject({ type: 'InvalidKubeconfig' });
 });
