@@ -2,8 +2,10 @@ import { createHash } from 'node:crypto';
 import { access, constants } from 'node:fs/promises';
 import https from 'node:https';
 import { KubeConfig, type RequestContext } from '@kubernetes/client-node';
+import type { ClientOptions } from 'ws';
 import { FederatorError } from '../contract/errors.js';
 import type { Cluster } from '../contract/inventory.js';
+import { obtained } from './credentials.js';
 
 /** Longest that one Kubernetes request may take; every loop around it has its own, longer limit. */
 const REQUEST_TIMEOUT_MS = 15_000;
@@ -15,8 +17,16 @@ const REQUEST_TIMEOUT_MS = 15_000;
 class PooledKubeConfig extends KubeConfig {
   private pool: { key: string; agent: https.Agent } | undefined;
 
+  constructor(private readonly cluster: Cluster) {
+    super();
+  }
+
+  override async applyToHTTPSOptions(options: https.RequestOptions | ClientOptions): Promise<void> {
+    await obtained(this.cluster, this, super.applyToHTTPSOptions(options));
+  }
+
   override async applySecurityAuthentication(context: RequestContext): Promise<void> {
-    await super.applySecurityAuthentication(context);
+    await obtained(this.cluster, this, super.applySecurityAuthentication(context));
     context.setSignal(AbortSignal.timeout(REQUEST_TIMEOUT_MS));
     const fresh = context.getAgent();
     // A proxy's agent is another class: leave it as the library made it.
@@ -51,7 +61,7 @@ export interface ClusterConnection {
  */
 export async function connectCluster(cluster: Cluster): Promise<ClusterConnection> {
   const { path, context } = cluster.kubeconfig;
-  const config = new PooledKubeConfig();
+  const config = new PooledKubeConfig(cluster);
   try {
     await access(path, constants.R_OK);
   } catch (error) {

@@ -28,7 +28,7 @@ const TLS_CODES =
  * @param attempt what was tried, e.g. "read ConfigMap spire-server"
  */
 export function kubernetesError(
-  { cluster: { name: cluster } }: Pick<ClusterConnection, 'cluster'>,
+  { cluster: { name: cluster, kubeconfig }, config }: Pick<ClusterConnection, 'cluster' | 'config'>,
   attempt: string,
   error: unknown,
 ): FederatorError {
@@ -53,7 +53,7 @@ export function kubernetesError(
   }
   return new FederatorError(
     'ClusterUnreachable',
-    `${cluster}: cannot ${attempt}: the API server cannot be reached (${code ?? message}).`,
+    `${cluster}: cannot ${attempt}: the API server cannot be reached (${code ?? message}). Check that it is up, and that the worker can reach ${config.getCurrentCluster()?.server ?? 'it'}, its address in ${kubeconfig.path}.`,
     { cause: error },
   );
 }

@@ -67,9 +67,15 @@ test('an answer that is no JSON is a failure of the connection, not of the progr
   });
 });
 
-test('an API server that is not there is unreachable, and worth a retry', async () => {
+test('an API server that is not there is unreachable, worth a retry, and named with where it was looked for', async () => {
   const nowhere = await api.connect({ name: 'nowhere', server: 'https://127.0.0.1:1' });
-  await expect(readObject(nowhere, OBJECT)).rejects.toMatchObject({ type: 'ClusterUnreachable', retryable: true });
+  await expect(readObject(nowhere, OBJECT)).rejects.toMatchObject({
+    type: 'ClusterUnreachable',
+    retryable: true,
+    message: expect.stringMatching(
+      /^nowhere: cannot read Service federation: the API server cannot be reached \(ECONNREFUSED\)\. Check that it is up, and that the worker can reach https:\/\/127\.0\.0\.1:1, its address in .*\/nowhere\.$/,
+    ) as string,
+  });
 });
 
 test('a file that is no kubeconfig is named', async () => {
