@@ -26,6 +26,7 @@ import type {
   ProbeMatrixInput,
   RemoveClusterInput,
   SetupMeshInput,
+  StepProgress,
   TeardownInput,
   VerifyInput,
 } from './contract/change.js';
@@ -42,7 +43,20 @@ import {
   type MonitorSettings,
   type PauseRequest,
 } from './contract/monitor.js';
-import { PROGRESS_QUERY, TASK_QUEUE, changeWorkflowId, monitorWorkflowId, verifyWorkflowId } from './contract/names.js';
+import {
+  PROGRESS_QUERY,
+  TASK_QUEUE,
+  changeWorkflowId,
+  monitorWorkflowId,
+  rotateWatchWorkflowId,
+  verifyWorkflowId,
+} from './contract/names.js';
+import {
+  ROTATE_WATCH_QUERY,
+  ROTATE_WATCH_STOP_SIGNAL,
+  type RotateWatchInput,
+  type RotateWatchReport,
+} from './contract/rotation.js';
 import type { VerifyResult } from './contract/verify.js';
 import type { ShowWorkloadInput, ShowWorkloadResult } from './contract/workload.js';
 
@@ -247,6 +261,88 @@ export class FederatorClient {
     return this.askMonitor(federation, (handle) =>
       handle.executeUpdate<FederationHealth, [string]>(APPROVE_UPDATE, { args: [findingId] }),
     );
+  }
+
+  /**
+   * Starts to count refreshes.
+   * @throws FederatorError ChangeInProgress when they are counted already
+   */
+  async startRotateWatch(input: RotateWatchInput): Promise<ChangeHandle> {
+    await this.requireWorker();
+    const { federation, rotate } = input;
+    const workflowId = rotateWatchWorkflowId(federation);
+    try {
+      const handle = await this.client.workflow.start('rotateWatch', {
+        workflowId,
+        taskQueue: TASK_QUEUE,
+        args: [input],
+        workflowIdConflictPolicy: 'FAIL',
+        staticSummary: `rotateWatch ${federation}${rotate === undefined ? '' : `: rotate ${rotate.cluster}`}`,
+        typedSearchAttributes: [{ key: FEDERATION_ATTRIBUTE, value: federation }],
+      });
+      return this.handle(federation, workflowId, handle.firstExecutionRunId);
+    } catch (error) {
+      if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error;
+      throw new FederatorError(
+        'ChangeInProgress',
+        `The refreshes of federation ${federation} are being watched already. Follow it with: npm run federator -- rotate-watch --federation ${federation} --attach, or end it with --stop in its place.`,
+      );
+    }
+  }
+
+  /** The newest watch over refreshes. @throws FederatorError NotFound */
+  async findRotateWatch(federation: string): Promise<ChangeHandle> {
+    const workflowId = rotateWatchWorkflowId(federation);
+    try {
+      const { runId } = await this.client.workflow.getHandle(workflowId).describe();
+      return this.handle(federation, workflowId, runId);
+    } catch (error) {
+      if (!(error instanceof WorkflowNotFoundError)) throw error;
+      throw new FederatorError(
+        'NotFound',
+        `The refreshes of federation ${federation} have not been watched on this Temporal server. Start it: npm run federator -- rotate-watch --federation ${federation}`,
+      );
+    }
+  }
+
+  /** How far the watch is; undefined while no worker can tell. */
+  async refreshes(federation: string): Promise<RotateWatchReport | undefined> {
+    try {
+      return await this.client.withDeadline(Date.now() + 2_000, () =>
+        this.client.workflow.getHandle(rotateWatchWorkflowId(federation)).query<RotateWatchReport>(ROTATE_WATCH_QUERY),
+      );
+    } catch {
+      // As with a change's progress: it is only shown.
+      return undefined;
+    }
+  }
+
+  /** The steps of a CA's rotation; none while no worker can tell, or when none began since. */
+  async rotationSteps(federation: string, since: number): Promise<StepProgress[]> {
+    const workflowId = changeWorkflowId(federation);
+    try {
+      const { type, runId, startTime } = await this.client.workflow.getHandle(workflowId).describe();
+      if (type !== 'rotateCa' || startTime.getTime() < since) return [];
+      return (await this.progress({ federation, workflowId, runId, link: '' }))?.steps ?? [];
+    } catch (error) {
+      if (error instanceof WorkflowNotFoundError) return [];
+      throw error;
+    }
+  }
+
+  /** The report at its end. @throws FederatorError with what failed it, e.g. a rotation that was refused */
+  async rotateWatchResult({ workflowId }: ChangeHandle): Promise<RotateWatchReport> {
+    return this.outcome<RotateWatchReport>(this.client.workflow.getHandle(workflowId));
+  }
+
+  /** Ends the watch; its report is its result. @throws FederatorError NotFound when none runs */
+  async stopRotateWatch(federation: string): Promise<void> {
+    try {
+      await this.client.workflow.getHandle(rotateWatchWorkflowId(federation)).signal(ROTATE_WATCH_STOP_SIGNAL);
+    } catch (error) {
+      if (!(error instanceof WorkflowNotFoundError)) throw error;
+      throw new FederatorError('NotFound', `The refreshes of federation ${federation} are not being watched.`);
+    }
   }
 
   private async askMonitor<T>(federation: string, ask: (handle: WorkflowHandle) => Promise<T>): Promise<T> {

@@ -1,5 +1,6 @@
 import type { Client } from '@temporalio/client';
 import type { FederatorActivities } from '../contract/activities.js';
+import { authorityActivities } from './authorities.js';
 import type { Clusters } from './clusters.js';
 import { serverActivities } from './control.js';
 import { engineActivities } from './engine.js';
@@ -9,6 +10,7 @@ import { observeActivities } from './observe.js';
 import { policyActivities } from './policies.js';
 import { probeActivities } from './probe.js';
 import { readingActivities } from './reading.js';
+import { refreshActivities } from './refreshes.js';
 import { relationshipActivities } from './relationships.js';
 import { serverHealthActivities } from './serverHealth.js';
 import { workloadActivities } from './workload.js';
@@ -16,6 +18,7 @@ import { workloadActivities } from './workload.js';
 /** Everything the workflows ask of the world, acting on the clusters of one inventory. */
 export function createActivities(clusters: Clusters, client: Client): FederatorActivities {
   return {
+    ...authorityActivities(clusters),
     ...engineActivities(client),
     ...factsActivities(clusters),
     ...objectActivities(clusters),
@@ -23,6 +26,7 @@ export function createActivities(clusters: Clusters, client: Client): FederatorA
     ...policyActivities(clusters),
     ...probeActivities(clusters),
     ...readingActivities(clusters),
+    ...refreshActivities(clusters),
     ...relationshipActivities(clusters),
     ...serverActivities(clusters),
     ...serverHealthActivities(clusters),

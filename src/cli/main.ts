@@ -5,6 +5,7 @@ import { attachCommand } from './attach.js';
 import { cancelCommand } from './cancel.js';
 import { monitorCommand } from './monitor.js';
 import { probeCommand } from './probe.js';
+import { rotateWatchCommand } from './rotateWatch.js';
 import { startWorkflowCommand } from './startWorkflow.js';
 import { statusCommand } from './status.js';
 import { teardownCommand } from './teardown.js';
@@ -23,6 +24,7 @@ async function main(): Promise<void> {
     .addCommand(verifyCommand())
     .addCommand(statusCommand())
     .addCommand(monitorCommand())
+    .addCommand(rotateWatchCommand())
     .addCommand(probeCommand())
     .addCommand(workloadCommand())
     .addCommand(teardownCommand())

@@ -9,6 +9,7 @@ import {
 } from '../contract/change.js';
 import { FederatorError } from '../contract/errors.js';
 import { runChange } from './change.js';
+import { addRotateOptions, rotateWatch, type RotateOptions } from './rotateWatch.js';
 import {
   addChangeOptions,
   changeInput,
@@ -20,7 +21,7 @@ import {
   type ChangeOptions,
 } from './options.js';
 
-interface StartOptions extends ChangeOptions {
+interface StartOptions extends ChangeOptions, Omit<RotateOptions, 'federation' | 'wait'> {
   cluster?: string;
   relationships?: string;
   refreshHint?: number;
@@ -90,18 +91,20 @@ const WORKFLOWS: Readonly<Record<string, Start>> = {
       }),
       options,
     ),
+  rotateWatch: (options) => rotateWatch(options),
 };
 
 /** `start-workflow <name>`: the workflows that change a federation. */
 export function startWorkflowCommand(): Command {
-  return addChangeOptions(
+  const command = addChangeOptions(
     new Command('start-workflow')
       .description(
-        'start a workflow: setupPair federates two clusters, setupMesh any number, addCluster one more; removeCluster takes one out, adopt takes over what scripts made, teardown ends the federation',
+        'start a workflow: setupPair federates two clusters, setupMesh any number, addCluster one more; removeCluster takes one out, adopt takes over what scripts made, teardown ends the federation; rotateWatch counts bundle refreshes and rotates a CA safely',
       )
       .argument('<name>', Object.keys(WORKFLOWS).join(' | '))
       .argument('[cluster]', 'addCluster, removeCluster: which one; the same as --cluster'),
-  )
+  );
+  return addRotateOptions(command, 'rotateWatch: ')
     .option('--cluster <name>', 'addCluster, removeCluster: which one')
     .option('--unreachable', 'removeCluster: the cluster is gone for good; clean up the others')
     .option('--relationships <kind>', 'setup: static (also federates_with in server.conf) or dynamic')

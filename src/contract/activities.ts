@@ -4,6 +4,14 @@ import type { ClusterReading, EdgeRefresh } from './health.js';
 import type { MonitorSettings, RepairInput } from './monitor.js';
 import type { Exposure } from './inventory.js';
 import type { KubernetesObject } from './kubernetes.js';
+import type {
+  AuthorityRequest,
+  AwaitAuthorityRequest,
+  FollowRefreshesRequest,
+  HeldAuthority,
+  PreparedAuthority,
+  RefreshWindow,
+} from './rotation.js';
 import type { WantedFederation } from './serverConf.js';
 import type { WorkloadFacts, WorkloadReference } from './workload.js';
 
@@ -274,6 +282,12 @@ export interface FederatorActivities {
   restoreGoodServerConf(request: ClusterRequest & { timeoutMs: number }): Promise<StepOutcome>;
   keepGoodServerConf(request: ClusterRequest): Promise<StepOutcome>;
   restartServer(request: ClusterRequest & { timeoutMs: number }): Promise<StepOutcome>;
+  followRefreshes(request: FollowRefreshesRequest): Promise<RefreshWindow>;
+  prepareAuthority(request: ClusterRequest): Promise<PreparedAuthority>;
+  awaitAuthority(request: AwaitAuthorityRequest): Promise<HeldAuthority>;
+  activateAuthority(request: AuthorityRequest): Promise<StepOutcome>;
+  taintAuthority(request: AuthorityRequest): Promise<StepOutcome>;
+  revokeAuthority(request: AuthorityRequest): Promise<StepOutcome>;
   engineState(request: { federation: string }): Promise<EngineState>;
   awaitNoRepair(request: { federation: string; timeoutMs: number }): Promise<StepOutcome>;
   watchOver(request: WatchRequest): Promise<StepOutcome>;

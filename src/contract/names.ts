@@ -66,6 +66,11 @@ export function repairWorkflowId(federation: string): string {
   return `federation/${federation}/repair`;
 }
 
+/** Counts refreshes, one at a time per federation; the rotation that it may do is a change. */
+export function rotateWatchWorkflowId(federation: string): string {
+  return `federation/${federation}/rotateWatch`;
+}
+
 export function diagnoseWorkflowId(federation: string): string {
   return `federation/${federation}/diagnose`;
 }

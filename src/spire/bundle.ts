@@ -128,6 +128,27 @@ function publicJwk(base64: string): Jwk {
   }
 }
 
+/** Identities of a bundle's CA certificates by what SPIRE calls their authority: the subject key identifier (hex). */
+export function authorityKeys(text: string): Map<string, string> {
+  const keys = new Map<string, string>();
+  for (const jwk of parseJwks(text).keys ?? []) {
+    const der = jwk.use === 'x509-svid' ? jwk.x5c?.[0] : undefined;
+    if (der === undefined) continue;
+    const { raw } = certificate(der);
+    const identifier = subjectKeyIdentifier(raw);
+    if (identifier !== undefined) keys.set(identifier, sha256(raw));
+  }
+  return keys;
+}
+
+/** The certificate's extension 2.5.29.14: its ID, then an OCTET STRING that holds another one with the identifier. */
+function subjectKeyIdentifier(der: Buffer): string | undefined {
+  const start = der.indexOf(Buffer.from([0x06, 0x03, 0x55, 0x1d, 0x0e, 0x04]));
+  if (start < 0) return undefined;
+  const length = der[start + 8] ?? 0;
+  return der.subarray(start + 9, start + 9 + length).toString('hex');
+}
+
 /** A short name for a bundle by all its keys: two bundles with the same keys have the same one. */
 export function keysFingerprint(bundle: TrustBundle): string {
   return createHash('sha256').update(bundleKeyIds(bundle).join('\n')).digest('hex').slice(0, 16);

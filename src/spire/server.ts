@@ -13,6 +13,13 @@ const UNAVAILABLE =
 /** Words of exec for a binary that is not at that path. */
 const NO_SUCH_BINARY = /no such file or directory.*|executable file not found|not found in \$PATH|exec format error/i;
 
+/** Subject key identifiers (hex) of a server's CAs. */
+export interface Authorities {
+  active?: string;
+  prepared?: string;
+  old?: string;
+}
+
 /** The pod and container of a cluster's SPIRE server. */
 export function serverTarget({ cluster }: ClusterConnection): ExecTarget {
   return { namespace: cluster.namespace, pod: `${cluster.server}-0`, container: cluster.server };
@@ -124,6 +131,37 @@ export class SpireServer {
     });
     if (result.exitCode === 0 || /not found/i.test(words(result))) return;
     throw this.failed('delete a bundle', result);
+  }
+
+  /** Its own CAs by their place in a rotation, each named by its subject key identifier. */
+  async authorities(signal?: AbortSignal): Promise<Authorities> {
+    const shown = JSON.parse(await this.read(['localauthority', 'x509', 'show', '-output', 'json'], signal)) as Record<
+      keyof Authorities,
+      { authority_id?: string } | null | undefined
+    >;
+    const id = (slot: keyof Authorities) => {
+      const authorityId = shown[slot]?.authority_id;
+      return authorityId === undefined || authorityId === '' ? {} : { [slot]: authorityId };
+    };
+    return { ...id('active'), ...id('prepared'), ...id('old') };
+  }
+
+  /** Makes the next CA, and puts it into the bundle beside the active one. */
+  async prepareAuthority(signal?: AbortSignal): Promise<void> {
+    await this.run(['localauthority', 'x509', 'prepare', '-output', 'json'], { signal });
+  }
+
+  /** Signs with the prepared CA from now on, or distrusts the old one. */
+  async changeAuthority(
+    action: 'activate' | 'taint' | 'revoke',
+    authorityId: string,
+    signal?: AbortSignal,
+  ): Promise<'done' | 'was done before'> {
+    const args = ['localauthority', 'x509', action, '-authorityID', authorityId];
+    const result = await this.exec(args, { signal });
+    if (result.exitCode === 0) return 'done';
+    if (/already tainted|already active/i.test(words(result))) return 'was done before';
+    throw this.failed(`${action} its CA ${authorityId}`, result);
   }
 
   private get name(): string {

@@ -99,6 +99,15 @@ export function readNow(cluster: string, input: Call<'readCluster'>['input']): P
   return runCheck('readCluster', `Read ${cluster}`, input);
 }
 
+/** Follows a log for a while: again for as long as no worker does it to its end, as what it tells must not be lost. */
+export function followNow(input: Call<'followRefreshes'>['input']): Promise<Call<'followRefreshes'>['output']> {
+  return call(
+    'followRefreshes',
+    { summary: `Follow the log of ${input.cluster}`, startToCloseTimeout: input.windowMs + 120_000, retry },
+    input,
+  );
+}
+
 /** Runs an activity of a repair. What fails is tried a second time only; the monitor finds it again. */
 export function runMending<K extends Activity>(
   name: K,

@@ -77,3 +77,11 @@ export function verifyFailure(wrong: readonly Check[]): ApplicationFailure {
     'VerifyFailed',
   );
 }
+
+/** The innermost failure that says what happened, as this workflow's own. */
+export function rootFailure(error: unknown): unknown {
+  let current = error;
+  while (current instanceof Error && current.cause instanceof Error) current = current.cause;
+  if (!(current instanceof ApplicationFailure)) return error;
+  return ApplicationFailure.nonRetryable(current.message, current.type ?? undefined);
+}

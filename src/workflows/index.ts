@@ -6,6 +6,8 @@ export { monitor } from './monitor.js';
 export { probe } from './probe.js';
 export { removeCluster } from './removeCluster.js';
 export { repair } from './repair.js';
+export { rotateCa } from './rotateCa.js';
+export { rotateWatch } from './rotateWatch.js';
 export { setupMesh } from './setupMesh.js';
 export { setupPair } from './setupPair.js';
 export { showWorkload } from './showWorkload.js';

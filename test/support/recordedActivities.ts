@@ -2,6 +2,7 @@ import { Context } from '@temporalio/activity';
 import type { FederatorActivities } from '../../src/contract/activities.js';
 import type { ClusterFacts, IdentityFacts } from '../../src/contract/facts.js';
 import type { ClusterReading, EdgeRefresh } from '../../src/contract/health.js';
+import type { FollowRefreshesRequest, RefreshWindow } from '../../src/contract/rotation.js';
 import type { KubernetesObject } from '../../src/contract/kubernetes.js';
 import { FEDERATION_LABEL, POLICY } from '../../src/contract/names.js';
 import type { Policy } from '../../src/contract/policy.js';
@@ -37,6 +38,8 @@ export class RecordedActivities {
   changing: string | undefined;
   /** What repairs were asked to mend, request by request. */
   readonly requested: string[][] = [];
+  /** What a followed log tells; by default nothing. */
+  refreshes: (request: FollowRefreshesRequest) => RefreshWindow = ({ cluster }) => ({ cluster, polls: [] });
   private readonly clusters = new Map<string, ClusterFacts>();
 
   constructor(...names: string[]) {
@@ -196,6 +199,17 @@ export class RecordedActivities {
       restoreGoodServerConf: this.record('restoreGoodServerConf', () => noted),
       keepGoodServerConf: this.record('keepGoodServerConf', () => noted),
       restartServer: this.record('restartServer', () => noted),
+      followRefreshes: this.record('followRefreshes', (request) => this.refreshes(request)),
+      prepareAuthority: this.record('prepareAuthority', () => ({
+        authorityId: 'next',
+        activeId: 'old',
+        keyId: 'next-key',
+        activeKeyId: 'old-key',
+      })),
+      awaitAuthority: this.record('awaitAuthority', () => ({ at: Date.now(), forced: 0 })),
+      activateAuthority: this.record('activateAuthority', () => noted),
+      taintAuthority: this.record('taintAuthority', () => noted),
+      revokeAuthority: this.record('revokeAuthority', () => noted),
       engineState: this.record('engineState', () => (this.changing === undefined ? {} : { change: this.changing })),
       awaitNoRepair: this.record('awaitNoRepair', () => ({ changed: false })),
       watchOver: this.record('watchOver', () => ({ changed: false })),
