@@ -30,6 +30,7 @@ import type {
   TeardownInput,
   VerifyInput,
 } from './contract/change.js';
+import type { Diagnosis } from './contract/diagnosis.js';
 import { FederatorError, type FederatorErrorType } from './contract/errors.js';
 import type { FederationHealth } from './contract/health.js';
 import {
@@ -47,6 +48,7 @@ import {
   PROGRESS_QUERY,
   TASK_QUEUE,
   changeWorkflowId,
+  diagnoseWorkflowId,
   monitorWorkflowId,
   rotateWatchWorkflowId,
   verifyWorkflowId,
@@ -200,6 +202,19 @@ export class FederatorClient {
       typedSearchAttributes: [{ key: FEDERATION_ATTRIBUTE, value: input.federation }],
     });
     return this.outcome<VerifyResult>(handle);
+  }
+
+  /** Looks at a federation thoroughly, and at what has to be done about it. Changes nothing. */
+  async diagnose(input: VerifyInput): Promise<Diagnosis> {
+    await this.requireWorker();
+    const handle = await this.client.workflow.start('diagnose', {
+      workflowId: `${diagnoseWorkflowId(input.federation)}/${randomUUID()}`,
+      taskQueue: TASK_QUEUE,
+      args: [input],
+      staticSummary: `diagnose ${input.federation}`,
+      typedSearchAttributes: [{ key: FEDERATION_ATTRIBUTE, value: input.federation }],
+    });
+    return this.outcome<Diagnosis>(handle);
   }
 
   /** Finds a workload and explains its identity. Changes nothing. */

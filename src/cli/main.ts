@@ -3,6 +3,7 @@ import { FederatorError } from '../contract/errors.js';
 import { applyCommand, planCommand } from './apply.js';
 import { attachCommand } from './attach.js';
 import { cancelCommand } from './cancel.js';
+import { diagnoseCommand } from './diagnose.js';
 import { monitorCommand } from './monitor.js';
 import { probeCommand } from './probe.js';
 import { rotateWatchCommand } from './rotateWatch.js';
@@ -22,6 +23,7 @@ async function main(): Promise<void> {
     .addCommand(planCommand())
     .addCommand(applyCommand())
     .addCommand(verifyCommand())
+    .addCommand(diagnoseCommand())
     .addCommand(statusCommand())
     .addCommand(monitorCommand())
     .addCommand(rotateWatchCommand())

@@ -1,5 +1,6 @@
 import type { Finding, RepairAction } from '../contract/health.js';
 import type { Check } from '../contract/verify.js';
+import { checker } from './check.js';
 import { verifyFederation, type MemberObservation } from './verify.js';
 
 /** What mends a failed check, the least force that can. Checks that are not listed take a person. */
@@ -19,7 +20,7 @@ export function diagnoseFederation(
   federation: string,
   members: readonly MemberObservation[],
 ): { checks: Check[]; findings: Finding[] } {
-  const checks = verifyFederation(federation, members);
+  const checks = [...verifyFederation(federation, members), ...members.flatMap(keyChecks)];
   const gone = new Set(members.filter((member) => looksRemoved(federation, member)).map(({ cluster }) => cluster));
   const findings = checks
     .filter(({ verdict }) => verdict === 'failed')
@@ -39,6 +40,21 @@ export function diagnoseFederation(
       })),
     ],
   };
+}
+
+/** Entries of federates_with that SPIRE ignores, because a URL is their key. */
+function keyChecks({ cluster, facts }: MemberObservation): Check[] {
+  const check = checker(cluster);
+  return Object.keys(facts?.serverConf.federatesWith ?? {})
+    .filter((key) => key.includes('/'))
+    .map((key) =>
+      check(
+        'federates-with-key',
+        'warning',
+        `federates_with has the key ${key}, a URL: SPIRE takes it for a trust domain and ignores the peer`,
+        'Replace the key by the trust domain, or delete the entry, and restart SPIRE server.',
+      ),
+    );
 }
 
 /** One object that is gone is a fault; all of them gone at once is somebody's will. */

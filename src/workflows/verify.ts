@@ -18,7 +18,7 @@ export async function verify(input: VerifyInput): Promise<VerifyResult> {
 }
 
 /** Members, and clusters that cannot be asked whether they are: the checks say so of them. */
-async function possibleMembers(federation: string): Promise<string[]> {
+export async function possibleMembers(federation: string): Promise<string[]> {
   const { members, unknown } = await runStep('findMembers', FIND_MEMBERS, ATTEMPTS, { federation });
   if (members.length === 0) throw nothingFound(federation, unknown);
   return [...members, ...unknown.map(({ cluster }) => cluster)];

@@ -1,0 +1,69 @@
+/** What is known of a check that fails, whatever it was that it saw. */
+export interface CheckKnowledge {
+  /** How it comes about. */
+  cause: string;
+  /** What to type next; kubectl is meant on the cluster that the check is about, of an edge the trusting one. */
+  command: (federation: string) => string;
+}
+
+const setUpAgain = (federation: string) => `npm run start-workflow setupMesh -- --federation ${federation} --plan`;
+const kubectl = (what: string) => () => `kubectl ${what}`;
+
+const REMOVED = 'Somebody deleted or edited it, or a tool that deploys the cluster put its own version back.';
+
+/** Every check by its name, which is also its heading in docs/runbook.md. */
+export const CHECKS: Readonly<Record<string, CheckKnowledge>> = {
+  cluster: {
+    cause: 'The API server cannot be reached, refuses the credentials, or SPIRE is not as the engine needs it.',
+    command: kubectl('get --raw /readyz'),
+  },
+  service: { cause: REMOVED, command: setUpAgain },
+  route: { cause: REMOVED, command: setUpAgain },
+  ingress: { cause: REMOVED, command: setUpAgain },
+  port: { cause: 'The StatefulSet was deployed again without the port of the bundle endpoint.', command: setUpAgain },
+  'server-conf': {
+    cause: 'server.conf was deployed again or edited, so bundle_endpoint or federates_with is lost or differs.',
+    command: setUpAgain,
+  },
+  endpoint: {
+    cause: 'Something on the way ends TLS, leads to another server, or lets nothing through.',
+    command: kubectl('get services,endpoints -A --field-selector metadata.name=spire-server-federation'),
+  },
+  identity: {
+    cause:
+      'A ClusterSPIFFEID without the class name, with its own trust domain, with one whose bundle is not stored, or masked by an older one.',
+    command: kubectl('get clusterspiffeids -o yaml'),
+  },
+  policy: { cause: REMOVED, command: setUpAgain },
+  edge: {
+    cause: 'One of its two clusters could not be read.',
+    command: (federation) => `npm run federator -- diagnose --federation ${federation}`,
+  },
+  relationship: {
+    cause:
+      'The ClusterFederatedTrustDomain was deleted or edited, lost its class name, or there are two for one trust domain.',
+    command: kubectl('get clusterfederatedtrustdomains -o yaml'),
+  },
+  'stored-bundle': {
+    cause:
+      'The peer rotated its CA and this side has not fetched since: a link was down, or SPIRE cannot authenticate the peer any more, which it never mends by itself.',
+    command: setUpAgain,
+  },
+  entries: {
+    cause: 'No ClusterSPIFFEID federates with the peer.',
+    command: kubectl('get clusterspiffeids'),
+  },
+  'federates-with-key': {
+    cause: 'federates_with is keyed by a URL; SPIRE takes the key for a trust domain and ignores the peer.',
+    command: kubectl('get configmaps -A --field-selector metadata.name=spire-server -o yaml'),
+  },
+  'member-removed': {
+    cause: 'Everything of the federation is gone from the cluster at once, which looks like somebody’s will.',
+    command: setUpAgain,
+  },
+};
+
+/** Where a check is explained. */
+export function checkAnchor(name: string): string {
+  return `docs/runbook.md#${name}`;
+}

@@ -1,0 +1,54 @@
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
+import { CHECKS, checkAnchor } from '../../src/contract/checks.js';
+import type { ClusterFacts } from '../../src/contract/facts.js';
+import { diagnoseFederation } from '../../src/federation/diagnosis.js';
+import { federatedClusters } from '../support/freshCluster.js';
+
+const FEDERATION = 'demo';
+
+function diagnose(change: (facts: ClusterFacts) => Partial<ClusterFacts>): string[] {
+  const [a, b] = federatedClusters(FEDERATION, ['a', 'b']);
+  if (a === undefined || b === undefined) throw new Error('two clusters were asked for');
+  const members = [{ ...a, ...change(a) }, b].map((facts) => ({
+    cluster: facts.cluster,
+    facts,
+    observation: { federatedEntries: {} },
+    problems: [],
+  }));
+  const { checks } = diagnoseFederation(FEDERATION, members);
+  expect(checks.filter(({ name }) => CHECKS[name] === undefined)).toEqual([]);
+  return checks.filter(({ verdict }) => verdict !== 'ok').map(({ name, scope }) => `${name} of ${scope}`);
+}
+
+test('every check has its heading in the runbook', () => {
+  const runbook = readFileSync(path.resolve(__dirname, '../../docs/runbook.md'), 'utf8');
+  const headings = [...runbook.matchAll(/^### (\S+)$/gm)].map(([, heading]) => heading);
+  expect(headings.sort()).toEqual(Object.keys(CHECKS).sort());
+  expect(checkAnchor('route')).toBe('docs/runbook.md#route');
+});
+
+test('of a federation as a setup leaves it nothing is wrong', () => {
+  expect(diagnose(() => ({}))).toEqual([]);
+});
+
+test.each<[string, (facts: ClusterFacts) => Partial<ClusterFacts>]>([
+  [
+    'route of a',
+    ({ endpointObjects }) => ({ endpointObjects: endpointObjects.filter(({ kind }) => kind !== 'Route') }),
+  ],
+  ['port of a', ({ statefulSet }) => ({ statefulSet: { ...statefulSet, portDeclared: false } })],
+  ['relationship of a←b', () => ({ relationships: [] })],
+  ['stored-bundle of a←b', () => ({ storedBundles: {} })],
+  [
+    'federates-with-key of a',
+    ({ serverConf }) => ({
+      serverConf: {
+        ...serverConf,
+        federatesWith: { ...serverConf.federatesWith, 'https://c.test': { unreadable: 'no profile' } },
+      },
+    }),
+  ],
+])('%s is named, and nothing else', (finds, change) => {
+  expect(diagnose(change)).toEqual([finds]);
+});
