@@ -149,11 +149,6 @@ export function applySplice(text: string, { offset, removed, inserted }: TextSpl
   return text.slice(0, offset) + inserted + text.slice(offset + removed.length);
 }
 
-/** The replacement that takes one back. */
-export function invertSplice({ offset, removed, inserted }: TextSplice): TextSplice {
-  return { offset, removed: inserted, inserted: removed };
-}
-
 function writeWanted(base: string, wanted: WantedFederation, before: ServerConfRecord['before']): string {
   const { address, port, refreshHintSeconds } = wanted.bundleEndpoint;
   const endpoint = readServerConf(base).bundleEndpoint;
