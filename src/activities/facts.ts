@@ -2,7 +2,7 @@ import { Context } from '@temporalio/activity';
 import type { FoundMembers, ReadFactsRequest } from '../contract/activities.js';
 import type { ControlFacts } from '../contract/control.js';
 import { FederatorError } from '../contract/errors.js';
-import type { BundleFacts, ClusterFacts, FactsResult, IdentityFacts, Problem } from '../contract/facts.js';
+import type { BundleFacts, ClusterFacts, FactsResult, Problem } from '../contract/facts.js';
 import { DEFAULT_NAMESPACE, DEFAULT_SERVER, type Cluster, type Exposure } from '../contract/inventory.js';
 import type { KubernetesObject } from '../contract/kubernetes.js';
 import {
@@ -10,12 +10,11 @@ import {
   DEFAULT_CLASS_NAME,
   MANAGED_BY,
   MANAGED_BY_LABEL,
-  POLICY,
   SERVER_CONF_RECORD,
 } from '../contract/names.js';
-import type { Policy } from '../contract/policy.js';
 import { exposureStrategy, type ExposureContext } from '../federation/exposure.js';
-import { owningFederation, restorable, withoutSecrets } from '../federation/ownership.js';
+import { owningFederation, withoutSecrets } from '../federation/ownership.js';
+import { readIdentity } from '../federation/identity.js';
 import { exposureContext } from '../federation/plan.js';
 import { CLUSTER_SPIFFE_ID } from '../federation/policy.js';
 import { CFTD, readRelationship } from '../federation/relationship.js';
@@ -343,31 +342,5 @@ function bundleFacts(bundle: TrustBundle): BundleFacts {
     fingerprint: bundleFingerprint(bundle),
     keyIds: bundleKeyIds(bundle),
     ...(expiresAt === undefined ? {} : { expiresAt }),
-  };
-}
-
-interface IdentitySpec {
-  className?: string;
-  federatesWith?: string[];
-  spiffeIDTemplate?: string;
-  fallback?: boolean;
-}
-
-function readIdentity(object: KubernetesObject): IdentityFacts {
-  const spec = (object['spec'] ?? {}) as IdentitySpec;
-  const status = (object['status'] ?? {}) as { stats?: Record<string, number> };
-  const federation = owningFederation(object);
-  const policy = federation === undefined ? undefined : object.metadata.annotations?.[POLICY];
-  return {
-    name: object.metadata.name,
-    federatesWith: spec.federatesWith ?? [],
-    stats: status.stats ?? {},
-    spiffeIDTemplate: spec.spiffeIDTemplate ?? '',
-    fallback: spec.fallback ?? false,
-    createdAt: object.metadata.creationTimestamp ?? '',
-    ...(spec.className === undefined ? {} : { className: spec.className }),
-    ...(federation === undefined ? {} : { federation }),
-    ...(policy === undefined ? {} : { policy: JSON.parse(policy) as Policy }),
-    ...(policy === undefined && spec.federatesWith === undefined ? {} : { object: restorable(object) }),
   };
 }

@@ -1,14 +1,8 @@
 import { Context } from '@temporalio/activity';
 import type { KubernetesObject } from '../contract/kubernetes.js';
 import { DEFAULT_CLASS_NAME } from '../contract/names.js';
-import type {
-  EntryFacts,
-  LabelSelector,
-  PodFacts,
-  SelectingIdentity,
-  WorkloadFacts,
-  WorkloadReference,
-} from '../contract/workload.js';
+import type { EntryFacts, PodFacts, WorkloadFacts, WorkloadReference } from '../contract/workload.js';
+import { readIdentity } from '../federation/identity.js';
 import { CLUSTER_SPIFFE_ID } from '../federation/policy.js';
 import type { ClusterConnection } from '../kubernetes/connect.js';
 import { listObjects, readObject } from '../kubernetes/objects.js';
@@ -52,7 +46,7 @@ export function workloadActivities(clusters: Clusters) {
         entries: entries.filter(({ selectors }) =>
           pods.some(({ metadata }) => selectors.includes(`k8s:pod-uid:${metadata.uid}`)),
         ),
-        identities: identities.map(readSelectingIdentity),
+        identities: identities.map(readIdentity),
       };
     },
   };
@@ -96,35 +90,5 @@ async function readPodFacts(connection: ClusterConnection, pod: KubernetesObject
     phase: status?.phase ?? 'Unknown',
     ...(spec?.nodeName === undefined ? {} : { nodeName: spec.nodeName }),
     csiVolume: spec?.volumes?.some(({ csi }) => csi?.driver === CSI_DRIVER) ?? false,
-  };
-}
-
-interface IdentityBody {
-  spec?: {
-    className?: string;
-    fallback?: boolean;
-    hint?: string;
-    spiffeIDTemplate?: string;
-    federatesWith?: string[];
-    podSelector?: LabelSelector;
-    namespaceSelector?: LabelSelector;
-  };
-  status?: { stats?: Record<string, number> };
-}
-
-function readSelectingIdentity(object: KubernetesObject): SelectingIdentity {
-  const { spec = {}, status } = object as IdentityBody;
-  return {
-    name: object.metadata.name,
-    createdAt: object.metadata.creationTimestamp ?? '',
-    ...(spec.className === undefined ? {} : { className: spec.className }),
-    fallback: spec.fallback ?? false,
-    hint: spec.hint ?? '',
-    spiffeIDTemplate: spec.spiffeIDTemplate ?? '',
-    federatesWith: spec.federatesWith ?? [],
-    podSelector: spec.podSelector ?? {},
-    namespaceSelector: spec.namespaceSelector ?? {},
-    renderFailures: status?.stats?.['podEntryRenderFailures'] ?? 0,
-    entryFailures: status?.stats?.['entryFailures'] ?? 0,
   };
 }

@@ -2,6 +2,7 @@ import type { ControlFacts } from './control.js';
 import type { FederatorErrorType } from './errors.js';
 import type { Exposure } from './inventory.js';
 import type { KubernetesObject } from './kubernetes.js';
+import type { LabelSelector } from './labelSelector.js';
 import type { Policy } from './policy.js';
 import type { ServerConf } from './serverConf.js';
 
@@ -73,25 +74,29 @@ export interface ClusterFacts {
   relationships: RelationshipFacts[];
   /** Foreign bundles that SPIRE server stores, by trust domain. */
   storedBundles: Record<string, BundleFacts>;
-  /** ClusterSPIFFEIDs that federate, with their outcome. */
+  /** ClusterSPIFFEIDs, with their outcome. */
   identities: IdentityFacts[];
   /** Federation of the engine's objects on this cluster, if there are any. */
   federation?: string;
 }
 
-/** A ClusterSPIFFEID as far as federation is concerned. */
+/** A ClusterSPIFFEID: what it selects, what it gives, and its outcome. */
 export interface IdentityFacts {
   name: string;
-  className?: string;
-  federatesWith: string[];
-  federation?: string;
-  /** Empty until SPIRE controller manager has looked at it. */
-  stats: Record<string, number>;
-  spiffeIDTemplate: string;
-  /** Applies only to pods that no other one selects. */
-  fallback: boolean;
   /** ISO 8601. Of two that give a pod the same entry, the older wins. */
   createdAt: string;
+  className?: string;
+  /** Applies only to pods that no other one selects. */
+  fallback: boolean;
+  /** Shown to workloads that have several identities; empty when there is none. */
+  hint: string;
+  spiffeIDTemplate: string;
+  federatesWith: string[];
+  podSelector: LabelSelector;
+  namespaceSelector: LabelSelector;
+  /** Empty until SPIRE controller manager has looked at it. */
+  stats: Record<string, number>;
+  federation?: string;
   /** What it was rendered from; only on the engine's own. */
   policy?: Policy;
   /** The whole object, as an undo has to restore it; only where it federates or has a policy. */

@@ -1,37 +1,12 @@
 import { z } from 'zod';
+import { labelKey, labelSelectorSchema, labelValue } from './labelSelector.js';
 import { policyName } from './names.js';
 
-/** Kubernetes label syntax (apimachinery: pkg/util/validation, IsQualifiedName and IsValidLabelValue). */
-const labelKey = z
-  .string()
-  .regex(
-    /^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?\/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$/,
-    'is not the key of a label',
-  );
-const labelValue = z
-  .string()
-  .regex(/^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$/, 'is not the value of a label');
 const dnsLabel = z.string().regex(/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/, 'is not the name of a namespace');
 const objectName = z.string().regex(/^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$/, 'is not a name for a ClusterSPIFFEID');
 
 /** A Go duration, as Kubernetes writes it. */
 const duration = z.string().regex(/^(\d+(\.\d+)?(h|m|s))+$/, 'is not a duration such as 1h30m');
-
-const requirement = z
-  .strictObject({
-    key: labelKey,
-    operator: z.enum(['In', 'NotIn', 'Exists', 'DoesNotExist']),
-    values: z.array(labelValue).optional(),
-  })
-  .refine(({ operator, values = [] }) => operator.endsWith('In') === values.length > 0, {
-    message: 'In and NotIn take values, Exists and DoesNotExist take none',
-    path: ['values'],
-  });
-
-const selector = z.strictObject({
-  matchLabels: z.record(labelKey, labelValue).optional(),
-  matchExpressions: z.array(requirement).optional(),
-});
 
 /** The data a template is rendered with (spire-controller-manager: pkg/spireentry/entry.go, templateData). */
 const TEMPLATE_FIELDS = ['TrustDomain', 'ClusterName', 'ClusterDomain', 'PodMeta', 'PodSpec', 'NodeMeta', 'NodeSpec'];
@@ -98,8 +73,8 @@ export const policySchema = z.discriminatedUnion('type', [
   z.strictObject({
     type: z.literal('custom'),
     name: objectName,
-    podSelector: selector.optional(),
-    namespaceSelector: selector.optional(),
+    podSelector: labelSelectorSchema.optional(),
+    namespaceSelector: labelSelectorSchema.optional(),
     spiffeIDTemplate: template.optional(),
     /** Shown to workloads that have several identities. */
     hint: z.string().min(1).optional(),

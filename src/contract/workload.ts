@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import type { IdentityFacts } from './facts.js';
 
 /** Which workload: a pod by name or UID, or all that have a SPIFFE ID. */
 export type WorkloadReference =
@@ -48,26 +49,6 @@ export interface EntryFacts {
   selectors: string[];
 }
 
-/** A ClusterSPIFFEID with what it selects. */
-export interface SelectingIdentity {
-  name: string;
-  createdAt: string;
-  className?: string;
-  fallback: boolean;
-  hint: string;
-  spiffeIDTemplate: string;
-  federatesWith: string[];
-  podSelector: LabelSelector;
-  namespaceSelector: LabelSelector;
-  renderFailures: number;
-  entryFailures: number;
-}
-
-export interface LabelSelector {
-  matchLabels?: Record<string, string>;
-  matchExpressions?: { key: string; operator: string; values?: string[] }[];
-}
-
 /** What has to be known of a cluster to explain its workloads' identities. */
 export interface WorkloadFacts {
   cluster: string;
@@ -77,7 +58,7 @@ export interface WorkloadFacts {
   pods: PodFacts[];
   /** Entries of these pods, or of the SPIFFE ID that was asked for. */
   entries: EntryFacts[];
-  identities: SelectingIdentity[];
+  identities: IdentityFacts[];
 }
 
 export interface WorkloadReport {

@@ -1,4 +1,4 @@
-import type { LabelSelector } from '../contract/workload.js';
+import type { LabelSelector } from '../contract/labelSelector.js';
 
 /**
  * Why a label selector does not select an object with these labels; undefined when it does. An empty selector selects

@@ -1,4 +1,5 @@
-import type { EntryFacts, PodFacts, SelectingIdentity, WorkloadFacts, WorkloadReport } from '../contract/workload.js';
+import type { IdentityFacts } from '../contract/facts.js';
+import type { EntryFacts, PodFacts, WorkloadFacts, WorkloadReport } from '../contract/workload.js';
 import { selectorMiss } from './selector.js';
 
 /** Explains the identity of every pod that was found, or why it has none. Pure. */
@@ -24,7 +25,7 @@ function explainWorkload(facts: WorkloadFacts, pod: PodFacts): WorkloadReport {
 }
 
 /** ClusterSPIFFEIDs that give this pod an entry: the oldest first, which wins where two give the same. */
-function applyingIdentities({ className, identities }: WorkloadFacts, pod: PodFacts): SelectingIdentity[] {
+function applyingIdentities({ className, identities }: WorkloadFacts, pod: PodFacts): IdentityFacts[] {
   const selecting = identities
     .filter((identity) => identity.className === className && miss(identity, pod) === undefined)
     .sort((a, b) => a.createdAt.localeCompare(b.createdAt));
@@ -32,7 +33,7 @@ function applyingIdentities({ className, identities }: WorkloadFacts, pod: PodFa
   return first.length > 0 ? first : selecting;
 }
 
-function miss(identity: SelectingIdentity, { labels, namespaceLabels }: PodFacts): string | undefined {
+function miss(identity: IdentityFacts, { labels, namespaceLabels }: PodFacts): string | undefined {
   const ofNamespace = selectorMiss(identity.namespaceSelector, namespaceLabels);
   if (ofNamespace !== undefined) return `does not select the namespace: ${ofNamespace}`;
   const ofPod = selectorMiss(identity.podSelector, labels);
@@ -40,10 +41,10 @@ function miss(identity: SelectingIdentity, { labels, namespaceLabels }: PodFacts
 }
 
 function effect(
-  identity: SelectingIdentity,
+  identity: IdentityFacts,
   { className }: WorkloadFacts,
   pod: PodFacts,
-  applying: readonly SelectingIdentity[],
+  applying: readonly IdentityFacts[],
 ): string {
   if (identity.className !== className)
     return `ignored: className is ${identity.className ?? 'missing'}, SPIRE controller manager watches ${className}`;
@@ -58,16 +59,16 @@ function effect(
   return older === undefined ? 'applies' : `masked by ${older.name}, which is older and gives the same SPIFFE ID`;
 }
 
-function sameTemplate(a: SelectingIdentity, b: SelectingIdentity): boolean {
+function sameTemplate(a: IdentityFacts, b: IdentityFacts): boolean {
   return a.spiffeIDTemplate.replaceAll(/\s/g, '') === b.spiffeIDTemplate.replaceAll(/\s/g, '');
 }
 
-function isOlder(a: SelectingIdentity, b: SelectingIdentity): boolean {
+function isOlder(a: IdentityFacts, b: IdentityFacts): boolean {
   return a.createdAt < b.createdAt;
 }
 
 /** Whether an entry is what a ClusterSPIFFEID makes of a pod; of a template that is not simple, by all the rest. */
-function isFrom(identity: SelectingIdentity, entry: EntryFacts, facts: WorkloadFacts, pod: PodFacts): boolean {
+function isFrom(identity: IdentityFacts, entry: EntryFacts, facts: WorkloadFacts, pod: PodFacts): boolean {
   const rendered = render(identity.spiffeIDTemplate, facts, pod);
   return (
     (rendered === undefined || rendered === entry.spiffeId) &&
@@ -92,7 +93,7 @@ function findings(
   { trustDomain, storedBundles, identities, className }: WorkloadFacts,
   pod: PodFacts,
   entries: readonly EntryFacts[],
-  applying: readonly SelectingIdentity[],
+  applying: readonly IdentityFacts[],
 ): WorkloadReport['findings'] {
   const found: WorkloadReport['findings'] = [];
   const name = `${pod.namespace}/${pod.name}`;
@@ -130,9 +131,10 @@ function findings(
         remedy: `Federate with it, or take it out of federatesWith.`,
       });
     }
-    if (entries.length === 0 && identity.renderFailures > 0) {
+    const unrendered = identity.stats['podEntryRenderFailures'] ?? 0;
+    if (entries.length === 0 && unrendered > 0) {
       found.push({
-        evidence: `${identity.name} could not render ${identity.renderFailures} entries: its template does not fit some pods`,
+        evidence: `${identity.name} could not render ${unrendered} entries: its template does not fit some pods`,
         remedy: 'Read the log of SPIRE controller manager, and correct spiffeIDTemplate.',
       });
     }

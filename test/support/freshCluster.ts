@@ -3,7 +3,7 @@ import { owned } from '../../src/federation/ownership.js';
 import { exposureContext } from '../../src/federation/plan.js';
 import { federatesWithEntry, wantedRelationship } from '../../src/federation/relationship.js';
 import { trusts } from '../../src/federation/settings.js';
-import type { ClusterFacts } from '../../src/contract/facts.js';
+import type { ClusterFacts, IdentityFacts } from '../../src/contract/facts.js';
 
 /** Facts of a cluster with SPIRE and nothing of a federation. */
 export function freshCluster(cluster: string): ClusterFacts {
@@ -26,6 +26,21 @@ export function freshCluster(cluster: string): ClusterFacts {
     relationships: [],
     storedBundles: {},
     identities: [],
+  };
+}
+
+/** A ClusterSPIFFEID of somebody else that gives nothing to anybody. */
+export function identityFacts(facts: Partial<IdentityFacts> & Pick<IdentityFacts, 'name'>): IdentityFacts {
+  return {
+    createdAt: '',
+    fallback: false,
+    hint: '',
+    spiffeIDTemplate: '',
+    federatesWith: [],
+    podSelector: {},
+    namespaceSelector: {},
+    stats: {},
+    ...facts,
   };
 }
 

@@ -4,8 +4,7 @@ import type { ClusterFacts, IdentityFacts } from '../../src/contract/facts.js';
 import type { ClusterReading, EdgeRefresh } from '../../src/contract/health.js';
 import type { FollowRefreshesRequest, RefreshWindow } from '../../src/contract/rotation.js';
 import type { KubernetesObject } from '../../src/contract/kubernetes.js';
-import { FEDERATION_LABEL, POLICY } from '../../src/contract/names.js';
-import type { Policy } from '../../src/contract/policy.js';
+import { readIdentity } from '../../src/federation/identity.js';
 import { federatedClusters, freshCluster } from './freshCluster.js';
 
 type Name = keyof FederatorActivities;
@@ -253,19 +252,11 @@ export class RecordedActivities {
   }
 }
 
-function appliedIdentity({ metadata, ...rest }: KubernetesObject): IdentityFacts {
-  const spec = rest['spec'] as { className: string; federatesWith?: string[]; spiffeIDTemplate: string };
+function appliedIdentity(object: KubernetesObject): IdentityFacts {
   return {
-    name: metadata.name,
-    className: spec.className,
-    federatesWith: spec.federatesWith ?? [],
-    spiffeIDTemplate: spec.spiffeIDTemplate,
-    fallback: false,
+    ...readIdentity(object),
     createdAt: '2026-01-01T00:00:00Z',
     stats: { podsSelected: 1, entriesToSet: 1 },
-    federation: metadata.labels?.[FEDERATION_LABEL] ?? '',
-    policy: JSON.parse(metadata.annotations?.[POLICY] ?? '') as Policy,
-    object: { metadata, ...rest },
   };
 }
 

@@ -3,7 +3,7 @@ import type { ClusterFacts } from '../../src/contract/facts.js';
 import { planSetup, planSteps } from '../../src/federation/plan.js';
 import { planRemoval, removalSteps } from '../../src/federation/removal.js';
 import { federationSettings, resolveSettings } from '../../src/federation/settings.js';
-import { federatedClusters, freshCluster } from '../support/freshCluster.js';
+import { federatedClusters, freshCluster, identityFacts } from '../support/freshCluster.js';
 
 const FEDERATION = 'demo';
 const STATIC: SetupInput = {
@@ -169,15 +169,7 @@ describe('removing a cluster', () => {
 
   test("a bundle that somebody else's identity federates with stays", () => {
     const [a, ...rest] = members as [ClusterFacts, ...ClusterFacts[]];
-    const identity = {
-      name: 'theirs',
-      className: 'spire',
-      federatesWith: ['c.test'],
-      spiffeIDTemplate: '',
-      fallback: false,
-      createdAt: '',
-      stats: {},
-    };
+    const identity = identityFacts({ name: 'theirs', className: 'spire', federatesWith: ['c.test'] });
     const plan = planRemoval(FEDERATION, [{ ...a, identities: [identity] }, ...rest], ['c']);
     expect(plan.remaining[0]?.relationships).toMatchObject([{ trustDomain: 'c.test', keepBundle: true }]);
     expect(plan.leftAlone).toEqual([expect.stringMatching(/bundle of c\.test stored on a: ClusterSPIFFEID theirs/)]);

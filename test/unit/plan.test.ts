@@ -7,7 +7,7 @@ import { covers, mergePatch, owned, withoutSecrets } from '../../src/federation/
 import { exposureContext, planSetup, planSteps } from '../../src/federation/plan.js';
 import { wantedFederation } from '../../src/federation/serverConfPlan.js';
 import { memberSteps, planTeardown } from '../../src/federation/teardown.js';
-import { federatedClusters, freshCluster } from '../support/freshCluster.js';
+import { federatedClusters, freshCluster, identityFacts } from '../support/freshCluster.js';
 import { verifyFederation } from '../../src/federation/verify.js';
 
 const FEDERATION = 'demo';
@@ -24,13 +24,13 @@ function finished(): [ClusterFacts, ClusterFacts] {
   return [a, b];
 }
 
-const IDENTITY = {
+const IDENTITY = identityFacts({
   name: 'all',
   spiffeIDTemplate: 'spiffe://{{ .TrustDomain }}/x',
   fallback: false,
   createdAt: '2026-01-01T00:00:00Z',
   stats: { podsSelected: 1, entriesToSet: 1 },
-};
+});
 
 const actions = (steps: PlannedStep[]) => Object.fromEntries(steps.map(({ id, action }) => [id, action]));
 

@@ -3,7 +3,7 @@ import { setupMeshInputSchema, type SetupInput } from '../../src/contract/change
 import { planSetup, planSteps } from '../../src/federation/plan.js';
 import { maskedBy, policiesOf, renderPolicy } from '../../src/federation/policy.js';
 import type { ClusterFacts, IdentityFacts } from '../../src/contract/facts.js';
-import { federatedClusters, freshCluster } from '../support/freshCluster.js';
+import { federatedClusters, freshCluster, identityFacts } from '../support/freshCluster.js';
 
 const FEDERATION = 'demo';
 const MEMBER = { className: 'spire', trustDomain: 'a.test' };
@@ -117,18 +117,15 @@ describe('the policies of a federation', () => {
         FEDERATION,
       );
       const { federatesWith } = object['spec'] as { federatesWith: string[] };
-      const identity: IdentityFacts = {
+      const identity = identityFacts({
         name: object.metadata.name,
         className: facts.className,
         federatesWith,
         spiffeIDTemplate: 'x',
-        fallback: false,
-        createdAt: '',
-        stats: {},
         federation: FEDERATION,
         policy,
         object,
-      };
+      });
       return { ...facts, identities: [identity] };
     });
   }
@@ -165,27 +162,19 @@ describe('the policies of a federation', () => {
 
   test("do not take over somebody else's ClusterSPIFFEID of the same name", () => {
     const [a, b] = federatedClusters(FEDERATION, ['a', 'b']) as [ClusterFacts, ClusterFacts];
-    const identity = {
-      name: 'all-workloads-auto-federated',
-      federatesWith: [],
-      spiffeIDTemplate: '',
-      fallback: false,
-      createdAt: '',
-      stats: {},
-    };
+    const identity = identityFacts({ name: 'all-workloads-auto-federated' });
     const plan = planSetup({ ...input, policies: [policy] }, [{ ...a, identities: [identity] }, b]);
     expect(plan.problems).toMatchObject([{ cluster: 'a', type: 'ForeignObject' }]);
   });
 });
 
 test('an entry is masked by older ones with the same template that are no fallback', () => {
-  const identity = {
+  const mine = identityFacts({
+    name: 'mine',
     className: 'spire',
-    federatesWith: [],
-    stats: {},
+    createdAt: '2026-02-01T00:00:00Z',
     spiffeIDTemplate: 'spiffe://{{ .TrustDomain }}/x',
-  };
-  const mine = { ...identity, name: 'mine', createdAt: '2026-02-01T00:00:00Z', fallback: false };
+  });
   const all = [
     mine,
     { ...mine, name: 'older', createdAt: '2026-01-01T00:00:00Z' },

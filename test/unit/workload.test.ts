@@ -1,4 +1,6 @@
-import type { PodFacts, SelectingIdentity, WorkloadFacts } from '../../src/contract/workload.js';
+import type { IdentityFacts } from '../../src/contract/facts.js';
+import type { PodFacts, WorkloadFacts } from '../../src/contract/workload.js';
+import type { LabelSelector } from '../../src/contract/labelSelector.js';
 import { parseWorkloadReference } from '../../src/contract/workload.js';
 import { selectorMiss } from '../../src/federation/selector.js';
 import { explainWorkloads } from '../../src/federation/workload.js';
@@ -17,7 +19,7 @@ const POD: PodFacts = {
   csiVolume: true,
 };
 
-const UNIVERSAL: SelectingIdentity = {
+const UNIVERSAL: IdentityFacts = {
   name: 'universal',
   createdAt: '2026-02-01T00:00:00Z',
   className: 'spire',
@@ -27,8 +29,7 @@ const UNIVERSAL: SelectingIdentity = {
   federatesWith: ['b.test'],
   podSelector: {},
   namespaceSelector: {},
-  renderFailures: 0,
-  entryFailures: 0,
+  stats: {},
 };
 
 const ENTRY = {
@@ -94,7 +95,7 @@ test.each([
   },
   {
     what: 'a template that does not fit',
-    facts: { identities: [{ ...UNIVERSAL, renderFailures: 2 }] },
+    facts: { identities: [{ ...UNIVERSAL, stats: { podEntryRenderFailures: 2 } }] },
     says: /could not render 2 entries/,
   },
   {
@@ -118,7 +119,7 @@ test('a pod without the CSI volume has an identity that it cannot get at', () =>
   expect(findings.map(({ evidence }) => evidence)).toEqual([expect.stringMatching(/no csi\.spiffe\.io volume/)]);
 });
 
-test.each([
+test.each<[LabelSelector, string | undefined]>([
   [{}, undefined],
   [{ matchLabels: { a: '1' } }, undefined],
   [{ matchLabels: { a: '2' } }, 'label a is 1, not 2'],

@@ -1,0 +1,41 @@
+import type { IdentityFacts } from '../contract/facts.js';
+import type { KubernetesObject } from '../contract/kubernetes.js';
+import type { LabelSelector } from '../contract/labelSelector.js';
+import { POLICY } from '../contract/names.js';
+import type { Policy } from '../contract/policy.js';
+import { owningFederation, restorable } from './ownership.js';
+
+interface IdentityBody {
+  spec?: {
+    className?: string;
+    fallback?: boolean;
+    hint?: string;
+    spiffeIDTemplate?: string;
+    federatesWith?: string[];
+    podSelector?: LabelSelector;
+    namespaceSelector?: LabelSelector;
+  };
+  status?: { stats?: Record<string, number> };
+}
+
+/** Reads a ClusterSPIFFEID. */
+export function readIdentity(object: KubernetesObject): IdentityFacts {
+  const { spec = {}, status = {} } = object as IdentityBody;
+  const federation = owningFederation(object);
+  const policy = federation === undefined ? undefined : object.metadata.annotations?.[POLICY];
+  return {
+    name: object.metadata.name,
+    createdAt: object.metadata.creationTimestamp ?? '',
+    ...(spec.className === undefined ? {} : { className: spec.className }),
+    fallback: spec.fallback ?? false,
+    hint: spec.hint ?? '',
+    spiffeIDTemplate: spec.spiffeIDTemplate ?? '',
+    federatesWith: spec.federatesWith ?? [],
+    podSelector: spec.podSelector ?? {},
+    namespaceSelector: spec.namespaceSelector ?? {},
+    stats: status.stats ?? {},
+    ...(federation === undefined ? {} : { federation }),
+    ...(policy === undefined ? {} : { policy: JSON.parse(policy) as Policy }),
+    ...(policy === undefined && spec.federatesWith === undefined ? {} : { object: restorable(object) }),
+  };
+}
