@@ -1,19 +1,25 @@
 import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
 import path from 'node:path';
-import { createInterface, type Interface } from 'node:readline';
+import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
 import { connects, freePort } from '../sandbox/ports.js';
 import { projectRoot } from '../sandbox/projectRoot.js';
 import { toolPath } from '../sandbox/tools/toolPath.js';
-import { FederatorClient } from '../src/client.js';
+import { FederatorClient, type Changes } from '../src/client.js';
+import type { ChangeResult } from '../src/contract/change.js';
 import { SEARCH_ATTRIBUTES } from '../src/contract/names.js';
+import type { Calls } from './worker.js';
+
+/** A change that takes longer has stopped for good, and a measurement must come to its end. */
+const CHANGE_LIMIT_MS = 5 * 60_000;
+const START_LIMIT_MS = 60_000;
 
 /** A Temporal dev server, a worker and a client for one sandbox. */
 export class Engine {
   private constructor(
     private readonly temporal: ChildProcess,
     readonly worker: ChildProcess,
-    private readonly output: Interface,
     readonly client: FederatorClient,
   ) {}
 
@@ -28,33 +34,65 @@ export class Engine {
     const temporal = spawn(
       toolPath('temporal'),
       ['server', 'start-dev', '--ip=127.0.0.1', `--port=${port}`, '--headless', '--log-level=error', ...attributes],
-      { stdio: 'ignore' },
+      { stdio: ['ignore', 'ignore', 'inherit'] },
     );
-    while (!(await connects(port))) await delay(50);
+    const listening = async () => {
+      while (!(await connects(port))) await delay(50);
+    };
+    await within(START_LIMIT_MS, 'the Temporal server starts', Promise.race([listening(), ended(temporal)]));
     const worker = spawn(process.execPath, [path.join(projectRoot(), script)], {
-      stdio: ['ignore', 'pipe', 'inherit'],
+      stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
     });
-    const output = createInterface({ input: worker.stdout });
-    const engine = new Engine(temporal, worker, output, await FederatorClient.connect());
-    await engine.line((text) => text.includes('Worker on task queue'));
-    return engine;
+    const ready = new Promise<void>((resolve) => {
+      createInterface({ input: worker.stdout ?? never() }).on('line', (line) => {
+        if (line.includes('Worker on task queue')) resolve();
+      });
+    });
+    await within(START_LIMIT_MS, 'the worker starts', Promise.race([ready, ended(worker)]));
+    return new Engine(temporal, worker, await FederatorClient.connect());
   }
 
-  /** Waits until the worker prints a line that fits. */
-  line(fits: (text: string) => boolean): Promise<string> {
-    return new Promise((resolve) => {
-      const look = (text: string) => {
-        if (!fits(text)) return;
-        this.output.off('line', look);
-        resolve(text);
-      };
-      this.output.on('line', look);
-    });
+  /** Runs a change to its end. */
+  async change<K extends keyof Changes>(name: K, input: Changes[K]): Promise<ChangeResult> {
+    const handle = await this.client.startChange(name, input);
+    return within(CHANGE_LIMIT_MS, `${name} comes to its end`, this.client.result(handle));
+  }
+
+  /** What the worker has asked of the clusters; bench/worker.ts can tell. */
+  async calls(): Promise<Calls> {
+    const answer = once(this.worker, 'message');
+    this.worker.send('calls');
+    const [calls] = (await within(START_LIMIT_MS, 'the worker says what it asked', answer)) as [Calls];
+    return calls;
   }
 
   async stop(): Promise<void> {
     await this.client.close();
-    this.worker.kill('SIGTERM');
-    this.temporal.kill('SIGTERM');
+    for (const child of [this.worker, this.temporal]) {
+      if (child.exitCode !== null) continue;
+      child.kill('SIGTERM');
+      await once(child, 'exit');
+    }
   }
+}
+
+async function ended(child: ChildProcess): Promise<never> {
+  const [code] = (await once(child, 'exit')) as [number | null];
+  throw new Error(`${child.spawnargs.join(' ')} ended with code ${code ?? 'none'}`);
+}
+
+async function within<T>(limitMs: number, what: string, work: Promise<T>): Promise<T> {
+  const timer = new AbortController();
+  try {
+    const late = delay(limitMs, undefined, { signal: timer.signal }).then(() => {
+      throw new Error(`Not within ${limitMs / 1000} s: ${what}`);
+    });
+    return await Promise.race([work, late]);
+  } finally {
+    timer.abort();
+  }
+}
+
+function never(): never {
+  throw new Error('the worker has no output');
 }

@@ -1,35 +1,58 @@
+import { execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { down } from '../sandbox/client.js';
+import { benchAddCluster } from './addCluster.js';
 import { benchPlan } from './plan.js';
-import { formatFigures } from './report.js';
+import { formatFigures, withVerdicts, type Figure } from './report.js';
 import { benchSandbox } from './sandbox.js';
 import { benchSetupPair } from './setupPair.js';
 
-/** Measures on a sandbox of its own, prints a table, and keeps the figures under bench/results/. */
-async function main(): Promise<void> {
+/** What can be measured, in the order in which it is; each takes the sandbox as it finds it. */
+const BENCHES: Readonly<Record<string, (directory: string) => Figure[] | Promise<Figure[]>>> = {
+  plan: benchPlan,
+  sandbox: benchSandbox,
+  setupPair: benchSetupPair,
+  addCluster: benchAddCluster,
+};
+
+/** Measures on a sandbox of its own what is named, or all; prints tables, and keeps the figures under bench/results/. */
+async function main(names: readonly string[]): Promise<void> {
+  const unknown = names.filter((name) => !(name in BENCHES));
+  if (unknown.length > 0) {
+    console.error(
+      `Nothing is measured under the name ${unknown.join(', ')}. There are: ${Object.keys(BENCHES).join(', ')}.`,
+    );
+    process.exitCode = 1;
+    return;
+  }
+  const startedAt = new Date();
+  const loadBefore = os.loadavg()[0];
   const folder = mkdtempSync(path.join(os.tmpdir(), 'federator-bench-'));
   const directory = path.join(folder, '.sandbox');
+  const figures: Record<string, ReturnType<typeof withVerdicts>> = {};
   try {
-    const sandbox = await benchSandbox(directory);
-    console.log(`${formatFigures(sandbox)}\n`);
-    const setupPair = await benchSetupPair(directory);
-    console.log(formatFigures(setupPair));
-    const plan = benchPlan();
-    console.log(`\n${formatFigures(plan)}\n`);
-    const results = path.join('bench', 'results');
-    mkdirSync(results, { recursive: true });
-    const file = path.join(results, `${new Date().toISOString().replaceAll(':', '-')}.json`);
-    writeFileSync(
-      file,
-      JSON.stringify({ node: process.version, cores: os.cpus().length, sandbox, setupPair, plan }, undefined, 2),
-    );
-    console.log(`\n${file}`);
+    for (const [name, bench] of Object.entries(BENCHES)) {
+      if (names.length > 0 && !names.includes(name)) continue;
+      const measured = await bench(directory);
+      console.log(`${name}\n${formatFigures(measured)}\n`);
+      figures[name] = withVerdicts(measured);
+    }
   } finally {
     await down({ directory });
     rmSync(folder, { recursive: true, force: true });
   }
+  const results = path.join('bench', 'results');
+  mkdirSync(results, { recursive: true });
+  const file = path.join(results, `${startedAt.toISOString().replaceAll(':', '-')}.json`);
+  const machine = { node: process.version, cores: os.cpus().length, loadBefore };
+  writeFileSync(file, `${JSON.stringify({ startedAt, commit: commit(), machine, figures }, undefined, 2)}\n`);
+  console.log(file);
 }
 
-await main();
+function commit(): string {
+  return execFileSync('git', ['describe', '--always', '--dirty'], { encoding: 'utf8' }).trim();
+}
+
+await main(process.argv.slice(2));

@@ -7,6 +7,7 @@ import WebSocket from 'ws';
 import { FederatorError } from '../contract/errors.js';
 import type { ClusterConnection } from './connect.js';
 import { kubernetesError, statusMessage } from './errors.js';
+import { execSeconds, observed } from './latency.js';
 
 export interface ExecResult {
   stdout: string;
@@ -20,6 +21,11 @@ export interface ExecTarget {
   container: string;
 }
 
+interface ExecOptions {
+  timeoutMs?: number;
+  signal?: AbortSignal;
+}
+
 /**
  * Runs a command in a container and waits for its end.
  * @param timeoutMs after which the call fails, opening the connection included; the command itself may go on in the pod,
@@ -31,7 +37,16 @@ export async function execInPod(
   connection: ClusterConnection,
   target: ExecTarget,
   command: readonly string[],
-  { timeoutMs = 20_000, signal }: { timeoutMs?: number; signal?: AbortSignal } = {},
+  options: ExecOptions = {},
+): Promise<ExecResult> {
+  return observed(execSeconds, { cluster: connection.cluster.name }, () => run(connection, target, command, options));
+}
+
+async function run(
+  connection: ClusterConnection,
+  target: ExecTarget,
+  command: readonly string[],
+  { timeoutMs = 20_000, signal }: ExecOptions,
 ): Promise<ExecResult> {
   signal?.throwIfAborted();
   const attempt = `run ${command.slice(0, 3).join(' ')} in pod ${target.pod}`;

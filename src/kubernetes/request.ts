@@ -2,6 +2,7 @@ import { ApiException, HttpMethod, IsomorphicFetchHttpLibrary, RequestContext } 
 import { FederatorError } from '../contract/errors.js';
 import type { ClusterConnection } from './connect.js';
 import { kubernetesError } from './errors.js';
+import { kubernetesRequestSeconds, observed } from './latency.js';
 
 const http = new IsomorphicFetchHttpLibrary();
 
@@ -22,6 +23,13 @@ export interface KubernetesRequest {
  * @throws FederatorError as classified by kubernetesError
  */
 export async function requestText(connection: ClusterConnection, request: KubernetesRequest): Promise<string> {
+  const { cluster } = connection;
+  return observed(kubernetesRequestSeconds, { cluster: cluster.name, method: request.method }, () =>
+    send(connection, request),
+  );
+}
+
+async function send(connection: ClusterConnection, request: KubernetesRequest): Promise<string> {
   const { method, path, query = {}, body, contentType = 'application/json', attempt } = request;
   const server = connection.config.getCurrentCluster()?.server.replace(/\/$/, '');
   const context = new RequestContext(`${server}${path}`, HttpMethod[method]);

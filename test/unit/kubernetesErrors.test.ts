@@ -1,6 +1,7 @@
 import type { ServerResponse } from 'node:http';
 import { clusterSchema } from '../../src/contract/inventory.js';
 import { connectCluster, type ClusterConnection } from '../../src/kubernetes/connect.js';
+import { kubernetesRequestSeconds } from '../../src/kubernetes/latency.js';
 import { applyObject, deleteObject, kindExists, listObjects, readObject } from '../../src/kubernetes/objects.js';
 import { waitFor } from '../../src/kubernetes/wait.js';
 import { FakeKubernetesApi } from '../support/fakeKubernetesApi.js';
@@ -57,6 +58,24 @@ test('what is not there is undefined, not an error; so is a kind that the cluste
   expect(await listObjects(connection, { apiVersion: 'v1', kind: 'Service' })).toEqual([]);
   expect(await deleteObject(connection, OBJECT)).toBe(false);
   expect(await kindExists(connection, 'route.openshift.io/v1', 'Route')).toBe(false);
+});
+
+test('every request is counted, by cluster, method and outcome', async () => {
+  kubernetesRequestSeconds.reset();
+  answer = { status: 200, body: '{}' };
+  await readObject(connection, OBJECT);
+  await readObject(connection, OBJECT);
+  answer = status(404, 'not found');
+  await readObject(connection, OBJECT);
+  answer = status(409, 'modified');
+  await applyObject(connection, OBJECT).catch((error: unknown) => error);
+  const { values } = await kubernetesRequestSeconds.get();
+  const counts = values.filter(({ metricName }) => metricName?.endsWith('_count'));
+  expect(counts.map(({ labels, value }) => ({ ...labels, value }))).toEqual([
+    { cluster: 'fake', method: 'GET', outcome: 'ok', value: 2 },
+    { cluster: 'fake', method: 'GET', outcome: 'NotFound', value: 1 },
+    { cluster: 'fake', method: 'PATCH', outcome: 'Conflict', value: 1 },
+  ]);
 });
 
 test('an answer that is no JSON is a failure of the connection, not of the program', async () => {
