@@ -28,6 +28,8 @@ export interface EdgeEvidence {
   differsSince?: number;
   /** The newest poll failed, by the log. */
   pollError?: PollError;
+  /** How old a failed fetch may be before it is tried again. */
+  retryAfterMs: number;
   /** What came of a fetch on demand that was made because something was suspicious. */
   refresh?: EdgeRefresh;
   /** When the newest regular poll was, where the next one is due and the log would show it. */
@@ -91,7 +93,9 @@ export function judgeEdge(evidence: EdgeEvidence): EdgeJudgement {
   const failed = refresh !== undefined && !refresh.ok;
   if (failed) {
     const cause = refresh.cause ?? 'endpointUnreachable';
-    return broken(cause, `a fetch on demand failed too: ${refresh.message ?? cause}`);
+    // It stays broken until a fetch works, and is tried again all the while.
+    const evidenceOf = `a fetch on demand failed too: ${refresh.message ?? cause}`;
+    return { ...broken(cause, evidenceOf), suspicious: now - refresh.at > evidence.retryAfterMs };
   }
   const equal = stored === own;
   const refreshedSince = (at: number) => refresh !== undefined && refresh.at >= at;

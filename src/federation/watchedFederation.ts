@@ -417,8 +417,12 @@ export class WatchedFederation {
     if (lastPoll === undefined) delete edge.silentSince;
     else if (lastPoll > 0) edge.silentSince = lastPoll;
     else edge.silentSince ??= now - pollDueMs(this.pollIntervalMs);
+    // A regular poll has worked since.
+    const isOver = edge.differsSince === undefined && pollError === undefined && lastPoll === undefined;
+    if (edge.refresh?.ok === false && isOver && stored !== null) delete edge.refresh;
     edge.judgement = judgeEdge({
       now,
+      retryAfterMs: this.roundMs / 2,
       pollIntervalMs: this.pollIntervalMs,
       trustingReadable: readable(a),
       trustedReadable: readable(b),
@@ -432,9 +436,6 @@ export class WatchedFederation {
       ...(edge.silentSince === undefined ? {} : { silentSince: edge.silentSince }),
       withoutHint: stored?.refreshHintSeconds === 0,
     });
-    const { refresh } = edge;
-    // One that failed is tried again in the next round.
-    if (refresh !== undefined && !refresh.ok && now - refresh.at > this.roundMs / 2) delete edge.refresh;
   }
 
   private currentFindings(now: number): Finding[] {

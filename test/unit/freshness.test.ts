@@ -19,6 +19,7 @@ function evidence(change: Partial<EdgeEvidence> = {}): EdgeEvidence {
     pollIntervalMs: INTERVAL,
     trustingReadable: true,
     trustedReadable: true,
+    retryAfterMs: 30_000,
     stored: 'keys',
     own: 'keys',
     ...change,
@@ -62,6 +63,13 @@ const table: {
     },
     verdict: 'broken',
     cause: 'unknownAuthority',
+  },
+  {
+    what: 'a fetch on demand that failed a while ago, and is tried again',
+    given: { refresh: failed('endpointUnreachable', ago(40_000)) },
+    verdict: 'broken',
+    cause: 'endpointUnreachable',
+    suspicious: true,
   },
   { what: 'keys that differ since now', given: { own: 'next', differsSince: NOW }, verdict: 'lagging' },
   {
