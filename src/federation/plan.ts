@@ -93,8 +93,8 @@ export interface ProbePlan {
 /** Marks an endpoint URL that the cluster has yet to assign. */
 export const UNASSIGNED_URL = 'https://(assigned when exposed)';
 
-/** The oldest SPIRE whose federation commands can print JSON (spire: CHANGELOG.md, #3660). */
-export const OLDEST_SPIRE_VERSION = '1.5.4';
+/** The oldest SPIRE that knows bundle_endpoint.refresh_hint; one before it does not start with it (spire: CHANGELOG.md, #4400). */
+export const OLDEST_SPIRE_VERSION = '1.8.0';
 
 /**
  * Decides what a federation of these clusters takes: what exists, what must be done, what stands in the way and what is

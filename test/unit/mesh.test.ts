@@ -67,7 +67,7 @@ describe('a newcomer', () => {
 
   test.each([
     { what: 'a trust domain that is taken', newcomer: { trustDomain: 'a.test' }, says: /same trust domain a\.test/ },
-    { what: 'a SPIRE that is too old', newcomer: { spireVersion: '1.4.9' }, says: /runs SPIRE 1\.4\.9; 1\.5\.4/ },
+    { what: 'a SPIRE that is too old', newcomer: { spireVersion: '1.7.2' }, says: /runs SPIRE 1\.7\.2; 1\.8\.0/ },
   ])('with $what stands in the way', ({ newcomer, says }) => {
     const { problems } = planSetup(STATIC, [
       ...federatedClusters(FEDERATION, ['a', 'b']),
