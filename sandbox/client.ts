@@ -8,7 +8,10 @@ import type { Fault } from './faults.js';
 import { sandboxPaths } from './layout.js';
 import { endRecordedProcesses, livingProcesses } from './processes.js';
 import { projectRoot } from './projectRoot.js';
-import type { SandboxStatus } from './supervisor.js';
+import { SandboxError } from './sandboxError.js';
+import { assignSpireVersions, SPIRE_BUILDS, type SpireVersion, type SpireVersionChoice } from './spireVersions.js';
+import type { SandboxState, SandboxStatus } from './supervisor.js';
+import { toolPath } from './tools/toolPath.js';
 
 export interface SandboxOptions {
   /** State folder; `.sandbox` of the current folder by default. */
@@ -16,19 +19,40 @@ export interface SandboxOptions {
   onProgress?: (message: string) => void;
 }
 
-/** A sandbox that does not run, or an answer of its supervisor that says what is wrong. */
-export class SandboxError extends Error {}
+/** What `up` is asked for. */
+export interface Wanted {
+  clusters: number;
+  /** Of new clusters. */
+  spireVersions?: SpireVersionChoice;
+}
 
 /** Starts a sandbox, or brings a running or half-started one to at least that many clusters. */
 export async function up({
   directory,
   clusters,
+  spireVersions = { byCluster: {} },
   onProgress,
-}: SandboxOptions & { clusters: number }): Promise<SandboxStatus> {
+}: SandboxOptions & Wanted): Promise<SandboxStatus> {
   if (process.platform !== 'linux')
     throw new SandboxError('The sandbox needs Linux: it gives every pod a loopback address of its own.');
+  const versions = plannedSpireVersions({ directory, clusters, spireVersions });
+  for (const version of new Set(Object.values(versions))) toolPath(SPIRE_BUILDS[version].server);
   await ensureSupervisor(directory);
-  return ask<SandboxStatus>(directory, '/up', { clusters }, onProgress);
+  return ask<SandboxStatus>(directory, '/up', { clusters, spireVersions }, onProgress);
+}
+
+/**
+ * Which version of SPIRE each cluster will run, without starting anything.
+ * @throws SandboxError when that cannot be
+ */
+export function plannedSpireVersions({
+  directory,
+  clusters,
+  spireVersions = { byCluster: {} },
+}: SandboxOptions & Wanted): Record<string, SpireVersion> {
+  const { state } = sandboxPaths(directory);
+  const known = existsSync(state) ? (JSON.parse(readFileSync(state, 'utf8')) as SandboxState) : undefined;
+  return assignSpireVersions(clusters, spireVersions, known?.spireVersions ?? {});
 }
 
 /** Ends everything and removes every file; right also when the supervisor was killed. Says how many processes were left over. */

@@ -16,6 +16,7 @@ import { PodRuntime } from './podRuntime.js';
 import { projectRoot } from './projectRoot.js';
 import { Router } from './router.js';
 import { ServiceEntrance } from './serviceEntrance.js';
+import type { SpireVersion } from './spireVersions.js';
 import { toolAsset } from './tools/toolPath.js';
 
 const run = promisify(execFile);
@@ -42,6 +43,7 @@ export interface ClusterOptions {
   sockets: string;
   records: string;
   addresses: ClusterAddresses;
+  spireVersion: SpireVersion;
   /** Proxy through which this cluster's processes reach the others. */
   proxyUrl: string;
   onProgress: (message: string) => void;
@@ -103,11 +105,14 @@ export class SandboxCluster {
 
   /** Starts what does not run and makes what is not there; returns when SPIRE works. */
   async start(): Promise<void> {
-    const { name, addresses, onProgress } = this.options;
+    const { name, addresses, spireVersion, onProgress } = this.options;
     const { ca, admin } = this.pki;
     await this.controlPlane.startApiServer(this.api);
     writeKubeconfig(this.kubeconfig, { name, server: addresses.apiServer, ca, user: admin });
-    const [core, custom] = partition(spireManifests(name), ({ apiVersion }) => !apiVersion.startsWith('spire.'));
+    const [core, custom] = partition(
+      spireManifests(name, spireVersion),
+      ({ apiVersion }) => !apiVersion.startsWith('spire.'),
+    );
     const startWorkloads = async (): Promise<void> => {
       await this.controlPlane.startControllers(this.api);
       onProgress(`${name}: API server ready`);
@@ -128,7 +133,7 @@ export class SandboxCluster {
     }
     await Promise.all([this.applyMissing(custom), this.applyEngineAccount(), this.allowDelegate()]);
     await eventually(`${name}: SPIRE server and agent are ready`, () => this.requireReady(), 120_000);
-    onProgress(`${name}: SPIRE ready`);
+    onProgress(`${name}: SPIRE ${spireVersion} ready`);
   }
 
   private started = false;

@@ -19,10 +19,11 @@ import { FederatorError } from '../src/contract/errors.js';
 import { connectCluster } from '../src/kubernetes/connect.js';
 import { SpireServer } from '../src/spire/server.js';
 import { endInBackground, logTail, runsInBackground, startInBackground } from './background.js';
-import { addFault, down, heal, rotateCa, SandboxError, up } from './client.js';
+import { addFault, down, heal, rotateCa, up } from './client.js';
 import { sandboxPaths, trustDomain } from './layout.js';
 import { connects, freePort } from './ports.js';
 import { projectRoot } from './projectRoot.js';
+import { SandboxError } from './sandboxError.js';
 import { toolPath } from './tools/toolPath.js';
 
 const DIRECTORY = '.sandbox';

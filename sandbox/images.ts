@@ -1,3 +1,4 @@
+import { DEFAULT_SPIRE_VERSION, SPIRE_BUILDS, SPIRE_VERSIONS, type SpireVersion } from './spireVersions.js';
 import { toolPath, type ToolName } from './tools/toolPath.js';
 
 /** An image whose program the sandbox has and runs as a process of this machine. */
@@ -9,22 +10,33 @@ export interface KnownImage {
   program: string;
 }
 
-const IMAGES: readonly { pattern: RegExp; image: KnownImage }[] = [
+/** SPIRE's own by their tag; any other tag gets the version that is always there. */
+function spireBuild(name: string): (typeof SPIRE_BUILDS)[SpireVersion] {
+  return SPIRE_BUILDS[SPIRE_VERSIONS.find((version) => name.endsWith(`:${version}`)) ?? DEFAULT_SPIRE_VERSION];
+}
+
+const IMAGES: readonly { pattern: RegExp; image: (name: string) => KnownImage }[] = [
   {
     pattern: /(^|\/)spire-server(:|@|$)/,
-    image: { tool: 'spire-server', entrypoint: ['run'], program: 'spire-server' },
+    image: (name) => ({ tool: spireBuild(name).server, entrypoint: ['run'], program: 'spire-server' }),
   },
-  { pattern: /(^|\/)spire-agent(:|@|$)/, image: { tool: 'spire-agent', entrypoint: ['run'], program: 'spire-agent' } },
+  {
+    pattern: /(^|\/)spire-agent(:|@|$)/,
+    image: (name) => ({ tool: spireBuild(name).agent, entrypoint: ['run'], program: 'spire-agent' }),
+  },
   {
     pattern: /(^|\/)spire-controller-manager(:|@|$)/,
-    image: { tool: 'spire-controller-manager', entrypoint: [], program: 'spire-controller-manager' },
+    image: () => ({ tool: 'spire-controller-manager', entrypoint: [], program: 'spire-controller-manager' }),
   },
-  { pattern: /(^|\/)spire-federator\/probe(:|@|$)/, image: { tool: 'probe', entrypoint: [], program: 'probe' } },
+  {
+    pattern: /(^|\/)spire-federator\/probe(:|@|$)/,
+    image: () => ({ tool: 'probe', entrypoint: [], program: 'probe' }),
+  },
 ];
 
 /** The program behind an image; undefined for one that the sandbox only pretends to run. */
 export function knownImage(name: string): KnownImage | undefined {
-  return IMAGES.find(({ pattern }) => pattern.test(name))?.image;
+  return IMAGES.find(({ pattern }) => pattern.test(name))?.image(name);
 }
 
 export function imageBinary({ tool }: KnownImage): string {

@@ -1,9 +1,12 @@
 import { Command, CommanderError, InvalidArgumentError } from 'commander';
 import pc from 'picocolors';
 import { formatTable } from '../src/cli/table.js';
-import { addFault, down, heal, rotateCa, SandboxError, status, up } from './client.js';
+import { addFault, down, heal, plannedSpireVersions, rotateCa, status, up } from './client.js';
 import type { Fault } from './faults.js';
+import { SandboxError } from './sandboxError.js';
+import { parseSpireVersions, SPIRE_BUILDS, SPIRE_VERSIONS } from './spireVersions.js';
 import type { SandboxStatus } from './supervisor.js';
+import { buildTool } from './tools/buildTool.js';
 
 interface Options {
   directory: string;
@@ -20,12 +23,20 @@ function main(): Promise<Command> {
     .command('up')
     .description('start the sandbox, or bring it to more clusters; what runs is left alone')
     .option('--clusters <count>', 'number of clusters', count, 2)
-    .action(async ({ clusters }: { clusters: number }) => {
+    .option(
+      '--spire-version <version>',
+      `of new clusters: ${SPIRE_VERSIONS.join(' or ')}, for one as client-1=${SPIRE_VERSIONS.at(-1)} (more than once)`,
+      (text: string, earlier: string[]) => [...earlier, text],
+      [],
+    )
+    .action(async ({ clusters, spireVersion }: { clusters: number; spireVersion: string[] }) => {
+      const wanted = { ...options(), clusters, spireVersions: parseSpireVersions(spireVersion) };
+      const versions = new Set(Object.values(plannedSpireVersions(wanted)));
+      for (const version of versions) await buildTool(SPIRE_BUILDS[version].module);
       const startedAt = Date.now();
       const seconds = () => ((Date.now() - startedAt) / 1000).toFixed(1).padStart(5);
       const result = await up({
-        ...options(),
-        clusters,
+        ...wanted,
         onProgress: (message) => console.log(`${pc.dim(`${seconds()} s`)}  ${message}`),
       });
       console.log(

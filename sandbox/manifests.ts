@@ -1,5 +1,6 @@
 import type { Resource } from './kubernetes.js';
 import { CLASS_NAME, nodeName, SPIRE_NAMESPACE, trustDomain, type ClusterAddresses } from './layout.js';
+import type { SpireVersion } from './spireVersions.js';
 
 const SERVER_LABELS = {
   'app.kubernetes.io/name': 'spire-server',
@@ -61,7 +62,7 @@ export function nodeStatus({ host, advertised }: ClusterAddresses): Record<strin
 }
 
 /** SPIRE as the Zero Trust Workload Identity Manager lays it out, without any federation. In the order of applying. */
-export function spireManifests(cluster: string): Resource[] {
+export function spireManifests(cluster: string, version: SpireVersion): Resource[] {
   return [
     { apiVersion: 'v1', kind: 'Namespace', metadata: { name: SPIRE_NAMESPACE } },
     ...['spire-server', 'spire-agent'].map((name) => namespaced('v1', 'ServiceAccount', name)),
@@ -77,8 +78,8 @@ export function spireManifests(cluster: string): Resource[] {
       ...namespaced('v1', 'Service', 'spire-server'),
       spec: { selector: SERVER_LABELS, ports: [{ name: 'grpc', port: 443, targetPort: 'grpc', protocol: 'TCP' }] },
     },
-    serverStatefulSet(),
-    agentDaemonSet(),
+    serverStatefulSet(version),
+    agentDaemonSet(version),
     defaultIdentity(),
   ];
 }
@@ -199,7 +200,7 @@ function controllerManagerConfig(cluster: string): string {
   });
 }
 
-function serverStatefulSet(): Resource {
+function serverStatefulSet(version: SpireVersion): Resource {
   return {
     ...namespaced('apps/v1', 'StatefulSet', 'spire-server', SERVER_LABELS),
     spec: {
@@ -214,7 +215,7 @@ function serverStatefulSet(): Resource {
           containers: [
             {
               name: 'spire-server',
-              image: 'ghcr.io/spiffe/spire-server:1.15.2',
+              image: `ghcr.io/spiffe/spire-server:${version}`,
               args: ['-config', '/run/spire/config/server.conf'],
               ports: [
                 { name: 'grpc', containerPort: 8081, protocol: 'TCP' },
@@ -250,7 +251,7 @@ function serverStatefulSet(): Resource {
   };
 }
 
-function agentDaemonSet(): Resource {
+function agentDaemonSet(version: SpireVersion): Resource {
   return {
     ...namespaced('apps/v1', 'DaemonSet', 'spire-agent', AGENT_LABELS),
     spec: {
@@ -263,7 +264,7 @@ function agentDaemonSet(): Resource {
           containers: [
             {
               name: 'spire-agent',
-              image: 'ghcr.io/spiffe/spire-agent:1.15.2',
+              image: `ghcr.io/spiffe/spire-agent:${version}`,
               args: ['-config', '/run/spire/config/agent.conf'],
               volumeMounts: [
                 { name: 'agent-config', mountPath: '/run/spire/config', readOnly: true },

@@ -5,28 +5,31 @@ import path from 'node:path';
 import { stringify } from 'yaml';
 import { SandboxCluster, type PartView } from './cluster.js';
 import { describeFault, linkFault, sameFault, type Fault } from './faults.js';
-import {
-  API_SERVER_PORT,
-  ClusterAddresses,
-  clusterName,
-  sandboxPaths,
-  trustDomain,
-  type SandboxPaths,
-} from './layout.js';
+import { API_SERVER_PORT, ClusterAddresses, sandboxPaths, trustDomain, type SandboxPaths } from './layout.js';
 import { recordProcess } from './processes.js';
 import { startRouteProxy, type RouteProxy, type RouteTarget } from './routeProxy.js';
+import {
+  assignSpireVersions,
+  DEFAULT_SPIRE_VERSION,
+  type SpireVersion,
+  type SpireVersionChoice,
+} from './spireVersions.js';
 
 /** What a sandbox is, kept over restarts. */
-interface SandboxState {
+export interface SandboxState {
   /** Second octet of its addresses. */
   block: number;
   clusters: string[];
+  /** By cluster. */
+  spireVersions: Record<string, SpireVersion>;
   faults: Fault[];
 }
 
 export interface ClusterView {
   cluster: string;
   trustDomain: string;
+  /** The version that it was made with. */
+  spireVersion: SpireVersion;
   healthy: boolean;
   parts: PartView[];
 }
@@ -49,7 +52,7 @@ const CHECKED_CLUSTERS = 8;
 class Supervisor {
   private readonly clusters = new Map<string, SandboxCluster>();
   private readonly proxies = new Map<string, RouteProxy>();
-  private state: SandboxState = { block: 0, clusters: [], faults: [] };
+  private state: SandboxState = { block: 0, clusters: [], spireVersions: {}, faults: [] };
 
   constructor(private readonly paths: SandboxPaths) {}
 
@@ -64,9 +67,9 @@ class Supervisor {
   }
 
   /** Brings the sandbox to at least `count` clusters; what runs is left alone. */
-  async up(count: number, onProgress: (message: string) => void): Promise<void> {
-    const wanted = Math.max(count, this.state.clusters.length);
-    for (let index = this.state.clusters.length; index < wanted; index++) this.state.clusters.push(clusterName(index));
+  async up(count: number, versions: SpireVersionChoice, onProgress: (message: string) => void): Promise<void> {
+    this.state.spireVersions = assignSpireVersions(count, versions, this.state.spireVersions);
+    this.state.clusters = Object.keys(this.state.spireVersions);
     this.save();
     await this.proxyFor('engine');
     await Promise.all(
@@ -86,6 +89,7 @@ class Supervisor {
         return {
           cluster: name,
           trustDomain: trustDomain(name),
+          spireVersion: this.versionOf(name),
           healthy: parts.length > 0 && parts.every(({ state }) => state === 'running'),
           parts,
         };
@@ -126,6 +130,10 @@ class Supervisor {
     await Promise.all([...this.proxies.values()].map((proxy) => proxy.close()));
   }
 
+  private versionOf(cluster: string): SpireVersion {
+    return this.state.spireVersions[cluster] ?? DEFAULT_SPIRE_VERSION;
+  }
+
   private requireKnown(fault: Fault): void {
     const named = 'cluster' in fault ? [fault.cluster] : [fault.from, fault.to].filter((name) => name !== 'engine');
     const unknown = named.filter((name) => !this.state.clusters.includes(name));
@@ -150,6 +158,7 @@ class Supervisor {
       sockets: path.join(this.paths.sockets, String(index)),
       records: this.paths.processes,
       addresses: new ClusterAddresses(this.state.block, index),
+      spireVersion: this.versionOf(name),
       proxyUrl,
       onProgress,
     });
@@ -253,13 +262,16 @@ async function main(directory: string): Promise<void> {
     const answer = async (): Promise<unknown> => {
       const body = (await readBody(request)) as {
         clusters?: number;
+        spireVersions?: SpireVersionChoice;
         fault?: Fault;
         cluster?: string;
         revoke?: boolean;
       };
       switch (request.url) {
         case '/up':
-          await supervisor.up(body.clusters ?? 2, (message) => line({ progress: message }));
+          await supervisor.up(body.clusters ?? 2, body.spireVersions ?? { byCluster: {} }, (message) =>
+            line({ progress: message }),
+          );
           return supervisor.status();
         case '/status':
           return supervisor.status();

@@ -11,12 +11,19 @@ const dependencies = ['dependencies'];
 const compiled = ['dependencies', 'compiled'];
 
 /**
- * tools: which of the sandbox's tools are needed ([] = all); needs: what else; command: what to run then.
- * @type {Record<string, { tools?: string[], needs?: ('dependencies' | 'compiled')[], command?: Function }>}
+ * tools: which of the sandbox's tools are needed ([] = all but those on demand); onDemand: which of those as well;
+ * needs: what else; command: what to run then.
+ * @type {Record<string, { tools?: string[], onDemand?: string[], needs?: ('dependencies' | 'compiled')[], command?: Function }>}
  */
 const targets = {
   demo: { tools: [], needs: compiled, ...script('dist/sandbox/demo.js') },
   test: { tools: [], needs: compiled, ...script('node_modules/jest/bin/jest.js') },
+  'test:compat': {
+    tools: [],
+    onDemand: ['spire-1.13.3'],
+    needs: compiled,
+    ...script('node_modules/jest/bin/jest.js', '--config', 'test/compat.config.mjs'),
+  },
   sandbox: { tools: [], needs: compiled, ...script('dist/sandbox/main.js') },
   bench: { tools: [], needs: compiled, ...script('dist/bench/main.js') },
   worker: { needs: compiled, ...script('dist/src/worker.js') },
@@ -51,7 +58,7 @@ export async function runTarget(name, args) {
   }
 }
 
-async function run({ needs = [], tools, command }, args) {
+async function run({ needs = [], tools, onDemand, command }, args) {
   const interrupt = (signal) => {
     endRunning();
     process.exit(signal === 'SIGINT' ? 130 : 143);
@@ -59,6 +66,7 @@ async function run({ needs = [], tools, command }, args) {
   process.on('SIGINT', interrupt).on('SIGTERM', interrupt);
   await prepare(needs);
   if (tools) await buildTools(tools);
+  if (onDemand) await buildTools(onDemand);
   if (command === buildTools) return buildTools(args);
   // From here on the target decides what an interrupt means.
   process.off('SIGINT', interrupt).off('SIGTERM', interrupt);

@@ -13,7 +13,7 @@ const sayEveryMs = 20_000;
 
 /**
  * Builds the tools that the cache does not have, and writes dist/tools.json, by which `toolPath` finds them.
- * @param {string[]} [names] modules of the catalogue; all of them when left out
+ * @param {string[]} [names] modules of the catalogue; all but those on demand when left out
  * @returns {Promise<void>}
  * @throws {UserError} when Go or a C compiler is missing, or a build fails (with the end of its log)
  */
@@ -36,7 +36,7 @@ function selectModules(names) {
   if (unknown.length > 0) {
     throw new UserError(`no such tool: ${unknown.join(', ')}; there are ${all.map(({ name }) => name).join(', ')}`);
   }
-  return names?.length ? all.filter(({ name }) => names.includes(name)) : all;
+  return all.filter(({ name, onDemand }) => (names?.length ? names.includes(name) : !onDemand));
 }
 
 function missing(modules) {

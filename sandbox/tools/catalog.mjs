@@ -12,9 +12,12 @@ import { contentHash, filesUnder } from '../../scripts/contentHash.mjs';
  * - assets: folder → files copied out of a module that go.mod requires; `from` is a file or a folder of it
  * - ldflags: mostly the version, which a release's own build sets and a build of its module does not
  * - cgo: only where a package does not build without
+ * - alsoFrom: folders outside of `directory` that its build reads
+ * - onDemand: built only when asked for by its name
  *
  * @type {{ name: string, coldSeconds: number, directory: string, packages: Record<string, string>, cgo?: boolean,
- *   ldflags?: string, assets?: Record<string, { module: string, from: string, to?: string, only?: RegExp }[]> }[]}
+ *   ldflags?: string, assets?: Record<string, { module: string, from: string, to?: string, only?: RegExp }[]>,
+ *   alsoFrom?: string[], onDemand?: boolean }[]}
  */
 const modules = [
   {
@@ -98,6 +101,20 @@ const modules = [
       ],
     },
   },
+  {
+    // The version in the Zero Trust Workload Identity Manager.
+    name: 'spire-1.13.3',
+    coldSeconds: 245,
+    directory: 'sandbox/tools/spire-1.13.3',
+    alsoFrom: ['sandbox/tools/spire/ejbca-stub'],
+    packages: {
+      'spire-server-1.13.3': 'github.com/spiffe/spire/cmd/spire-server',
+      'spire-agent-1.13.3': 'github.com/spiffe/spire/cmd/spire-agent',
+    },
+    ldflags: '-X github.com/spiffe/spire/pkg/common/version.gittag=1.13.3',
+    cgo: true,
+    onDemand: true,
+  },
 ];
 
 /**
@@ -106,7 +123,7 @@ const modules = [
  */
 export function toolModules() {
   return modules.map((module) => {
-    const sources = filesUnder(projectRoot, [module.directory], isBuildInput);
+    const sources = filesUnder(projectRoot, [module.directory, ...(module.alsoFrom ?? [])], isBuildInput);
     const key = contentHash(projectRoot, sources, [describe(module), process.platform, process.arch]);
     return { ...module, output: path.join(cacheDirectory(), 'tools', `${module.name}-${key.slice(0, 16)}`) };
   });
@@ -122,15 +139,19 @@ export function requiredGoVersion() {
   return versions.sort((a, b) => a.localeCompare(b, 'en', { numeric: true })).at(-1);
 }
 
-/** Where each binary and each folder of assets is, built or not. */
+/** Where each binary and each folder of assets is, built or not, and which module to ask for to have an onDemand one. */
 export function toolManifest() {
   const tools = {};
   const assets = {};
+  const onDemand = {};
   for (const module of toolModules()) {
-    for (const name of Object.keys(module.packages)) tools[name] = path.join(module.output, 'bin', name);
+    for (const name of Object.keys(module.packages)) {
+      tools[name] = path.join(module.output, 'bin', name);
+      if (module.onDemand) onDemand[name] = module.name;
+    }
     for (const name of Object.keys(module.assets ?? {})) assets[name] = path.join(module.output, 'assets', name);
   }
-  return { tools, assets };
+  return { tools, assets, onDemand };
 }
 
 function isBuildInput(file) {

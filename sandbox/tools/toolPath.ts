@@ -11,8 +11,10 @@ export type ToolName =
   | 'kwok'
   | 'probe'
   | 'spire-agent'
+  | 'spire-agent-1.13.3'
   | 'spire-controller-manager'
   | 'spire-server'
+  | 'spire-server-1.13.3'
   | 'temporal';
 
 /** Folders of manifests and protocol definitions that come with those programs. */
@@ -21,11 +23,14 @@ export type AssetName = 'kwok-crds' | 'kwok-node-stages' | 'openshift-crds' | 's
 interface ToolManifest {
   readonly tools: Readonly<Record<string, string>>;
   readonly assets: Readonly<Record<string, string>>;
+  /** What to build for a program that is built only when asked for. */
+  readonly onDemand: Readonly<Record<string, string>>;
 }
 
 /** @returns the absolute path of a built program. Throws, naming `npm run tools`, when it is not built. */
 export function toolPath(name: ToolName): string {
-  return existing(name, manifest().tools[name]);
+  const { tools, onDemand } = manifest();
+  return existing(name, tools[name], onDemand[name]);
 }
 
 /** @returns the absolute path of a folder of assets. Throws, naming `npm run tools`, when it is not there. */
@@ -33,8 +38,11 @@ export function toolAsset(name: AssetName): string {
   return existing(name, manifest().assets[name]);
 }
 
-function existing(name: string, file: string | undefined): string {
-  if (file === undefined || !existsSync(file)) throw new Error(`${name} is not built: run \`npm run tools\``);
+function existing(name: string, file: string | undefined, module?: string): string {
+  if (file === undefined || !existsSync(file)) {
+    const command = module === undefined ? 'npm run tools' : `npm run tools -- ${module}`;
+    throw new Error(`${name} is not built: run \`${command}\``);
+  }
   return file;
 }
 

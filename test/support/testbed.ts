@@ -8,7 +8,13 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { addFault, down, heal, up } from '../../sandbox/client.js';
 import type { Fault } from '../../sandbox/faults.js';
 import { connects, freePort } from '../../sandbox/ports.js';
+import { parseSpireVersions } from '../../sandbox/spireVersions.js';
 import { toolPath } from '../../sandbox/tools/toolPath.js';
+
+declare global {
+  /** Set by test/compat.config.mjs: what the sandbox is made with. */
+  var spireVersions: string[] | undefined;
+}
 
 const ROOT = path.resolve(__dirname, '../..');
 
@@ -41,7 +47,8 @@ export class Testbed {
   static async start({ clusters = 2 } = {}): Promise<Testbed> {
     const folder = mkdtempSync(path.join(os.tmpdir(), 'federator-test-'));
     const testbed = new Testbed(folder, await freePort());
-    await Promise.all([up({ directory: testbed.directory, clusters }), testbed.startTemporal()]);
+    const spireVersions = parseSpireVersions(globalThis.spireVersions ?? []);
+    await Promise.all([up({ directory: testbed.directory, clusters, spireVersions }), testbed.startTemporal()]);
     return testbed;
   }
 
