@@ -1,5 +1,5 @@
 import { Context } from '@temporalio/activity';
-import type { FoundMembers, ReadFactsRequest } from '../contract/activities.js';
+import type { FoundMembers, PermissionUse, ReadFactsRequest } from '../contract/activities.js';
 import type { ControlFacts } from '../contract/control.js';
 import { FederatorError } from '../contract/errors.js';
 import type { BundleFacts, ClusterFacts, FactsResult, Problem } from '../contract/facts.js';
@@ -7,6 +7,7 @@ import { DEFAULT_NAMESPACE, DEFAULT_SERVER, type Cluster, type Exposure } from '
 import type { KubernetesObject } from '../contract/kubernetes.js';
 import {
   BUNDLE_ENDPOINT_OBJECT,
+  CONTROLLER_MANAGER,
   DEFAULT_CLASS_NAME,
   MANAGED_BY,
   MANAGED_BY_LABEL,
@@ -47,9 +48,9 @@ const TRIES = 3;
 export function factsActivities(clusters: Clusters) {
   return {
     /** Everything a plan needs to know of one cluster, and everything that stands in its way, at once. Changes nothing. */
-    async readFacts({ cluster, preflight }: ReadFactsRequest): Promise<FactsResult> {
+    async readFacts({ cluster, permissions }: ReadFactsRequest): Promise<FactsResult> {
       const problems = new Problems(cluster);
-      const facts = await problems.collect(readClusterFacts(clusters, cluster, preflight, problems));
+      const facts = await problems.collect(readClusterFacts(clusters, cluster, permissions, problems));
       const passing = problems.list.find(({ type }) => PASSING.has(type));
       if (passing !== undefined && Context.current().info.attempt < TRIES) {
         throw new FederatorError(passing.type, passing.message);
@@ -107,7 +108,7 @@ class Problems {
 async function readClusterFacts(
   clusters: Clusters,
   name: string,
-  preflight: boolean,
+  permissions: readonly PermissionUse[] | undefined,
   problems: Problems,
 ): Promise<ClusterFacts | undefined> {
   const { connection, spire } = await clusters.get(name);
@@ -120,17 +121,24 @@ async function readClusterFacts(
   // All at once; what of it is reported depends on what else is wrong.
   const reads = new Problems(name);
   const asked = new Problems(name);
+  const exposing = exposure && reads.collect(readEndpointObjects(connection, exposure));
   const [missing, kinds, set, pod, serverConf, className, endpointObjects, relationships, identities, answers] =
     await Promise.all([
-      preflight
-        ? reads.collect(missingPermissions(connection, requiredPermissions(cluster, exposure?.type ?? 'address')))
-        : [],
+      permissions === undefined
+        ? []
+        : reads.collect(
+            (async () => {
+              const own = ((await exposing) ?? []).filter((object) => owningFederation(object) !== undefined);
+              const kinds = own.map(({ kind }) => kind);
+              return missingPermissions(connection, requiredPermissions(cluster, exposure, permissions, kinds));
+            })(),
+          ),
       reads.collect(checkKinds(connection, reads)),
       reads.collect(readStatefulSet(connection, cluster.namespace, cluster.server)),
       reads.collect(readPod(connection, cluster.namespace, `${cluster.server}-0`)),
       reads.collect(readServerConfMap(connection)),
       reads.collect(readClassName(connection)),
-      exposure && reads.collect(readEndpointObjects(connection, exposure)),
+      exposing,
       reads.collect(listObjects(connection, CFTD)),
       reads.collect(listObjects(connection, CLUSTER_SPIFFE_ID)),
       Promise.all([
@@ -319,7 +327,7 @@ export async function readClassName(connection: ClusterConnection): Promise<stri
   const map = await readObject<KubernetesObject & { data?: Record<string, string> }>(connection, {
     apiVersion: 'v1',
     kind: 'ConfigMap',
-    metadata: { name: 'spire-controller-manager', namespace },
+    metadata: { name: CONTROLLER_MANAGER, namespace },
   });
   const configuration = Object.values(map?.data ?? {}).join('\n');
   return /^\s*"?className"?\s*:\s*"?([^\s",]+)/m.exec(configuration)?.[1];

@@ -1,44 +1,118 @@
-import type { Cluster } from '../contract/inventory.js';
-import { BUNDLE_ENDPOINT_OBJECT, PROBE_NAMESPACE } from '../contract/names.js';
-import type { Permission } from '../kubernetes/access.js';
+import type { PermissionUse } from '../contract/activities.js';
+import type { Cluster, Exposure } from '../contract/inventory.js';
+import { BUNDLE_ENDPOINT_OBJECT, CONTROLLER_MANAGER, PROBE_NAMESPACE } from '../contract/names.js';
+import { PROBE_ENDPOINT, PROBE_ROLES, probeExposure } from '../federation/probe.js';
+import { describePermission, type Permission } from '../kubernetes/access.js';
 
-/** Group and plural of the object that exposes the endpoint beside its Service. */
-const EXPOSED_BY: Partial<Record<string, { group: string; resource: string }>> = {
-  route: { group: 'route.openshift.io', resource: 'routes' },
-  ingress: { group: 'networking.k8s.io', resource: 'ingresses' },
+type Resource = Omit<Permission, 'verb'>;
+type NamedResource = Resource & { name: string };
+
+/**
+ * What the engine must be allowed to do on a cluster for reading it and for these uses, each once; deploy/rbac.yaml
+ * grants just what all of them take.
+ * @param exposure undefined where it could not be found out
+ * @param exposedBy kinds of the engine's own objects that expose the endpoint now; those of another way have to go
+ */
+export function requiredPermissions(
+  cluster: Cluster,
+  exposure: Exposure | undefined,
+  uses: readonly PermissionUse[],
+  exposedBy: readonly string[] = [],
+): Permission[] {
+  const all = (['read', ...uses] as const).flatMap((use) => BY_USE[use](cluster, exposure, exposedBy));
+  return [...new Map(all.map((permission) => [describePermission(permission), permission])).values()];
+}
+
+type ByUse = (cluster: Cluster, exposure: Exposure | undefined, exposedBy: readonly string[]) => Permission[];
+
+const RELATIONSHIPS: Resource = { group: 'spire.spiffe.io', resource: 'clusterfederatedtrustdomains' };
+const IDENTITIES: Resource = { group: 'spire.spiffe.io', resource: 'clusterspiffeids' };
+const SERVICES: Resource = { group: '', resource: 'services' };
+const ROUTES: Resource = { group: 'route.openshift.io', resource: 'routes' };
+const INGRESSES: Resource = { group: 'networking.k8s.io', resource: 'ingresses' };
+
+/** What leads to the Service, by the kind of the object. */
+const LEADING: Readonly<Record<string, Resource>> = { Route: ROUTES, Ingress: INGRESSES };
+
+const BY_USE: Readonly<Record<'read' | PermissionUse, ByUse>> = {
+  read(cluster, exposure) {
+    const { configMap, statefulSet, pod, endpoint } = serverObjects(cluster, exposure);
+    return [
+      ...allowed(RELATIONSHIPS, 'get', 'list'),
+      ...allowed(IDENTITIES, 'get', 'list'),
+      ...[configMap, statefulSet, pod, ...endpoint].flatMap((object) => allowed(object, 'get')),
+      ...allowed({ ...configMap, name: CONTROLLER_MANAGER }, 'get'),
+      ...executed(pod),
+      ...allowed({ ...pod, subresource: 'log' }, 'get'),
+    ];
+  },
+
+  change(cluster, exposure, exposedBy) {
+    const { configMap, statefulSet, pod, endpoint } = serverObjects(cluster, exposure);
+    const { namespace } = cluster;
+    const leaving = exposedBy
+      .flatMap((kind) => LEADING[kind] ?? [])
+      .filter(({ resource }) => !endpoint.some((object) => object.resource === resource));
+    // The undo of a Route's removal writes the host that it had.
+    const hosted = (exposure?.type === 'route' && exposure.host !== undefined) || leaving.includes(ROUTES);
+    return [
+      ...allowed(RELATIONSHIPS, 'create', 'patch', 'delete'),
+      ...allowed(IDENTITIES, 'create', 'patch', 'delete'),
+      ...allowed(configMap, 'patch'),
+      ...allowed(statefulSet, 'patch'),
+      ...allowed(pod, 'delete'),
+      ...endpoint.flatMap(written),
+      ...leaving.flatMap((kind) => written({ ...kind, namespace, name: BUNDLE_ENDPOINT_OBJECT })),
+      ...(hosted ? allowed({ ...ROUTES, namespace, subresource: 'custom-host' }, 'create', 'update') : []),
+    ];
+  },
+
+  probe(_cluster, exposure) {
+    const namespace = PROBE_NAMESPACE;
+    const pods = PROBE_ROLES.map((name) => ({ group: '', resource: 'pods', namespace, name }));
+    const reached = exposure && probeExposure(exposure);
+    const endpoint = reached === undefined ? [] : exposing(reached, { namespace, name: PROBE_ENDPOINT });
+    return [
+      ...allowed(IDENTITIES, 'get', 'create', 'patch', 'delete'),
+      ...[...pods, ...endpoint].flatMap((object) => [...allowed(object, 'get'), ...written(object)]),
+      ...pods.flatMap(executed),
+    ];
+  },
+
+  monitor(cluster, exposure) {
+    const { configMap, statefulSet, pod, endpoint } = serverObjects(cluster, exposure);
+    return [RELATIONSHIPS, IDENTITIES, configMap, statefulSet, pod, ...endpoint].flatMap((object) =>
+      allowed(object, 'list', 'watch'),
+    );
+  },
 };
 
-/** Everything a change does on a cluster; deploy/rbac.yaml grants just this. */
-export function requiredPermissions(cluster: Cluster, exposure: string): Permission[] {
-  const { namespace, server } = cluster;
-  const all = (group: string, resource: string, verbs: string[], rest: Partial<Permission> = {}): Permission[] =>
-    verbs.map((verb) => ({ verb, group, resource, ...rest }));
-  const exposedBy = EXPOSED_BY[exposure];
-  return [
-    ...all('spire.spiffe.io', 'clusterfederatedtrustdomains', ['get', 'list', 'create', 'patch', 'delete']),
-    ...all('spire.spiffe.io', 'clusterspiffeids', ['get', 'list', 'create', 'patch', 'delete']),
-    ...all('', 'configmaps', ['get', 'patch'], { namespace, name: server }),
-    ...all('apps', 'statefulsets', ['get', 'patch'], { namespace, name: server }),
-    ...all('', 'pods', ['get'], { namespace }),
-    ...all('', 'pods', ['delete'], { namespace, name: `${server}-0` }),
-    ...all('', 'pods', ['get', 'create'], { namespace, name: `${server}-0`, subresource: 'exec' }),
-    ...all('', 'pods', ['get'], { namespace, name: `${server}-0`, subresource: 'log' }),
-    ...all('', 'services', ['create'], { namespace }),
-    ...all('', 'services', ['get', 'patch', 'delete'], { namespace, name: BUNDLE_ENDPOINT_OBJECT }),
-    ...(exposedBy === undefined
-      ? []
-      : [
-          ...all(exposedBy.group, exposedBy.resource, ['create'], { namespace }),
-          ...all(exposedBy.group, exposedBy.resource, ['get', 'patch', 'delete'], {
-            namespace,
-            name: BUNDLE_ENDPOINT_OBJECT,
-          }),
-        ]),
-    ...all('', 'pods', ['create', 'delete'], { namespace: PROBE_NAMESPACE }),
-    ...all('', 'services', ['create', 'delete'], { namespace: PROBE_NAMESPACE }),
-    ...(exposedBy === undefined
-      ? []
-      : all(exposedBy.group, exposedBy.resource, ['create', 'delete'], { namespace: PROBE_NAMESPACE })),
-    ...all('', 'pods', ['create'], { namespace: PROBE_NAMESPACE, subresource: 'exec' }),
-  ];
+/** What makes up a SPIRE server and its bundle endpoint. */
+function serverObjects({ namespace, server }: Cluster, exposure: Exposure | undefined) {
+  return {
+    configMap: { group: '', resource: 'configmaps', namespace, name: server },
+    statefulSet: { group: 'apps', resource: 'statefulsets', namespace, name: server },
+    pod: { group: '', resource: 'pods', namespace, name: `${server}-0` },
+    endpoint: exposing(exposure, { namespace, name: BUNDLE_ENDPOINT_OBJECT }),
+  };
+}
+
+/** The Service and, where the exposure has one, what leads to it. */
+function exposing(exposure: Exposure | undefined, at: { namespace: string; name: string }): NamedResource[] {
+  const leading = { route: [ROUTES], ingress: [INGRESSES], loadBalancer: [], nodePort: [], address: [] };
+  return [SERVICES, ...(exposure === undefined ? [] : leading[exposure.type])].map((kind) => ({ ...kind, ...at }));
+}
+
+/** Making, changing and removing one object. Kubernetes cannot limit "create" to a name. */
+function written({ name, ...kind }: NamedResource): Permission[] {
+  return [...allowed(kind, 'create'), ...allowed({ ...kind, name }, 'patch', 'delete')];
+}
+
+/** Which of the two opens a web socket depends on the version of Kubernetes. */
+function executed(pod: NamedResource): Permission[] {
+  return allowed({ ...pod, subresource: 'exec' }, 'get', 'create');
+}
+
+function allowed(resource: Resource, ...verbs: string[]): Permission[] {
+  return verbs.map((verb) => ({ verb, ...resource }));
 }

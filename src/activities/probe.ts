@@ -14,6 +14,7 @@ import { exposureProblems, exposureStrategy } from '../federation/exposure.js';
 import { owned, owningFederation } from '../federation/ownership.js';
 import {
   PROBE_CONTAINER,
+  PROBE_ENDPOINT,
   PROBE_ROLES,
   probeExposureContext,
   probeIdentity,
@@ -151,14 +152,14 @@ export function probeActivities(clusters: Clusters) {
       const references = probeReferences(federation);
       const deleted = await Promise.all(
         references.map(async (reference) => {
-          const live = await readObject(connection, reference);
+          const live = await readProbeObject(connection, reference);
           if (live === undefined || owningFederation(live) !== federation) return false;
           return deleteObject(connection, reference);
         }),
       );
       await waitFor(
         async (): Promise<Look<true>> => {
-          const left = await Promise.all(references.map((reference) => readObject(connection, reference)));
+          const left = await Promise.all(references.map((reference) => readProbeObject(connection, reference)));
           const rest = left.filter((object) => object !== undefined && owningFederation(object) === federation);
           return rest.length === 0
             ? { done: true, value: true }
@@ -176,7 +177,7 @@ export function probeActivities(clusters: Clusters) {
 
 /** Every object a probe can have made, whichever way it was exposed. */
 function probeReferences(federation: string): ObjectReference[] {
-  const exposed = { name: 'probe', namespace: PROBE_NAMESPACE };
+  const exposed = { name: PROBE_ENDPOINT, namespace: PROBE_NAMESPACE };
   return [
     ...PROBE_ROLES.map((role) => ({
       apiVersion: 'spire.spiffe.io/v1alpha1',
@@ -192,6 +193,25 @@ function probeReferences(federation: string): ObjectReference[] {
     { apiVersion: 'route.openshift.io/v1', kind: 'Route', metadata: exposed },
     { apiVersion: 'networking.k8s.io/v1', kind: 'Ingress', metadata: exposed },
   ];
+}
+
+/** An object that a probe may have made. */
+async function readProbeObject(
+  connection: ClusterConnection,
+  reference: ObjectReference,
+): Promise<KubernetesObject | undefined> {
+  try {
+    return await readObject(connection, reference);
+  } catch (error) {
+    // Where the engine may not even look, it cannot have made one.
+    if (error instanceof FederatorError && error.type === 'Forbidden' && isLeading(reference)) return undefined;
+    throw error;
+  }
+}
+
+/** A Route or an Ingress: which of them a probe takes, if any, depends on how the cluster is exposed. */
+function isLeading({ kind }: ObjectReference): boolean {
+  return kind === 'Route' || kind === 'Ingress';
 }
 
 async function applyOwn(connection: ClusterConnection, object: KubernetesObject, federation: string): Promise<void> {

@@ -33,9 +33,12 @@ export interface ClusterRequest {
   federation: string;
 }
 
+/** What the engine's account has to be allowed, besides reading. */
+export type PermissionUse = 'change' | 'probe' | 'monitor';
+
 export interface ReadFactsRequest extends ClusterRequest {
-  /** Also what is asked before a change only: whether the engine's account may do everything a change takes. */
-  preflight: boolean;
+  /** Also asked, before a change: whether the engine's account may do all that these take. Absent: it is not asked. */
+  permissions?: PermissionUse[];
 }
 
 export interface ApplyObjectRequest extends ClusterRequest {

@@ -38,6 +38,9 @@ export const DEFAULT_REFRESH_HINT_SECONDS = 300;
 /** SPIRE raises any smaller hint to one minute (spire: pkg/common/bundleutil/refreshhint.go, MinimumRefreshHint). */
 export const MIN_REFRESH_HINT_SECONDS = 60;
 
+/** Name of SPIRE controller manager's ConfigMap, beside SPIRE server's. */
+export const CONTROLLER_MANAGER = 'spire-controller-manager';
+
 export const PROBE_NAMESPACE = 'spire-federator-probe';
 export const DEFAULT_PROBE_IMAGE = 'spire-federator/probe:0.1.0';
 

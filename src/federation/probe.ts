@@ -7,6 +7,8 @@ import { owned } from './ownership.js';
 
 export const PROBE_ROLES: readonly ProbeRole[] = ['federated', 'unfederated'];
 export const PROBE_CONTAINER = 'probe';
+/** Name of what exposes the federated test workload: its Service, and its Route or Ingress. */
+export const PROBE_ENDPOINT = 'probe';
 
 const ROLE_LABEL = 'spire-federator.io/probe';
 const SOCKET_FOLDER = '/spiffe-workload-api';
@@ -43,8 +45,8 @@ export function probeExposure(exposure: Exposure): Exposure | undefined {
 export function probeExposureContext(exposure: Exposure, trustDomain: string): ExposureContext {
   return {
     namespace: PROBE_NAMESPACE,
-    serviceName: 'probe',
-    routeName: 'probe',
+    serviceName: PROBE_ENDPOINT,
+    routeName: PROBE_ENDPOINT,
     selector: { [ROLE_LABEL]: 'federated' },
     targetPort: BUNDLE_ENDPOINT_PORT,
     exposure,

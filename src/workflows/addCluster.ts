@@ -2,7 +2,7 @@ import { ApplicationFailure } from '@temporalio/workflow';
 import type { FoundMembers } from '../contract/activities.js';
 import type { AddClusterInput, ChangeResult } from '../contract/change.js';
 import { resolveSettings } from '../federation/settings.js';
-import { findMembers, readAllFacts } from './facts.js';
+import { findMembers, readAllFacts, usesOf } from './facts.js';
 import { nothingFound } from './failure.js';
 import { Progress } from './progress.js';
 import { setUp } from './setup.js';
@@ -19,7 +19,7 @@ export async function addCluster(input: AddClusterInput): Promise<ChangeResult> 
   const members = found.members.filter((member) => member !== cluster);
   if (members.length === 0) throw nothingFound(federation, []);
   const clusters = [...members, cluster];
-  const facts = await readAllFacts(federation, clusters);
+  const facts = await readAllFacts(federation, clusters, usesOf(input));
   const { relationships, refreshHintSeconds, hub } = resolveSettings({}, federation, facts);
   return setUp({ ...input, clusters, relationships, refreshHintSeconds, hub }, facts, progress);
 }

@@ -3,7 +3,7 @@ import type { AdoptInput, ChangeResult } from '../contract/change.js';
 import { planAdoption } from '../federation/adoption.js';
 import { runStep } from './activities.js';
 import { watchOver } from './engine.js';
-import { findMembers, readAllFacts } from './facts.js';
+import { findMembers, readAllFacts, usesOf } from './facts.js';
 import { preflightFailure } from './failure.js';
 import { Progress } from './progress.js';
 
@@ -15,7 +15,7 @@ export async function adopt(input: AdoptInput): Promise<ChangeResult> {
   const { federation, planOnly, timeouts } = input;
   const progress = new Progress();
   const clusters = input.clusters.length > 0 ? input.clusters : await inventory(federation);
-  const facts = await readAllFacts(federation, clusters);
+  const facts = await readAllFacts(federation, clusters, usesOf(input));
   const taken = facts.filter((each) => each.federation !== undefined && each.federation !== federation);
   const { members, findings, mending, file, problems } = planAdoption(federation, facts);
   if (taken.length > 0) {

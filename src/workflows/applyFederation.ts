@@ -3,7 +3,7 @@ import type { ClusterFacts } from '../contract/facts.js';
 import { planSetup, planSteps } from '../federation/plan.js';
 import { afterRemoval, planRemoval, removalSteps } from '../federation/removal.js';
 import { awaitNoRepair } from './engine.js';
-import { findMembers, readAllFacts } from './facts.js';
+import { findMembers, readAllFacts, usesOf } from './facts.js';
 import { afterLeaving, preflightFailure } from './failure.js';
 import { Progress } from './progress.js';
 import { remove } from './removal.js';
@@ -18,7 +18,7 @@ export async function applyFederation(input: ApplyInput): Promise<ChangeResult> 
   const progress = new Progress();
   const { members } = await findMembers(federation);
   const leaving = members.filter((member) => !clusters.includes(member));
-  const facts = await readAllFacts(federation, [...new Set([...clusters, ...leaving])]);
+  const facts = await readAllFacts(federation, [...new Set([...clusters, ...leaving])], usesOf(input));
   const setup: SetupInput = { ...options, federation, clusters };
   if (leaving.length === 0) return setUp(setup, facts, progress);
   const removal = planRemoval(
@@ -41,7 +41,7 @@ export async function applyFederation(input: ApplyInput): Promise<ChangeResult> 
   await awaitNoRepair(federation, input.timeouts);
   await remove(input, removal, progress);
   try {
-    const outcome = await setUp(setup, await readAllFacts(federation, clusters, 'again'), progress);
+    const outcome = await setUp(setup, await readAllFacts(federation, clusters, usesOf(input), 'again'), progress);
     return { ...outcome, changed: true, leftAlone };
   } catch (error) {
     throw afterLeaving(error, leaving);

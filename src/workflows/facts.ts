@@ -1,4 +1,4 @@
-import type { FoundMembers } from '../contract/activities.js';
+import type { FoundMembers, PermissionUse } from '../contract/activities.js';
 import type { ClusterFacts, FactsResult, Problem } from '../contract/facts.js';
 import { FIND_MEMBERS, runStep } from './activities.js';
 import { preflightFailure } from './failure.js';
@@ -7,14 +7,16 @@ const ATTEMPTS = 3;
 
 /**
  * Reads all clusters side by side, as before a change; what stands in the way on any of them is reported at once.
+ * @param uses what the engine's account will need its permissions for
  * @param name tells a second reading in one workflow from the first
  */
 export async function readAllFacts(
   federation: string,
   clusters: readonly string[],
+  uses: PermissionUse[],
   name?: string,
 ): Promise<ClusterFacts[]> {
-  const results = await Promise.all(clusters.map((cluster) => readForChange(federation, cluster, name)));
+  const results = await Promise.all(clusters.map((cluster) => readForChange(federation, cluster, uses, name)));
   const problems: Problem[] = results.flatMap((each) => each.problems);
   if (problems.length > 0) throw preflightFailure(problems);
   return results.flatMap((each) => each.facts ?? []);
@@ -24,8 +26,12 @@ export async function readAllFacts(
  * Reads clusters and, where these trust members that are not named, all members: a change must not forget any.
  * @param named none: the members, or all clusters of the inventory where there are none
  */
-export async function readFederation(federation: string, named: readonly string[]): Promise<ClusterFacts[]> {
-  const facts = named.length === 0 ? [] : await readAllFacts(federation, named);
+export async function readFederation(
+  federation: string,
+  named: readonly string[],
+  uses: PermissionUse[],
+): Promise<ClusterFacts[]> {
+  const facts = named.length === 0 ? [] : await readAllFacts(federation, named, uses);
   const known = new Set(facts.map(({ trustDomain }) => trustDomain));
   const complete = facts.every(({ relationships }) =>
     relationships.every((each) => each.federation !== federation || known.has(each.trustDomain)),
@@ -36,16 +42,27 @@ export async function readFederation(federation: string, named: readonly string[
   const rest = await readAllFacts(
     federation,
     all.filter((cluster) => !named.includes(cluster)),
+    uses,
   );
   return [...facts, ...rest];
 }
 
-function readForChange(federation: string, cluster: string, name?: string): Promise<FactsResult> {
+/** What a change takes, as it was asked for. */
+export function usesOf({ probe, monitor }: { probe?: boolean; monitor?: boolean | undefined }): PermissionUse[] {
+  return ['change', ...(probe === true ? ['probe' as const] : []), ...(monitor === true ? ['monitor' as const] : [])];
+}
+
+function readForChange(
+  federation: string,
+  cluster: string,
+  permissions: PermissionUse[],
+  name?: string,
+): Promise<FactsResult> {
   const step = {
     id: ['readFacts', cluster, ...(name === undefined ? [] : [name])].join('/'),
     title: ['Read', cluster, ...(name === undefined ? [] : [name])].join(' '),
   };
-  return runStep('readFacts', step, ATTEMPTS, { cluster, federation, preflight: true });
+  return runStep('readFacts', step, ATTEMPTS, { cluster, federation, permissions });
 }
 
 /**

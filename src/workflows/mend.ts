@@ -261,7 +261,7 @@ async function judge(
 async function readable(federation: string, clusters: readonly string[]): Promise<ClusterFacts[]> {
   const read = await Promise.all(
     clusters.map((cluster) =>
-      runCheck('readFacts', `Read ${cluster}`, { cluster, federation, preflight: false }).then(({ facts }) => facts),
+      runCheck('readFacts', `Read ${cluster}`, { cluster, federation }).then(({ facts }) => facts),
     ),
   );
   return read.filter((facts) => facts !== undefined);

@@ -20,7 +20,7 @@ export async function removeCluster(input: RemoveClusterInput): Promise<ChangeRe
   const { members } = await findMembers(federation, unreachable ? cluster : undefined);
   if (!unreachable && !members.includes(cluster)) throw notAMember(federation, cluster, members);
   const read = unreachable ? members.filter((member) => member !== cluster) : members;
-  const plan = planRemoval(federation, await readAllFacts(federation, read), [cluster]);
+  const plan = planRemoval(federation, await readAllFacts(federation, read, ['change']), [cluster]);
   if (plan.problems.length > 0) throw preflightFailure(plan.problems);
   progress.plan(removalSteps(plan));
   const settings = federationSettings(

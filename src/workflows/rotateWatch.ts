@@ -221,7 +221,6 @@ async function countedEdges(federation: string, rotate: RotateRequest | undefine
       runStep('readFacts', { id: `readFacts/${cluster}`, title: `Read ${cluster}` }, ATTEMPTS, {
         cluster,
         federation,
-        preflight: false,
       }),
     ),
   );

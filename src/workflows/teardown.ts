@@ -17,7 +17,7 @@ export async function teardown(input: TeardownInput): Promise<ChangeResult> {
   const { federation } = input;
   const progress = new Progress();
   const clusters = input.clusters.length > 0 ? input.clusters : (await findMembers(federation)).members;
-  const facts: ClusterFacts[] = await readAllFacts(federation, clusters);
+  const facts: ClusterFacts[] = await readAllFacts(federation, clusters, ['change']);
   const plan = planTeardown(federation, facts);
   progress.plan(plan.members.flatMap(memberSteps));
   let changed = false;

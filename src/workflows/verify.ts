@@ -45,7 +45,7 @@ export async function verifyMembers(
 function readMembers(step: StepName, federation: string, clusters: readonly string[]): Promise<MemberObservation[]> {
   return Promise.all(
     clusters.map(async (cluster) => {
-      const request = { cluster, federation, preflight: false };
+      const request = { cluster, federation };
       const { facts, problems } = await runStep('readFacts', part(step, `read ${cluster}`), ATTEMPTS, request);
       return { cluster, problems, ...(facts === undefined ? {} : { facts }) };
     }),

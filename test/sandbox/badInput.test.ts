@@ -33,6 +33,15 @@ async function snapshot(): Promise<Record<string, unknown>[]> {
   return Promise.all(CLUSTERS.map((cluster) => snapshotCluster(testbed.directory, cluster)));
 }
 
+async function read(cluster: string, at: string): Promise<Resource> {
+  const api = adminApi(testbed.directory, cluster);
+  try {
+    return await api.request<Resource>(at);
+  } finally {
+    api.close();
+  }
+}
+
 /** Changes an object of client-1 and returns how to change it back. */
 async function changed(at: string, patch: object, back: object): Promise<() => Promise<unknown>> {
   const api = adminApi(testbed.directory, 'client-1');
@@ -211,6 +220,41 @@ test.each(CASES)(
       writeFileSync(inventoryFile, inventoryText);
       await restore?.();
     }
+  },
+  MINUTE,
+);
+
+test(
+  'of the permissions, those that the change will use are asked for, and no others',
+  async () => {
+    const plan = ['start-workflow', 'setupPair', '--plan'];
+    const RBAC = '/apis/rbac.authorization.k8s.io/v1';
+    const grantProbe = await removed(`${RBAC}/namespaces/spire-federator-probe/rolebindings/spire-federator`);
+    expect((await testbed.federator(...plan, '--no-probe')).code).toBe(0);
+    const probing = await testbed.federator(...plan);
+    await grantProbe();
+    expect(probing.code).toBe(1);
+    expect(probing.stderr).toMatch(/client-1: the engine's account may not: create pods in spire-federator-probe; /);
+    expect(probing.stderr).not.toMatch(/watch|zero-trust-workload-identity-manager|server-1/);
+
+    const role = await read('client-1', `${RBAC}/clusterroles/spire-federator`);
+    const [rule] = role['rules'] as { verbs: string[] }[];
+    const withoutWatch = { ...rule, verbs: rule?.verbs.filter((verb) => verb !== 'watch') };
+    const grantWatch = await changed(
+      `${RBAC}/clusterroles/spire-federator`,
+      { rules: [withoutWatch] },
+      { rules: [rule] },
+    );
+    const [unwatched, watched] = [
+      await testbed.federator(...plan),
+      await testbed.federatorWith({ SPIRE_FEDERATOR_MONITOR: 'on' }, ...plan),
+    ];
+    await grantWatch();
+    expect(unwatched.code).toBe(0);
+    expect(watched.code).toBe(1);
+    expect(watched.stderr).toMatch(
+      /client-1: the engine's account may not: watch clusterfederatedtrustdomains\.spire\.spiffe\.io; watch clusterspiffeids\.spire\.spiffe\.io\./,
+    );
   },
   MINUTE,
 );

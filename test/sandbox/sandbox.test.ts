@@ -177,7 +177,9 @@ describe('the engine’s account', () => {
   afterAll(() => connection.close());
 
   test('may do everything that a change takes', async () => {
-    expect(await missingPermissions(connection, requiredPermissions(connection.cluster, 'route'))).toEqual([]);
+    const exposure = { type: 'route', host: 'spire.example.org' } as const;
+    const required = requiredPermissions(connection.cluster, exposure, ['change', 'probe', 'monitor']);
+    expect(await missingPermissions(connection, required)).toEqual([]);
   });
 
   test('may not do what it need not', async () => {
@@ -199,6 +201,11 @@ describe('the engine’s account', () => {
       core('delete', 'services', NAMESPACE, 'spire-server'),
       core('create', 'pods', NAMESPACE),
       core('create', 'pods', 'default'),
+      core('delete', 'pods', 'spire-federator-probe', 'other'),
+      core('delete', 'services', 'spire-federator-probe', 'other'),
+      { ...core('create', 'pods', 'spire-federator-probe', 'other'), subresource: 'exec' },
+      core('create', 'configmaps', NAMESPACE),
+      core('delete', 'configmaps', NAMESPACE, 'spire-server'),
       core('delete', 'pods', 'default'),
       core('delete', 'pods', NAMESPACE, 'spire-agent'),
       core('list', 'nodes'),
