@@ -6,6 +6,7 @@ import tls from 'node:tls';
 import { promisify } from 'node:util';
 import { parseAllDocuments } from 'yaml';
 import { ControlPlane } from './controlPlane.js';
+import type { Authority } from './authority.js';
 import type { Backend, Entrance } from './entrance.js';
 import { IngressController, ingressClass } from './ingressController.js';
 import { ApiError, ClusterApi, eventually, type Resource } from './kubernetes.js';
@@ -18,6 +19,7 @@ import { Router } from './router.js';
 import { ServiceEntrance } from './serviceEntrance.js';
 import type { SpireVersion } from './spireVersions.js';
 import { toolAsset } from './tools/toolPath.js';
+import { webPkiManifests } from './webPki.js';
 
 const run = promisify(execFile);
 
@@ -46,6 +48,7 @@ export interface ClusterOptions {
   spireVersion: SpireVersion;
   /** Proxy through which this cluster's processes reach the others. */
   proxyUrl: string;
+  webAuthority: Authority;
   onProgress: (message: string) => void;
 }
 
@@ -109,8 +112,9 @@ export class SandboxCluster {
     const { ca, admin } = this.pki;
     await this.controlPlane.startApiServer(this.api);
     writeKubeconfig(this.kubeconfig, { name, server: addresses.apiServer, ca, user: admin });
+    const webPki = await webPkiManifests(this.options.webAuthority, name);
     const [core, custom] = partition(
-      spireManifests(name, spireVersion),
+      spireManifests(name, spireVersion, webPki),
       ({ apiVersion }) => !apiVersion.startsWith('spire.'),
     );
     const startWorkloads = async (): Promise<void> => {

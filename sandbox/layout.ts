@@ -29,6 +29,8 @@ export interface SandboxPaths {
   state: string;
   processes: string;
   inventory: string;
+  /** The authority that stands for those that every system knows. */
+  webPki: string;
   supervisorLog: string;
   /** Unix sockets must have short paths, so they lie in the system's temporary folder. */
   sockets: string;
@@ -45,6 +47,7 @@ export function sandboxPaths(directory: string): SandboxPaths {
     state: path.join(absolute, 'state.json'),
     processes: path.join(absolute, 'processes'),
     inventory: path.join(absolute, 'inventory.yaml'),
+    webPki: path.join(absolute, 'web-pki'),
     supervisorLog: path.join(absolute, 'supervisor.log'),
     sockets,
     control: path.join(sockets, 'control.sock'),

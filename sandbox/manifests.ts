@@ -1,6 +1,7 @@
 import type { Resource } from './kubernetes.js';
 import { CLASS_NAME, nodeName, SPIRE_NAMESPACE, trustDomain, type ClusterAddresses } from './layout.js';
 import type { SpireVersion } from './spireVersions.js';
+import { WEB_CERTIFICATE, WEB_ROOTS } from './webPki.js';
 
 const SERVER_LABELS = {
   'app.kubernetes.io/name': 'spire-server',
@@ -61,10 +62,14 @@ export function nodeStatus({ host, advertised }: ClusterAddresses): Record<strin
   };
 }
 
-/** SPIRE as the Zero Trust Workload Identity Manager lays it out, without any federation. In the order of applying. */
-export function spireManifests(cluster: string, version: SpireVersion): Resource[] {
+/**
+ * SPIRE as the Zero Trust Workload Identity Manager lays it out, without any federation. In the order of applying.
+ * @param webPki what SPIRE server's pod mounts of the Web PKI
+ */
+export function spireManifests(cluster: string, version: SpireVersion, webPki: Resource[]): Resource[] {
   return [
     { apiVersion: 'v1', kind: 'Namespace', metadata: { name: SPIRE_NAMESPACE } },
+    ...webPki,
     ...['spire-server', 'spire-agent'].map((name) => namespaced('v1', 'ServiceAccount', name)),
     ...accessManifests(),
     namespaced('v1', 'ConfigMap', 'spire-bundle'),
@@ -217,6 +222,8 @@ function serverStatefulSet(version: SpireVersion): Resource {
               name: 'spire-server',
               image: `ghcr.io/spiffe/spire-server:${version}`,
               args: ['-config', '/run/spire/config/server.conf'],
+              // The authorities of its system, by which it verifies bundle endpoints with profile https_web.
+              env: [{ name: 'SSL_CERT_FILE', value: '/run/spire/web-roots/ca.crt' }],
               ports: [
                 { name: 'grpc', containerPort: 8081, protocol: 'TCP' },
                 { name: 'healthz', containerPort: 8080, protocol: 'TCP' },
@@ -226,6 +233,8 @@ function serverStatefulSet(version: SpireVersion): Resource {
                 { name: 'server-socket', mountPath: '/tmp/spire-server/private' },
                 { name: 'spire-config', mountPath: '/run/spire/config', readOnly: true },
                 { name: 'spire-data', mountPath: '/run/spire/data' },
+                { name: 'web-roots', mountPath: '/run/spire/web-roots', readOnly: true },
+                { name: 'web-certificate', mountPath: '/run/spire/web-certificate', readOnly: true },
               ],
             },
             {
@@ -244,6 +253,8 @@ function serverStatefulSet(version: SpireVersion): Resource {
             { name: 'spire-config', configMap: { name: 'spire-server' } },
             { name: 'controller-manager-config', configMap: { name: 'spire-controller-manager' } },
             { name: 'spire-data', hostPath: { path: '/var/lib/spire-server', type: 'DirectoryOrCreate' } },
+            { name: 'web-roots', configMap: { name: WEB_ROOTS } },
+            { name: 'web-certificate', secret: { secretName: WEB_CERTIFICATE } },
           ],
         },
       },

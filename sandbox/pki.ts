@@ -1,12 +1,7 @@
-import { generateKeyPairSync, webcrypto } from 'node:crypto';
+import { generateKeyPairSync } from 'node:crypto';
 import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-// The certificate library's own dependency injection asks for it.
-import 'reflect-metadata';
-import * as x509 from '@peculiar/x509';
-
-const ALGORITHM = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' } as const;
-const YEAR_MS = 365 * 24 * 3600 * 1000;
+import { Authority } from './authority.js';
 
 export interface KeyAndCertificate {
   key: string;
@@ -43,44 +38,16 @@ export async function clusterPki(folder: string, host: string): Promise<ClusterP
   // Written last: when it is there, all is.
   if (existsSync(pki.ca)) return pki;
   mkdirSync(folder, { recursive: true });
-  x509.cryptoProvider.set(webcrypto as unknown as Parameters<typeof x509.cryptoProvider.set>[0]);
-  const caKeys = await generateKeys();
-  const ca = await x509.X509CertificateGenerator.createSelfSigned({
-    ...validity(),
-    name: 'CN=sandbox',
-    keys: caKeys,
-    signingAlgorithm: ALGORITHM,
-    extensions: [
-      new x509.BasicConstraintsExtension(true, undefined, true),
-      new x509.KeyUsagesExtension(x509.KeyUsageFlags.keyCertSign | x509.KeyUsageFlags.digitalSignature, true),
-    ],
-  });
+  const authority = await Authority.create('sandbox');
   const issue = async (
     files: KeyAndCertificate,
     subject: string,
     addresses: string[],
     names: string[],
   ): Promise<void> => {
-    const keys = await generateKeys();
-    const certificate = await x509.X509CertificateGenerator.create({
-      ...validity(),
-      subject,
-      issuer: ca.subject,
-      publicKey: keys.publicKey,
-      signingKey: caKeys.privateKey,
-      signingAlgorithm: ALGORITHM,
-      extensions: [
-        new x509.KeyUsagesExtension(x509.KeyUsageFlags.digitalSignature | x509.KeyUsageFlags.keyEncipherment, true),
-        new x509.ExtendedKeyUsageExtension([x509.ExtendedKeyUsage.serverAuth, x509.ExtendedKeyUsage.clientAuth]),
-        new x509.SubjectAlternativeNameExtension([
-          ...addresses.map((value) => ({ type: 'ip', value }) as const),
-          ...names.map((value) => ({ type: 'dns', value }) as const),
-        ]),
-      ],
-    });
-    const exported = Buffer.from(await webcrypto.subtle.exportKey('pkcs8', keys.privateKey));
-    writeFileSync(files.key, x509.PemConverter.encode(exported, 'PRIVATE KEY'), { mode: 0o600 });
-    writeFileSync(files.certificate, certificate.toString('pem'));
+    const { key, certificate } = await authority.issue({ subject, addresses, names });
+    writeFileSync(files.key, key, { mode: 0o600 });
+    writeFileSync(files.certificate, certificate);
   };
   await Promise.all([
     issue(pki.apiServer, 'CN=kube-apiserver', [host], ['kubernetes', 'kubernetes.default', 'kubernetes.default.svc']),
@@ -97,7 +64,7 @@ export async function clusterPki(folder: string, host: string): Promise<ClusterP
   });
   writeFileSync(pki.serviceAccountKey, account.privateKey, { mode: 0o600 });
   writeFileSync(pki.serviceAccountPublicKey, account.publicKey);
-  writeFileSync(pki.ca, ca.toString('pem'));
+  writeFileSync(pki.ca, (await authority.pem()).certificate);
   return pki;
 }
 
@@ -122,12 +89,4 @@ export function writeKubeconfig(
   mkdirSync(path.dirname(file), { recursive: true });
   writeFileSync(file, `${JSON.stringify(kubeconfig, undefined, 2)}\n`, { mode: 0o600 });
   chmodSync(file, 0o600);
-}
-
-function validity(): { notBefore: Date; notAfter: Date } {
-  return { notBefore: new Date(Date.now() - 60_000), notAfter: new Date(Date.now() + 10 * YEAR_MS) };
-}
-
-async function generateKeys(): Promise<webcrypto.CryptoKeyPair> {
-  return await webcrypto.subtle.generateKey(ALGORITHM, true, ['sign', 'verify']);
 }

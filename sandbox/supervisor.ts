@@ -3,6 +3,7 @@ import http from 'node:http';
 import net from 'node:net';
 import path from 'node:path';
 import { stringify } from 'yaml';
+import type { Authority } from './authority.js';
 import { SandboxCluster, type PartView } from './cluster.js';
 import { describeFault, linkFault, sameFault, type Fault } from './faults.js';
 import { API_SERVER_PORT, ClusterAddresses, sandboxPaths, trustDomain, type SandboxPaths } from './layout.js';
@@ -14,6 +15,7 @@ import {
   type SpireVersion,
   type SpireVersionChoice,
 } from './spireVersions.js';
+import { webAuthority } from './webPki.js';
 
 /** What a sandbox is, kept over restarts. */
 export interface SandboxState {
@@ -52,6 +54,7 @@ const CHECKED_CLUSTERS = 8;
 class Supervisor {
   private readonly clusters = new Map<string, SandboxCluster>();
   private readonly proxies = new Map<string, RouteProxy>();
+  private authority: Promise<Authority> | undefined;
   private state: SandboxState = { block: 0, clusters: [], spireVersions: {}, faults: [] };
 
   constructor(private readonly paths: SandboxPaths) {}
@@ -160,10 +163,15 @@ class Supervisor {
       addresses: new ClusterAddresses(this.state.block, index),
       spireVersion: this.versionOf(name),
       proxyUrl,
+      webAuthority: await this.webAuthority(),
       onProgress,
     });
     this.clusters.set(name, cluster);
     return cluster;
+  }
+
+  private webAuthority(): Promise<Authority> {
+    return (this.authority ??= webAuthority(this.paths.webPki));
   }
 
   /** Everyone has a proxy of their own, so that it is known whose traffic it is. */
