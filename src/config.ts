@@ -5,7 +5,7 @@ import { parse } from 'yaml';
 import { type z } from 'zod';
 import { federationFileSchema, type FederationFile } from './contract/change.js';
 import { FederatorError, type FederatorErrorType } from './contract/errors.js';
-import { inventorySchema, type Inventory } from './contract/inventory.js';
+import { inventorySchema, type Cluster, type Inventory } from './contract/inventory.js';
 
 /** Where the inventory is looked for when nothing names it, in this order: one's own, then the sandbox's. */
 const INVENTORY_FILES = ['inventory.yaml', '.sandbox/inventory.yaml'] as const;
@@ -39,8 +39,14 @@ export async function loadInventory(file: string): Promise<Inventory> {
     clusters: inventory.clusters.map((cluster) => ({
       ...cluster,
       kubeconfig: { ...cluster.kubeconfig, path: path.resolve(directory, cluster.kubeconfig.path) },
+      ...resolveWebPkiCA(cluster, directory),
     })),
   };
+}
+
+function resolveWebPkiCA({ bundleEndpoint }: Cluster, directory: string): Pick<Cluster, 'bundleEndpoint'> {
+  if (bundleEndpoint?.profile !== 'https_web' || bundleEndpoint.webPkiCA === undefined) return {};
+  return { bundleEndpoint: { ...bundleEndpoint, webPkiCA: path.resolve(directory, bundleEndpoint.webPkiCA) } };
 }
 
 /**

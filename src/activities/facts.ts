@@ -2,7 +2,7 @@ import { Context } from '@temporalio/activity';
 import type { FoundMembers, PermissionUse, ReadFactsRequest } from '../contract/activities.js';
 import type { ControlFacts } from '../contract/control.js';
 import { FederatorError } from '../contract/errors.js';
-import type { BundleFacts, ClusterFacts, FactsResult, Problem } from '../contract/facts.js';
+import type { BundleFacts, ClusterFacts, FactsResult, Problem, ProfileFacts } from '../contract/facts.js';
 import { DEFAULT_NAMESPACE, DEFAULT_SERVER, type Cluster, type Exposure } from '../contract/inventory.js';
 import type { KubernetesObject } from '../contract/kubernetes.js';
 import {
@@ -13,6 +13,7 @@ import {
   MANAGED_BY_LABEL,
   SERVER_CONF_RECORD,
 } from '../contract/names.js';
+import { sameProfile, type EndpointProfile, type ServerConf } from '../contract/serverConf.js';
 import { exposureStrategy, type ExposureContext } from '../federation/exposure.js';
 import { owningFederation, withoutSecrets } from '../federation/ownership.js';
 import { readIdentity } from '../federation/identity.js';
@@ -24,7 +25,7 @@ import { describePermission, missingPermissions } from '../kubernetes/access.js'
 import type { ClusterConnection } from '../kubernetes/connect.js';
 import { kindExists, listObjects, readObject } from '../kubernetes/objects.js';
 import { requestJson } from '../kubernetes/request.js';
-import { podReason, readPod, readStatefulSet } from '../kubernetes/rollout.js';
+import { podReason, readPod, readStatefulSet, type StatefulSet } from '../kubernetes/rollout.js';
 import {
   bundleFingerprint,
   bundleKeyIds,
@@ -34,8 +35,10 @@ import {
   parseBundleList,
   type TrustBundle,
 } from '../spire/bundle.js';
+import { fetchBundleEndpoint } from '../spire/endpoint.js';
 import { readServerConf, recordedPeers } from '../spire/serverConf.js';
 import type { Clusters } from './clusters.js';
+import { endpointIdentity } from './endpoint.js';
 import { requiredPermissions } from './permissions.js';
 import { parseRecord, readServerConfMap, readTemplate } from './server.js';
 
@@ -193,6 +196,7 @@ async function readClusterFacts(
     spireVersion: version,
     className: cluster.className ?? className ?? DEFAULT_CLASS_NAME,
     exposure,
+    profile: profileFacts(cluster, conf),
     control,
     bundle: bundleFacts(bundle),
     selector: set.spec.selector.matchLabels ?? {},
@@ -201,6 +205,7 @@ async function readClusterFacts(
     serverConfRecorded: recorded !== undefined,
     recordedPeers: recorded === undefined ? [] : recordedPeers(recorded),
     statefulSet: template,
+    container: containerFacts(connection, set),
     relationships: relationships.map(readRelationship),
     storedBundles: Object.fromEntries(
       [...parseBundleList(stored)].map(([domain, each]) => [domain, bundleFacts(each)]),
@@ -209,7 +214,56 @@ async function readClusterFacts(
     ...(federation === undefined ? {} : { federation }),
   };
   const endpointUrl = exposureStrategy(exposure.type).endpointUrl(exposureContext(facts), endpointObjects);
-  return endpointUrl === undefined ? facts : { ...facts, endpointUrl };
+  if (endpointUrl === undefined) return facts;
+  const { httpsProxy } = await clusters.read();
+  const problem =
+    permissions !== undefined ? await webProblem(connection, conf, endpointUrl, own, httpsProxy) : undefined;
+  return { ...facts, endpointUrl, ...(problem === undefined ? {} : { profile: { ...facts.profile, problem } }) };
+}
+
+/** How the endpoint is to authenticate itself: as the inventory says, else as server.conf has it. */
+function profileFacts({ bundleEndpoint }: Cluster, { bundleEndpoint: found }: ServerConf): ProfileFacts {
+  const type = bundleEndpoint?.profile ?? (found?.profile?.type === 'https_web' ? 'https_web' : 'https_spiffe');
+  const privateAuthority = bundleEndpoint?.profile === 'https_web' && bundleEndpoint.webPkiCA !== undefined;
+  const wanted = wantedProfile(bundleEndpoint);
+  return { type, privateAuthority, ...(wanted === undefined ? {} : { wanted }) };
+}
+
+function wantedProfile(asked: Cluster['bundleEndpoint']): EndpointProfile | undefined {
+  if (asked === undefined || asked.profile === 'https_spiffe') return asked && { type: asked.profile };
+  const { profile: type, servingCertFile, acme } = asked;
+  if (servingCertFile !== undefined) return { type, servingCertFile };
+  return acme && { type, acme };
+}
+
+function containerFacts({ cluster }: ClusterConnection, set: StatefulSet): ClusterFacts['container'] {
+  const container = set.spec.template.spec?.containers.find((each) => each.name === cluster.server);
+  return {
+    mountPaths: container?.volumeMounts?.map(({ mountPath }) => mountPath) ?? [],
+    environment: container?.env?.map(({ name }) => name) ?? [],
+  };
+}
+
+/** Why nobody would believe an endpoint that serves https_web already and is to go on with it. */
+async function webProblem(
+  { cluster }: ClusterConnection,
+  conf: ServerConf,
+  endpointUrl: string,
+  own: string,
+  httpsProxy: string | undefined,
+): Promise<string | undefined> {
+  const { profile } = conf.bundleEndpoint ?? {};
+  const { wanted } = profileFacts(cluster, conf);
+  if (profile?.type !== 'https_web' || (wanted !== undefined && !sameProfile(profile, wanted))) return undefined;
+  const identity = await endpointIdentity(cluster, conf, own);
+  try {
+    await fetchBundleEndpoint({ cluster: cluster.name, url: endpointUrl, identity, httpsProxy });
+    return undefined;
+  } catch (error) {
+    if (!(error instanceof FederatorError)) throw error;
+    // What cannot be reached now may be what the change is to mend.
+    return error.type === 'EndpointNotAuthentic' ? error.message : undefined;
+  }
 }
 
 /** deploy/rbac.yaml grants by name, so other names must be put into it first. */

@@ -1,14 +1,15 @@
 import { Context } from '@temporalio/activity';
 import type { EndpointUrlRequest, Observation, ObserveRequest } from '../contract/activities.js';
 import { FederatorError } from '../contract/errors.js';
-import { exposureStrategy } from '../federation/exposure.js';
-import { serverSpiffeId } from '../federation/relationship.js';
+import type { Cluster } from '../contract/inventory.js';
+import type { ServerConf } from '../contract/serverConf.js';
+import { exposureProblems, exposureStrategy } from '../federation/exposure.js';
 import { waitFor, type Look } from '../kubernetes/wait.js';
 import { compareBundles, parseBundle } from '../spire/bundle.js';
-import { authorityCertificates, fetchBundleEndpoint } from '../spire/endpoint.js';
+import { fetchBundleEndpoint } from '../spire/endpoint.js';
 import { readServerConf } from '../spire/serverConf.js';
 import type { Clusters } from './clusters.js';
-import { exposureProblems } from '../federation/exposure.js';
+import { endpointIdentity } from './endpoint.js';
 import { readExposure } from './facts.js';
 import { readServerConfMap } from './server.js';
 
@@ -42,8 +43,7 @@ export function observeActivities(clusters: Clusters) {
           ? 'it has no address'
           : clusters.read().then(async ({ httpsProxy }) => {
               const [own, { text }] = await Promise.all([spire.bundle(signal), readServerConfMap(connection)]);
-              const { trustDomain } = readServerConf(text);
-              return endpointDifference(cluster, endpointUrl, trustDomain, own, httpsProxy);
+              return endpointDifference(connection.cluster, endpointUrl, readServerConf(text), own, httpsProxy);
             }),
         Promise.all(peers.map(async (peer) => [peer, await spire.federatedEntries(peer, signal)] as const)),
       ]);
@@ -57,18 +57,17 @@ export function observeActivities(clusters: Clusters) {
 
 /** What keeps an endpoint from serving, authenticated, just the server's own keys; undefined when nothing does. */
 export async function endpointDifference(
-  cluster: string,
+  cluster: Cluster,
   url: string,
-  trustDomain: string,
+  conf: ServerConf,
   own: string,
   httpsProxy: string | undefined,
 ): Promise<string | undefined> {
   try {
     const served = await fetchBundleEndpoint({
-      cluster,
+      cluster: cluster.name,
       url,
-      endpointSpiffeId: serverSpiffeId(trustDomain),
-      authorities: authorityCertificates(own),
+      identity: await endpointIdentity(cluster, conf, own),
       httpsProxy,
     });
     const { equal, missing, extra } = compareBundles(parseBundle(served), parseBundle(own));

@@ -6,7 +6,7 @@ import type { ClusterReading, EdgeRefresh, PollError, ServerReading, StoredBundl
 import type { Exposure } from '../contract/inventory.js';
 import type { KubernetesObject } from '../contract/kubernetes.js';
 import { BUNDLE_ENDPOINT_OBJECT, DEFAULT_REFRESH_HINT_SECONDS } from '../contract/names.js';
-import { durationSeconds } from '../contract/serverConf.js';
+import { durationSeconds, type ServerConf } from '../contract/serverConf.js';
 import { configDigest } from '../federation/configDigest.js';
 import { exposureStrategy } from '../federation/exposure.js';
 import { classifyPollError, pollDueMs, silenceLimitMs } from '../federation/freshness.js';
@@ -129,13 +129,13 @@ async function readServer(
   const endpointProblem =
     endpoint.url === undefined
       ? endpoint.problem
-      : await within(signal, endpointDifference(request.cluster, endpoint.url, endpoint.trustDomain, own, httpsProxy));
+      : await within(signal, endpointDifference(connection.cluster, endpoint.url, endpoint.conf, own, httpsProxy));
   const startedAt = containerStart(pod, connection.cluster.server);
   const rotation = rotationTimes(bundle);
   return {
     serverDown: false,
     server: {
-      trustDomain: endpoint.trustDomain,
+      trustDomain: endpoint.conf.trustDomain,
       ownFingerprint: keysFingerprint(bundle),
       ...(rotation === undefined ? {} : { caExpiresAt: rotation.expiresAt, caRotatesAt: rotation.rotatesAt }),
       storedDigest,
@@ -185,7 +185,7 @@ async function readConfiguration(
 }
 
 interface EndpointReading {
-  trustDomain: string;
+  conf: ServerConf;
   refreshHintSeconds: number;
   url?: string;
   problem?: string;
@@ -208,7 +208,7 @@ function readEndpoint(
   });
   const url = exposureStrategy(exposure.type).endpointUrl(context, objects);
   return {
-    trustDomain: conf.trustDomain,
+    conf,
     refreshHintSeconds: durationSeconds(conf.bundleEndpoint?.refreshHint) ?? DEFAULT_REFRESH_HINT_SECONDS,
     ...(url === undefined ? { problem: 'the bundle endpoint has no address' } : { url }),
   };

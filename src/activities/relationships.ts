@@ -11,14 +11,9 @@ import type {
 } from '../contract/activities.js';
 import { FederatorError } from '../contract/errors.js';
 import type { RelationshipFacts } from '../contract/facts.js';
+import { classifyPollError, fetchAdvice } from '../federation/freshness.js';
 import { owningFederation } from '../federation/ownership.js';
-import {
-  CFTD,
-  readRelationship,
-  relationshipDifferences,
-  relationshipManifest,
-  serverSpiffeId,
-} from '../federation/relationship.js';
+import { CFTD, readRelationship, relationshipDifferences, relationshipManifest } from '../federation/relationship.js';
 import type { ClusterConnection } from '../kubernetes/connect.js';
 import { eachLimited } from '../kubernetes/limit.js';
 import { applyObject, deleteObject, readObject } from '../kubernetes/objects.js';
@@ -33,9 +28,10 @@ import {
   withRefreshHint,
   type TrustBundle,
 } from '../spire/bundle.js';
-import { authorityCertificates, fetchBundleEndpoint } from '../spire/endpoint.js';
+import { fetchBundleEndpoint } from '../spire/endpoint.js';
 import { serverTarget } from '../spire/server.js';
 import type { Clusters, OpenCluster } from './clusters.js';
+import { endpointIdentity } from './endpoint.js';
 import { readServerConfMap } from './server.js';
 import { readServerConf } from '../spire/serverConf.js';
 
@@ -45,6 +41,8 @@ const CONFIG_REFRESH_MS = 10_000;
 const REBOOTSTRAP_AFTER_MS = 3_000;
 /** SPIRE controller manager acts on a new ClusterFederatedTrustDomain at once; this long a busy one is waited for. */
 const STORED_WITHIN_MS = 5_000;
+/** A server presents its old certificate for up to this long (spire: its rotator's tick is 5 s). */
+const OLD_CERTIFICATE_MS = 6_000;
 /** Commands run at once in one pod. Each is a process there, in the memory of SPIRE server's container. */
 const EXECS_AT_ONCE = 4;
 
@@ -53,8 +51,9 @@ export function relationshipActivities(clusters: Clusters) {
   return {
     /**
      * Reads a cluster's own bundle through its Kubernetes API and waits until its endpoint, authenticated by that very
-     * bundle, serves the same keys.
-     * @throws FederatorError TimedOut with what was seen last when the endpoint does not come up in time
+     * bundle (with https_web by the Web PKI), serves the same keys.
+     * @throws FederatorError TimedOut with what was seen last when the endpoint does not come up in time,
+     *   EndpointNotAuthentic when its certificate is one that nobody will believe
      */
     async readBundle({
       cluster,
@@ -66,7 +65,9 @@ export function relationshipActivities(clusters: Clusters) {
       const signal = Context.current().cancellationSignal;
       const { httpsProxy } = await clusters.read();
       const { text } = await readServerConfMap(open.connection);
-      const { trustDomain } = readServerConf(text);
+      const conf = readServerConf(text);
+      const { trustDomain } = conf;
+      const startedAt = Date.now();
       return waitFor(
         async (): Promise<Look<ReadBundleOutcome>> => {
           const own = await open.spire.bundle(signal);
@@ -78,19 +79,19 @@ export function relationshipActivities(clusters: Clusters) {
             bundle: withRefreshHint(own, refreshHintSeconds),
           };
           if (endpointUrl === undefined) return { done: true, value };
+          const identity = await endpointIdentity(open.connection.cluster, conf, own);
           let served: string;
           try {
-            served = await fetchBundleEndpoint({
-              cluster,
-              url: endpointUrl,
-              endpointSpiffeId: serverSpiffeId(trustDomain),
-              authorities: authorityCertificates(own),
-              httpsProxy,
-            });
+            served = await fetchBundleEndpoint({ cluster, url: endpointUrl, identity, httpsProxy });
           } catch (error) {
+            if (!(error instanceof FederatorError)) throw error;
+            const { profile } = conf.bundleEndpoint ?? {};
+            // A certificate in files is as it is; one from ACME is on its way at first.
+            const lasting =
+              error.type === 'EndpointNotAuthentic' && profile !== undefined && 'servingCertFile' in profile;
             // A server that is just restarting, or has just rotated, may show its old certificate for some seconds.
-            if (error instanceof FederatorError) return { done: false, seen: error.message };
-            throw error;
+            if (lasting && Date.now() - startedAt > OLD_CERTIFICATE_MS) throw error;
+            return { done: false, seen: error.message };
           }
           const { equal, missing, extra } = compareBundles(parseBundle(served), bundle);
           if (!equal) {
@@ -133,7 +134,8 @@ export function relationshipActivities(clusters: Clusters) {
         await waitFor(
           async (): Promise<Look<true>> => {
             const stored = parseBundleList(await open.spire.storedBundles(signal));
-            const done = arrivals.every((each) => each.hasArrived(stored));
+            for (const each of arrivals) each.hasArrived(stored);
+            const done = arrivals.every((each) => each.isStored(stored));
             return done || Date.now() > graceEnds
               ? { done: true, value: true }
               : { done: false, seen: 'SPIRE controller manager has not stored them yet' };
@@ -228,6 +230,7 @@ class Arrival {
   arrived = false;
   /** Whether the relationship had to be made anew. */
   renewed = false;
+  private fetched = false;
   private keyIds: string[];
   private readonly startedAt = Date.now();
 
@@ -245,19 +248,35 @@ class Arrival {
     return `${this.keyIds.length} of ${this.keyIds.length} keys of ${this.peer.cluster}`;
   }
 
-  hasArrived(stored: ReadonlyMap<string, TrustBundle>): boolean {
+  isStored(stored: ReadonlyMap<string, TrustBundle>): boolean {
     const bundle = stored.get(this.trustDomain);
-    this.arrived = bundle !== undefined && bundleKeyIds(bundle).join() === this.keyIds.join();
+    return bundle !== undefined && bundleKeyIds(bundle).join() === this.keyIds.join();
+  }
+
+  hasArrived(stored: ReadonlyMap<string, TrustBundle>): boolean {
+    this.arrived = this.isStored(stored) && (this.fetched || !this.mustFetch);
     return this.arrived;
+  }
+
+  /** Whether SPIRE server believes a certificate of the Web PKI is seen by a fetch of its own only. */
+  private get mustFetch(): boolean {
+    return this.peer.relationship.profileType === 'https_web';
   }
 
   /** Makes SPIRE server fetch the bundle. @returns why it could not, where time may mend it */
   async refresh(signal: AbortSignal): Promise<string | undefined> {
     try {
       await this.open.spire.refresh(this.trustDomain, signal);
+      this.fetched = true;
       return undefined;
     } catch (error) {
       if (!(error instanceof FederatorError) || !error.retryable) throw error;
+      const advice = fetchAdvice(error.message);
+      const said = advice === undefined ? error.message : `${error.message} ${advice}`;
+      const isLasting = classifyPollError(error.message) === 'webCertificate';
+      if (isLasting && Date.now() - this.startedAt > OLD_CERTIFICATE_MS) {
+        throw new FederatorError('EndpointNotAuthentic', said);
+      }
       const patienceMs = this.request.rebootstrapAfterMs ?? REBOOTSTRAP_AFTER_MS;
       if (!this.renewed && Date.now() - this.startedAt >= patienceMs && isUnusableBundle(error)) {
         this.renewed = true;
@@ -265,7 +284,7 @@ class Arrival {
         const { relationship } = this.peer;
         await recreateRelationship(this.open, this.request, relationship, await trusted.spire.bundle(signal), signal);
       }
-      return error.message;
+      return said;
     }
   }
 
@@ -366,8 +385,8 @@ async function awaitUnmanaged(
 }
 
 /** The stored bundle lost the peer's CA, or there is none: a fetch can never succeed with it. */
-function isUnusableBundle(error: unknown): boolean {
-  return error instanceof FederatorError && /unknown authority|local copy of bundle not found/.test(error.message);
+function isUnusableBundle(error: FederatorError): boolean {
+  return ['unknownAuthority', 'neverBootstrapped'].includes(classifyPollError(error.message));
 }
 
 async function recreateRelationship(

@@ -242,7 +242,10 @@ export function readTemplate(connection: ClusterConnection, set: StatefulSet, po
 function federationHash(wanted: WantedFederation): string {
   // In which order the members were named makes no difference.
   const peers = Object.entries(wanted.federatesWith).sort(([a], [b]) => a.localeCompare(b));
-  const sorted = { ...wanted, federatesWith: Object.fromEntries(peers) };
+  const { profile, ...endpoint } = wanted.bundleEndpoint;
+  // Nor whether https_spiffe is said or left to be the default.
+  const bundleEndpoint = profile?.type === 'https_web' ? { ...endpoint, profile } : endpoint;
+  const sorted = { ...wanted, bundleEndpoint, federatesWith: Object.fromEntries(peers) };
   return createHash('sha256').update(JSON.stringify(sorted)).digest('hex').slice(0, 16);
 }
 

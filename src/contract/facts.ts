@@ -4,7 +4,7 @@ import type { Exposure } from './inventory.js';
 import type { KubernetesObject } from './kubernetes.js';
 import type { LabelSelector } from './labelSelector.js';
 import type { Policy } from './policy.js';
-import type { ServerConf } from './serverConf.js';
+import type { EndpointProfile, ProfileType, ServerConf } from './serverConf.js';
 
 /** Something that stands in the way of a change: what, on which cluster, and what to do about it. */
 export interface Problem {
@@ -20,6 +20,18 @@ export interface BundleFacts {
   keyIds: string[];
   /** When the first of its CA certificates expires, ISO 8601. */
   expiresAt?: string;
+}
+
+/** How a cluster's bundle endpoint authenticates itself. */
+export interface ProfileFacts {
+  /** As it is to be: what the inventory says, else as server.conf has it. */
+  type: ProfileType;
+  /** What the inventory wants in server.conf; absent: what is there stays. */
+  wanted?: EndpointProfile;
+  /** The inventory names an authority for the certificate (webPkiCA), so systems do not know it by themselves. */
+  privateAuthority: boolean;
+  /** Why an endpoint that serves https_web already cannot be authenticated. */
+  problem?: string;
 }
 
 /** A ClusterFederatedTrustDomain as found on a cluster. */
@@ -49,6 +61,7 @@ export interface ClusterFacts {
   spireVersion: string;
   className: string;
   exposure: Exposure;
+  profile: ProfileFacts;
   control: ControlFacts;
   /** SPIRE server's own trust bundle, read through this cluster's Kubernetes API. */
   bundle: BundleFacts;
@@ -71,6 +84,8 @@ export interface ClusterFacts {
     /** The engine declared the port, and takes it away again. */
     portAdded: boolean;
   };
+  /** SPIRE server's container, as far as it decides which files there are. Values of its environment are not read. */
+  container: { mountPaths: string[]; environment: string[] };
   relationships: RelationshipFacts[];
   /** Foreign bundles that SPIRE server stores, by trust domain. */
   storedBundles: Record<string, BundleFacts>;

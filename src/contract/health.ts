@@ -19,6 +19,8 @@ export type EdgeCause =
   | 'unknownAuthority'
   | 'endpointUnreachable'
   | 'wrongProfile'
+  /** With https_web: the system of the trusting SPIRE server does not believe the endpoint's certificate. */
+  | 'webCertificate'
   | 'relationshipMissing'
   /** SPIRE server of one side does not run. */
   | 'serverDown'

@@ -47,6 +47,42 @@ export const exposureSchema = z.discriminatedUnion('type', [
 ]);
 export type Exposure = z.infer<typeof exposureSchema>;
 
+const absolutePath = z.string().regex(/^\/[^\0]+$/, 'must be a path in the container of SPIRE server, from /');
+/** A Go duration, as SPIRE reads it. */
+const duration = z.string().regex(/^(\d+(\.\d+)?(h|m|s))+$/, 'must be a duration such as 1h');
+
+/** How the bundle endpoint authenticates itself. A server has one endpoint, so this is the cluster's, not a federation's. */
+export const bundleEndpointSchema = z.discriminatedUnion('profile', [
+  z.strictObject({ profile: z.literal('https_spiffe') }),
+  z
+    .strictObject({
+      profile: z.literal('https_web'),
+      /** Files in SPIRE server's container. */
+      servingCertFile: z
+        .strictObject({
+          certFilePath: absolutePath,
+          keyFilePath: absolutePath,
+          fileSyncInterval: duration.default('1h'),
+        })
+        .optional(),
+      acme: z
+        .strictObject({
+          directoryUrl: z.url({ protocol: /^https$/ }).optional(),
+          domainName: hostName,
+          email: z.email(),
+          tosAccepted: z.literal(true, 'must be true: without it the ACME server gives no certificate'),
+        })
+        .optional(),
+      /** PEM file, relative to the inventory, with the authorities that vouch for the certificate; public ones when absent. */
+      webPkiCA: z.string().min(1).optional(),
+    })
+    .refine(({ servingCertFile, acme }) => servingCertFile === undefined || acme === undefined, {
+      message: 'either servingCertFile or acme',
+      path: ['acme'],
+    }),
+]);
+export type BundleEndpoint = z.infer<typeof bundleEndpointSchema>;
+
 /** One cluster of the inventory: where its Kubernetes API is, and what differs from the defaults. */
 export const clusterSchema = z.strictObject({
   name: dnsLabel,
@@ -58,6 +94,8 @@ export const clusterSchema = z.strictObject({
   className: z.string().min(1).optional(),
   /** Detected when absent: a Route where the cluster has them. */
   exposure: exposureSchema.optional(),
+  /** As SPIRE server's configuration has it when absent; where that has none, https_spiffe. */
+  bundleEndpoint: bundleEndpointSchema.optional(),
   /** `configMap`: server.conf may be edited though an operator made it, as that is in create-only mode. Detected when absent. */
   control: z.literal('configMap').optional(),
 });

@@ -10,7 +10,7 @@ import { owned, owningFederation } from './ownership.js';
 import { planSetup, planSteps } from './plan.js';
 import { CLUSTER_SPIFFE_ID } from './policy.js';
 import { CFTD } from './relationship.js';
-import { wantedFederation } from './serverConfPlan.js';
+import { asPeer, wantedFederation } from './serverConfPlan.js';
 import { step } from './step.js';
 
 /** What taking one member under management takes. */
@@ -129,7 +129,7 @@ function planMember(
       trustDomains: domains,
       wanted: wantedFederation(
         facts,
-        peers.map(({ trustDomain, endpointUrl = '' }) => ({ trustDomain, endpointUrl })),
+        peers.map((peer) => asPeer(facts, peer, peer.endpointUrl ?? '')),
         settings,
       ),
     },

@@ -86,6 +86,8 @@ const REMEDIES: Readonly<Record<Exclude<EdgeCause, 'serverDown'>, Remedy>> = {
       ? `The engine reaches ${peer?.endpointUrl ?? `the bundle endpoint of ${trusted}`}, ${trusting} does not: look at the network from ${trusting} to ${trusted} (egress, DNS, proxy, firewall).`
       : `The bundle endpoint of ${trusted} does not answer anybody: ${peer.endpointProblem}`,
   wrongProfile: (_trusting, _trusted, federation) => setUp(federation),
+  webCertificate: (trusting, trusted) =>
+    `Nothing that the engine could do: see to the certificate of the bundle endpoint of ${trusted}, and to the authorities in SPIRE server's container on ${trusting}.`,
   relationshipMissing: (_trusting, _trusted, federation) => setUp(federation),
   pollerStalled: (trusting) => `Restart SPIRE server on ${trusting}: kubectl rollout restart statefulset spire-server`,
 };

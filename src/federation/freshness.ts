@@ -147,15 +147,29 @@ function broken(cause: EdgeCause, evidence: string): EdgeJudgement {
 
 /** What SPIRE's words about a failed fetch mean (spire: pkg/server/bundle/client; go-spiffe: x509bundle, spiffetls). */
 export function classifyPollError(message: string): EdgeCause {
+  if (/https_spiffe instead of https_web|could not get leaf SPIFFE ID|unexpected ID/i.test(message))
+    return 'wrongProfile';
+  // Go's own words, for SPIRE leaves the verification of https_web to it; those about SVIDs are go-spiffe's.
+  if (/tls: failed to verify certificate/i.test(message)) return 'webCertificate';
   if (/local copy of bundle not found|bundle not found/i.test(message)) return 'neverBootstrapped';
   if (/unknown authority|certificate is not trusted|could not verify leaf certificate/i.test(message))
     return 'unknownAuthority';
   if (/no federation relationship/i.test(message)) return 'relationshipMissing';
-  if (
-    /https_spiffe instead of https_web|https_web instead of https_spiffe|unexpected ID|not valid for|certificate is valid for/i.test(
-      message,
-    )
-  )
-    return 'wrongProfile';
   return 'endpointUnreachable';
+}
+
+/** What to do about a failed fetch where SPIRE's words alone do not tell; undefined where they do, or time may mend it. */
+export function fetchAdvice(message: string): string | undefined {
+  const cause = classifyPollError(message);
+  if (cause === 'wrongProfile') {
+    return /instead of https_web/.test(message)
+      ? 'The endpoint serves https_spiffe, and is asked for https_web.'
+      : 'The endpoint serves https_web, and is asked for https_spiffe; or another server answers there.';
+  }
+  if (cause !== 'webCertificate') return undefined;
+  if (/unknown authority/.test(message)) {
+    return "SPIRE server verifies https_web against the authorities of its own container's system, and takes no others (spire#5331): mount a file with the authority of that certificate into its StatefulSet and set SSL_CERT_FILE to it.";
+  }
+  if (/expired or is not yet valid/.test(message)) return 'Renew the certificate of that endpoint.';
+  return 'Issue the certificate of that endpoint for the host in its address.';
 }

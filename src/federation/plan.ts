@@ -12,9 +12,11 @@ import { planPolicies, type PolicyPlan } from './policyPlan.js';
 import { policiesOf } from './policy.js';
 import { probeExposure } from './probe.js';
 import { relationshipDifferences, wantedRelationship } from './relationship.js';
-import { endpointPort, wantedFederation } from './serverConfPlan.js';
+import { asPeer, endpointPort, wantedFederation } from './serverConfPlan.js';
 import { relationshipKind, trusts } from './settings.js';
 import { step } from './step.js';
+import { isOlder } from './version.js';
+import { profileProblems } from './webProfile.js';
 
 /** What a mesh is planned from; `policies` absent: those that the members have. */
 export type SetupOptions = Pick<
@@ -101,7 +103,7 @@ export const OLDEST_SPIRE_VERSION = '1.8.0';
  * left alone. Pure: the same facts give the same plan.
  */
 export function planSetup(options: SetupOptions, clusters: readonly ClusterFacts[]): SetupPlan {
-  const problems = memberProblems(options.federation, clusters);
+  const problems = [...memberProblems(options.federation, clusters), ...profileProblems(options.hub, clusters)];
   const leftAlone: string[] = [];
   const policies = options.policies ?? policiesOf(options.federation, clusters);
   const planning: Planning = { options, policies, clusters, problems, leftAlone };
@@ -242,13 +244,6 @@ function memberProblems(federation: string, clusters: readonly ClusterFacts[]): 
         message: `${facts.cluster} is a member of federation ${facts.federation} already. Use --federation ${facts.federation}, or tear that one down first.`,
       });
     }
-    if (facts.serverConf.bundleEndpoint?.profile === 'https_web') {
-      problems.push({
-        cluster: facts.cluster,
-        type: 'InvalidInput',
-        message: `${facts.cluster}: the bundle endpoint in server.conf has the profile https_web, and the engine federates with https_spiffe. Take the profile (or acme) out of bundle_endpoint first; peers that use it need https_spiffe then.`,
-      });
-    }
     if (isOlder(facts.spireVersion, OLDEST_SPIRE_VERSION)) {
       problems.push({
         cluster: facts.cluster,
@@ -267,7 +262,7 @@ function planMember(planning: Planning, facts: ClusterFacts): MemberPlan {
   const known = [...peers, ...(options.absent ?? []).filter((peer) => trusts(options.hub, cluster, peer.cluster))];
   const wanted = wantedFederation(
     facts,
-    known.map((peer) => ({ trustDomain: peer.trustDomain, endpointUrl: peer.endpointUrl ?? UNASSIGNED_URL })),
+    known.map((peer) => asPeer(facts, peer, peer.endpointUrl ?? UNASSIGNED_URL)),
     options,
   );
   const control = controlStrategy(facts);
@@ -362,15 +357,6 @@ function isSettled({ trusting, trusted }: EdgePlan, relationships: RelationshipK
   const configured =
     relationships === 'dynamic' || trusting.serverConf.federatesWith[trusted.trustDomain] !== undefined;
   return configured && stored?.keyIds.join() === trusted.bundle.keyIds.join();
-}
-
-/** Whether a version like "1.15.2" comes before another; one that cannot be read does not. */
-function isOlder(version: string, than: string): boolean {
-  const parts = /(\d+)\.(\d+)\.(\d+)/.exec(version)?.slice(1).map(Number);
-  if (parts === undefined) return false;
-  const other = than.split('.').map(Number);
-  const index = parts.findIndex((part, position) => part !== other[position]);
-  return index >= 0 && (parts[index] ?? 0) < (other[index] ?? 0);
 }
 
 function planObjects(federation: string, facts: ClusterFacts, problems: Problem[], leftAlone: string[]): ObjectPlan[] {

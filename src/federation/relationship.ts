@@ -1,6 +1,6 @@
 import type { ClusterFacts, RelationshipFacts } from '../contract/facts.js';
 import type { KubernetesObject } from '../contract/kubernetes.js';
-import type { FederatesWith } from '../contract/serverConf.js';
+import type { FederatesWith, ProfileType } from '../contract/serverConf.js';
 import { HUB } from '../contract/names.js';
 import { owned, owningFederation } from './ownership.js';
 
@@ -35,8 +35,8 @@ export function wantedRelationship(
     name: ours?.name ?? relationshipName(peer.trustDomain),
     trustDomain: peer.trustDomain,
     bundleEndpointURL: endpointUrl,
-    profileType: 'https_spiffe',
-    endpointSPIFFEID: serverSpiffeId(peer.trustDomain),
+    profileType: peer.profile.type,
+    ...(peer.profile.type === 'https_spiffe' ? { endpointSPIFFEID: serverSpiffeId(peer.trustDomain) } : {}),
     className: trusting.className,
     federation,
     ...(hub === undefined ? {} : { hub }),
@@ -44,8 +44,16 @@ export function wantedRelationship(
 }
 
 /** The same relationship as a `federates_with` entry of server.conf. */
-export function federatesWithEntry(trustDomain: string, bundleEndpointUrl: string): FederatesWith {
-  return { bundleEndpointUrl, profile: { type: 'https_spiffe', endpointSpiffeId: serverSpiffeId(trustDomain) } };
+export function federatesWithEntry(
+  trustDomain: string,
+  bundleEndpointUrl: string,
+  profile: ProfileType = 'https_spiffe',
+): FederatesWith {
+  return {
+    bundleEndpointUrl,
+    profile:
+      profile === 'https_web' ? { type: profile } : { type: profile, endpointSpiffeId: serverSpiffeId(trustDomain) },
+  };
 }
 
 /**

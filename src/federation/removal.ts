@@ -5,7 +5,7 @@ import type { WantedFederation } from '../contract/serverConf.js';
 import { controlStrategy } from './control.js';
 import { planPolicies, type PolicyPlan } from './policyPlan.js';
 import { policiesOf } from './policy.js';
-import { wantedFederation } from './serverConfPlan.js';
+import { asPeer, wantedFederation } from './serverConfPlan.js';
 import { federationSettings, trusts } from './settings.js';
 import { step } from './step.js';
 import { memberSteps as teardownSteps, planTeardown, removal, type TeardownMember } from './teardown.js';
@@ -64,7 +64,7 @@ export function planRemoval(
         const peers = staying.filter((peer) => trusts(hub, cluster, peer.cluster));
         const wanted = wantedFederation(
           facts,
-          peers.map(({ trustDomain, endpointUrl = '' }) => ({ trustDomain, endpointUrl })),
+          peers.map((peer) => asPeer(facts, peer, peer.endpointUrl ?? '')),
           { relationships, refreshHintSeconds },
         );
         const control = controlStrategy(facts);

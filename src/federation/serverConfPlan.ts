@@ -1,7 +1,14 @@
 import type { Relationships } from '../contract/control.js';
 import type { ClusterFacts } from '../contract/facts.js';
 import { BUNDLE_ENDPOINT_PORT } from '../contract/names.js';
-import { durationSeconds, type FederatesWith, type ServerConf, type WantedFederation } from '../contract/serverConf.js';
+import {
+  durationSeconds,
+  sameProfile,
+  type FederatesWith,
+  type ProfileType,
+  type ServerConf,
+  type WantedFederation,
+} from '../contract/serverConf.js';
 import { federatesWithEntry } from './relationship.js';
 import { relationshipKind } from './settings.js';
 
@@ -9,6 +16,20 @@ import { relationshipKind } from './settings.js';
 export interface Peer {
   trustDomain: string;
   endpointUrl: string;
+  /** Of the peer's endpoint. */
+  profile: ProfileType;
+}
+
+/** A peer as it is to be known; the profile of one that cannot be asked is what the trusting cluster has of it. */
+export function asPeer(
+  trusting: ClusterFacts,
+  peer: { trustDomain: string; profile?: ClusterFacts['profile'] },
+  endpointUrl: string,
+): Peer {
+  const { trustDomain, profile } = peer;
+  const entry = trusting.serverConf.federatesWith[trustDomain];
+  const written = entry === undefined || 'unreadable' in entry ? undefined : entry.profile.type;
+  return { trustDomain, endpointUrl, profile: profile?.type ?? written ?? 'https_spiffe' };
 }
 
 /** The port SPIRE's bundle endpoint listens on: the one its configuration has already, else SPIRE's usual one. */
@@ -27,14 +48,25 @@ export function wantedFederation(
       address: facts.serverConf.bundleEndpoint?.address ?? '0.0.0.0',
       port: endpointPort(facts.serverConf),
       refreshHintSeconds: options.refreshHintSeconds,
+      ...wantedProfile(facts),
     },
     federatesWith:
       relationshipKind(facts, options.relationships) === 'static'
         ? Object.fromEntries(
-            peers.map(({ trustDomain, endpointUrl }) => [trustDomain, federatesWithEntry(trustDomain, endpointUrl)]),
+            peers.map(({ trustDomain, endpointUrl, profile }) => [
+              trustDomain,
+              federatesWithEntry(trustDomain, endpointUrl, profile),
+            ]),
           )
         : {},
   };
+}
+
+/** What the inventory says, else what server.conf has: what the engine once wrote is not taken out again. */
+function wantedProfile({ profile, serverConf }: ClusterFacts): Pick<WantedFederation['bundleEndpoint'], 'profile'> {
+  const found = serverConf.bundleEndpoint?.profile;
+  const wanted = profile.wanted ?? (found === undefined || 'unreadable' in found ? undefined : found);
+  return wanted === undefined ? {} : { profile: wanted };
 }
 
 /**
@@ -49,7 +81,7 @@ export function serverConfDifferences(
   const differences = recordedPeers
     .filter((trustDomain) => conf.federatesWith[trustDomain] !== undefined && !(trustDomain in wanted.federatesWith))
     .map((trustDomain) => `federates_with still has ${trustDomain}`);
-  const { address, port, refreshHintSeconds } = wanted.bundleEndpoint;
+  const { address, port, refreshHintSeconds, profile } = wanted.bundleEndpoint;
   const endpoint = conf.bundleEndpoint;
   if (endpoint === undefined) differences.push('bundle_endpoint is missing');
   else {
@@ -57,6 +89,14 @@ export function serverConfDifferences(
       differences.push(`bundle_endpoint is not at ${address}:${port}`);
     if (durationSeconds(endpoint.refreshHint) !== refreshHintSeconds) {
       differences.push(`refresh_hint is ${endpoint.refreshHint ?? 'missing'} instead of ${refreshHintSeconds}s`);
+    }
+    if (profile !== undefined && !sameProfile(endpoint.profile, profile)) {
+      const found = endpoint.profile?.type ?? 'https_spiffe';
+      differences.push(
+        found === profile.type
+          ? `the settings of profile ${found} are others`
+          : `the profile is ${found} instead of ${profile.type}`,
+      );
     }
   }
   for (const [trustDomain, entry] of Object.entries(wanted.federatesWith)) {

@@ -10,6 +10,7 @@ import { exposureContext } from './plan.js';
 import { maskedBy, policiesOf } from './policy.js';
 import { planPolicies } from './policyPlan.js';
 import { relationshipDifferences, wantedRelationship } from './relationship.js';
+import { asPeer } from './serverConfPlan.js';
 import { federationSettings, trusts } from './settings.js';
 
 /** What was found out about one member; without facts it could not be looked at. */
@@ -126,11 +127,8 @@ function policyDrift(facts: ClusterFacts, members: readonly MemberObservation[],
 function serverChecks(facts: ClusterFacts, members: readonly MemberObservation[]): Check[] {
   const peers = members
     .flatMap((member) => member.facts ?? [])
-    .map(({ trustDomain, endpointUrl }) => ({
-      trustDomain,
-      // A peer that is not exposed just now is that peer's fault.
-      endpointUrl: endpointUrl ?? configuredUrl(facts, trustDomain) ?? '',
-    }));
+    // A peer that is not exposed just now is that peer's fault.
+    .map((peer) => asPeer(facts, peer, peer.endpointUrl ?? configuredUrl(facts, peer.trustDomain) ?? ''));
   return controlStrategy(facts).checks(
     facts,
     peers,

@@ -11,7 +11,14 @@ import {
   type ParseError,
 } from 'jsonc-parser';
 import { FederatorError } from '../contract/errors.js';
-import { durationSeconds, type FederatesWith, type ServerConf, type WantedFederation } from '../contract/serverConf.js';
+import {
+  durationSeconds,
+  sameProfile,
+  type EndpointProfile,
+  type FederatesWith,
+  type ServerConf,
+  type WantedFederation,
+} from '../contract/serverConf.js';
 
 /** One replacement in a text. */
 export interface TextSplice {
@@ -29,7 +36,13 @@ export interface ServerConfRecord {
   sha256: string;
   splice: TextSplice;
   /** What stood where the engine wrote, for when others have edited the file since. In the order of writing. */
-  before: { path: string[]; value: unknown; absent: boolean }[];
+  before: {
+    path: string[];
+    value: unknown;
+    absent: boolean;
+    /** The engine took it out, rather than writing something there. */
+    removed?: true;
+  }[];
 }
 
 type Json = Record<string, unknown>;
@@ -84,11 +97,16 @@ export function planServerConf(
 export function restoreServerConf(text: string, record: ServerConfRecord): { text: string; exact: boolean } {
   if (sha256(text) === record.sha256) return { text: applySplice(text, record.splice), exact: true };
   let restored = text;
-  for (const { path, value, absent } of [...record.before].reverse()) {
+  for (const { path, value, absent, removed = false } of [...record.before].reverse()) {
     const location = resolvePath(restored, path);
     if (location === undefined) continue;
     const node = findNodeAtLocation(parseTree(restored) ?? never(), location);
-    if (node === undefined) continue;
+    // Where others took out what the engine wrote, or wrote where it took something out, that is theirs.
+    if ((node === undefined) !== removed) continue;
+    if (node === undefined) {
+      restored = edit(restored, location, value);
+      continue;
+    }
     // A block the engine made and others have put something into since is theirs now.
     if (absent && node.type === 'object' && (node.children?.length ?? 0) > 0 && !isLeaf(path)) continue;
     restored = edit(restored, location, absent ? undefined : value);
@@ -150,12 +168,17 @@ export function applySplice(text: string, { offset, removed, inserted }: TextSpl
 }
 
 function writeWanted(base: string, wanted: WantedFederation, before: ServerConfRecord['before']): string {
-  const { address, port, refreshHintSeconds } = wanted.bundleEndpoint;
+  const { address, port, refreshHintSeconds, profile } = wanted.bundleEndpoint;
   const endpoint = readServerConf(base).bundleEndpoint;
   let text = base;
   const set = (path: string[], value: unknown): void => {
     const node = nodeAt(text, path);
-    before.push({ path, value: node === undefined ? null : getNodeValue(node), absent: node === undefined });
+    before.push({
+      path,
+      value: node === undefined ? null : getNodeValue(node),
+      absent: node === undefined,
+      ...(value === undefined ? { removed: true } : {}),
+    });
     text = edit(text, resolvePath(text, path) ?? never(), value);
   };
   const ensure = (path: string[]): void => {
@@ -167,6 +190,11 @@ function writeWanted(base: string, wanted: WantedFederation, before: ServerConfR
   if (endpoint?.address !== address) set(at('address'), address);
   if (endpoint?.port !== port) set(at('port'), port);
   if (durationSeconds(endpoint?.refreshHint) !== refreshHintSeconds) set(at('refresh_hint'), `${refreshHintSeconds}s`);
+  if (profile !== undefined && !sameProfile(endpoint?.profile, profile)) {
+    // SPIRE takes the deprecated way of saying it or the other, not both.
+    if (nodeAt(text, at('acme')) !== undefined) set(at('acme'), undefined);
+    set(at('profile'), profileValue(profile));
+  }
   const peers = Object.entries(wanted.federatesWith);
   if (peers.length > 0) ensure(['server', 'federation', 'federates_with']);
   for (const [trustDomain, peer] of peers) {
@@ -191,13 +219,81 @@ function peerValue({ bundleEndpointUrl, profile }: FederatesWith): Json {
 
 function readEndpoint(endpoint: Json): NonNullable<ServerConf['bundleEndpoint']> {
   const { address, port, refresh_hint: refreshHint } = endpoint;
-  const profile = block(endpoint['profile']);
-  const [name] = Object.keys(profile ?? {});
+  const profile = readProfile(endpoint);
   return {
     ...(typeof address === 'string' ? { address } : {}),
     ...(port === undefined ? {} : { port: Number(port) }),
     ...(typeof refreshHint === 'string' ? { refreshHint } : {}),
-    ...(name === undefined ? (endpoint['acme'] === undefined ? {} : { profile: 'https_web' }) : { profile: name }),
+    ...(profile === undefined ? {} : { profile }),
+  };
+}
+
+type Endpoint = NonNullable<ServerConf['bundleEndpoint']>;
+
+/** SPIRE also takes `acme` outside of a profile, which it deprecates. */
+function readProfile(endpoint: Json): Endpoint['profile'] {
+  const profile = block(endpoint['profile']);
+  const acme = block(endpoint['acme']);
+  if (profile === undefined) return acme === undefined ? undefined : readWeb({ acme });
+  const [type = ''] = Object.keys(profile);
+  if (type === 'https_spiffe') return { type };
+  if (type === 'https_web') return readWeb(block(profile[type]) ?? {});
+  return { type, unreadable: `there is no profile ${type}` };
+}
+
+function readWeb(web: Json): Endpoint['profile'] {
+  const type = 'https_web';
+  const text = (from: Json, key: string) => (typeof from[key] === 'string' ? from[key] : '');
+  const acme = block(web['acme']);
+  if (acme !== undefined) {
+    const directoryUrl = text(acme, 'directory_url');
+    return {
+      type,
+      acme: {
+        ...(directoryUrl === '' ? {} : { directoryUrl }),
+        domainName: text(acme, 'domain_name'),
+        email: text(acme, 'email'),
+        tosAccepted: acme['tos_accepted'] === true,
+      },
+    };
+  }
+  const files = block(web['serving_cert_file']);
+  if (files === undefined) return { type, unreadable: 'https_web has neither acme nor serving_cert_file' };
+  const fileSyncInterval = text(files, 'file_sync_interval');
+  return {
+    type,
+    servingCertFile: {
+      certFilePath: text(files, 'cert_file_path'),
+      keyFilePath: text(files, 'key_file_path'),
+      ...(fileSyncInterval === '' ? {} : { fileSyncInterval }),
+    },
+  };
+}
+
+function profileValue(profile: EndpointProfile): Json {
+  if (profile.type === 'https_spiffe') return { https_spiffe: {} };
+  if ('acme' in profile) {
+    const { directoryUrl, domainName, email, tosAccepted } = profile.acme;
+    return {
+      https_web: {
+        acme: {
+          ...(directoryUrl === undefined ? {} : { directory_url: directoryUrl }),
+          domain_name: domainName,
+          email,
+          tos_accepted: tosAccepted,
+        },
+      },
+    };
+  }
+  const { certFilePath, keyFilePath, fileSyncInterval } = profile.servingCertFile;
+  return {
+    https_web: {
+      serving_cert_file: {
+        cert_file_path: certFilePath,
+        key_file_path: keyFilePath,
+        ...(fileSyncInterval === undefined ? {} : { file_sync_interval: fileSyncInterval }),
+      },
+    },
   };
 }
 

@@ -8,7 +8,7 @@ import { diagnoseFederation } from '../federation/diagnosis.js';
 import { planSetup, type MemberPlan } from '../federation/plan.js';
 import { absentMembers, planMending, type Mending } from '../federation/mending.js';
 import { wantedRelationship } from '../federation/relationship.js';
-import { wantedFederation } from '../federation/serverConfPlan.js';
+import { asPeer, wantedFederation } from '../federation/serverConfPlan.js';
 import { relationshipKind, resolveSettings, type FederationSettings } from '../federation/settings.js';
 import { runCheck, runMending } from './activities.js';
 import { rootMessage } from './failure.js';
@@ -147,7 +147,7 @@ class MemberMending {
     const known = [...peers, ...this.absent.filter((each) => each.cluster !== cluster)];
     const wanted = wantedFederation(
       facts,
-      known.map(({ trustDomain, endpointUrl = '' }) => ({ trustDomain, endpointUrl })),
+      known.map((peer) => asPeer(facts, peer, peer.endpointUrl ?? '')),
       this.settings,
     );
     const edited = isToDo(configureServer)

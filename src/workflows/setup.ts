@@ -8,7 +8,7 @@ import { controlStrategy } from '../federation/control.js';
 import { planSetup, planSteps, type MemberPlan, type SetupPlan } from '../federation/plan.js';
 import { CLUSTER_SPIFFE_ID } from '../federation/policy.js';
 import { wantedRelationship } from '../federation/relationship.js';
-import { endpointPort, wantedFederation } from '../federation/serverConfPlan.js';
+import { asPeer, endpointPort, wantedFederation } from '../federation/serverConfPlan.js';
 import { relationshipKind } from '../federation/settings.js';
 import { runStep, runUndo } from './activities.js';
 import { awaitNoRepair, watchOver } from './engine.js';
@@ -199,7 +199,7 @@ class Setup {
     const changeId = workflowInfo().runId;
     const wanted = wantedFederation(
       facts,
-      peers.map((peer) => ({ trustDomain: peer.trustDomain, endpointUrl: this.url(peer.cluster) })),
+      peers.map((peer) => asPeer(facts, peer, this.url(peer.cluster))),
       this.input,
     );
     const inTurn = <T>(work: () => Promise<T>): Promise<T> => (newcomer ? work() : this.restarts.run(work));

@@ -1,12 +1,15 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { parse, stringify } from 'yaml';
+import { Authority } from '../../sandbox/authority.js';
+import { webAuthority } from '../../sandbox/webPki.js';
 import type { ChangeResult } from '../../src/contract/change.js';
 import type { Exposure } from '../../src/contract/inventory.js';
 import type { VerifyResult } from '../../src/contract/verify.js';
 import { bundleKeyIds, parseBundle, parseBundleList } from '../../src/spire/bundle.js';
 import { handshake } from '../support/proxyHandshake.js';
 import { adminApi, snapshotCluster, spireServer } from '../support/snapshot.js';
+import { eventually } from '../support/spireTrustDomain.js';
 import { Testbed, type CommandResult } from '../support/testbed.js';
 
 const CLUSTERS = ['client-1', 'server-1', 'edge-1', 'edge-2'];
@@ -16,9 +19,19 @@ const INGRESS = `/apis/networking.k8s.io/v1/namespaces/${NAMESPACE}/ingresses/sp
 const GIVEN = 'federation.apps.edge-2.sandbox.test';
 const MINUTE = 60_000;
 
+const CFTDS = '/apis/spire.spiffe.io/v1alpha1/clusterfederatedtrustdomains';
+const SERVER_CONF = `/api/v1/namespaces/${NAMESPACE}/configmaps/spire-server`;
+const SECRET = `/api/v1/namespaces/${NAMESPACE}/secrets/spire-server-web-certificate`;
+const ROOTS = `/api/v1/namespaces/${NAMESPACE}/configmaps/web-roots`;
+
+interface ClusterEntry {
+  exposure?: Exposure;
+  bundleEndpoint?: object;
+}
+
 interface InventoryFile {
   httpsProxy: string;
-  clusters: { name: string; exposure?: Exposure }[];
+  clusters: ({ name: string } & ClusterEntry)[];
 }
 
 let testbed: Testbed;
@@ -33,10 +46,11 @@ const snapshot = (clusters = CLUSTERS) =>
 
 /** Says in the inventory how each cluster's bundle endpoint is reached. */
 function expose(as: Record<string, Exposure>): void {
-  const clusters = inventory.clusters.map((cluster) => {
-    const exposure = as[cluster.name];
-    return { ...cluster, ...(exposure === undefined ? {} : { exposure }) };
-  });
+  describeClusters(Object.fromEntries(Object.entries(as).map(([name, exposure]) => [name, { exposure }])));
+}
+
+function describeClusters(as: Record<string, ClusterEntry>): void {
+  const clusters = inventory.clusters.map((cluster) => ({ ...cluster, ...as[cluster.name] }));
   writeFileSync(path.join(testbed.directory, 'inventory.yaml'), stringify({ ...inventory, clusters }));
 }
 
@@ -288,3 +302,212 @@ test.each<{ what: string; exposure: Exposure; says: RegExp }>([
   },
   2 * MINUTE,
 );
+
+describe('members with https_web beside one with https_spiffe', () => {
+  const MEMBERS = ['client-1', 'server-1', 'edge-1'];
+  const files = {
+    certFilePath: '/run/spire/web-certificate/tls.crt',
+    keyFilePath: '/run/spire/web-certificate/tls.key',
+  };
+  const ingress: Exposure = { type: 'ingress', host: 'federation.apps.client-1.sandbox.test' };
+  const webPkiCA = 'web-pki/ca.crt';
+  const served: ClusterEntry = {
+    exposure: { type: 'route' },
+    bundleEndpoint: { profile: 'https_web', servingCertFile: files, webPkiCA },
+  };
+  /** One serves https_web already, by somebody's hand; one is to; one keeps https_spiffe. */
+  const entries: Record<string, ClusterEntry> = {
+    'client-1': { exposure: ingress, bundleEndpoint: { profile: 'https_web', webPkiCA } },
+    'server-1': served,
+  };
+  let plain: string;
+  let start: Record<string, unknown>[];
+
+  const serverConf = async (cluster: string) => {
+    const map = await withAdmin(cluster, (api) => api.get(SERVER_CONF));
+    return (map?.['data'] as Record<string, string>)['server.conf'] ?? '';
+  };
+
+  /** Writes a server.conf as a person would, and restarts SPIRE server with it. */
+  async function writeByHand(cluster: string, text: string): Promise<void> {
+    await withAdmin(cluster, async (api) => {
+      const pod = `/api/v1/namespaces/${NAMESPACE}/pods/spire-server-0`;
+      const old = (await api.get(pod))?.metadata.uid;
+      await api.patch(SERVER_CONF, { data: { 'server.conf': text } });
+      await api.delete(pod);
+      await eventually(async () => {
+        const found = await api.get(pod);
+        const { conditions = [] } = (found?.['status'] ?? {}) as { conditions?: { type: string; status: string }[] };
+        expect(found?.metadata.uid).not.toBe(old);
+        expect(conditions).toContainEqual(expect.objectContaining({ type: 'Ready', status: 'True' }));
+      }, MINUTE);
+    });
+  }
+
+  beforeAll(async () => {
+    plain = await serverConf('client-1');
+    const conf = JSON.parse(plain) as { server: object };
+    const file = { cert_file_path: files.certFilePath, key_file_path: files.keyFilePath, file_sync_interval: '1h' };
+    const bundle_endpoint = { address: '0.0.0.0', port: 8443, profile: { https_web: { serving_cert_file: file } } };
+    const byHand = { ...conf, server: { ...conf.server, federation: { bundle_endpoint } } };
+    await writeByHand('client-1', JSON.stringify(byHand, undefined, 4));
+    start = await snapshot(MEMBERS);
+  }, 2 * MINUTE);
+
+  afterAll(async () => writeByHand('client-1', plain), 2 * MINUTE);
+
+  test(
+    'federate, are verified by the Web PKI where they serve it, and speak mTLS with each other',
+    async () => {
+      describeClusters(entries);
+      const { members, probes } = succeeded(await setupMesh('--clusters', MEMBERS.join()));
+      expect(probes).toHaveLength(12);
+      expect(probes.filter(({ ok }) => !ok)).toEqual([]);
+      for (const { cluster, endpointUrl } of members) {
+        const { hostname } = new URL(endpointUrl);
+        const presented = await handshake(inventory.httpsProxy, hostname, 443);
+        const isWeb = cluster !== 'edge-1';
+        expect(presented).toMatch(
+          isWeb ? `DNS:*.${trustDomain(cluster)}` : `spiffe://${trustDomain(cluster)}/spire/server`,
+        );
+        for (const peer of MEMBERS.filter((each) => each !== cluster)) {
+          const relationship = await withAdmin(peer, (api) => api.get(`${CFTDS}/${trustDomain(cluster)}`));
+          expect(relationship?.['spec']).toMatchObject({
+            bundleEndpointProfile: isWeb ? { type: 'https_web' } : { type: 'https_spiffe' },
+          });
+          const refreshed = await spireServer(
+            testbed.directory,
+            peer,
+            'federation',
+            'refresh',
+            '-id',
+            `spiffe://${trustDomain(cluster)}`,
+          );
+          expect(refreshed).toMatch(/Bundle refreshed/);
+        }
+      }
+      await expectHealthy();
+      expect(succeeded(await setupMesh('--no-probe')).changed).toBe(false);
+    },
+    4 * MINUTE,
+  );
+
+  test(
+    'are found with a certificate that has expired since, by verify, before a change, and named',
+    async () => {
+      const { data } = (await withAdmin('server-1', (api) => api.get(SECRET))) as unknown as { data: object };
+      await withAdmin('server-1', async (api) => api.patch(SECRET, { data: await expiredCertificate('server-1') }));
+      await writeByHand('server-1', await serverConf('server-1'));
+      const verified = await testbed.federator('verify', '--json');
+      const failed = (JSON.parse(verified.stdout) as VerifyResult).checks.filter(({ verdict }) => verdict === 'failed');
+      expect(failed).toMatchObject([
+        {
+          scope: 'server-1',
+          name: 'endpoint',
+          evidence: expect.stringMatching(/certificate that expired on/) as string,
+        },
+      ]);
+      const { code, stderr } = await setupMesh('--no-probe');
+      expect({ code, stderr }).toEqual({
+        code: 1,
+        stderr: expect.stringMatching(
+          /server-1: bundle endpoint .* presents a certificate that expired.*Renew it/,
+        ) as string,
+      });
+      await withAdmin('server-1', (api) => api.patch(SECRET, { data }));
+      await writeByHand('server-1', await serverConf('server-1'));
+      await expectHealthy();
+    },
+    3 * MINUTE,
+  );
+
+  test(
+    'are torn down to what they were, the one that served https_web before still serving it',
+    async () => {
+      succeeded(await testbed.federator('teardown', '--json'));
+      expect(await snapshot(MEMBERS)).toEqual(start);
+    },
+    2 * MINUTE,
+  );
+
+  test.each<{ what: string; prepare?: () => Promise<() => Promise<unknown>>; entry?: ClusterEntry; says: RegExp }>([
+    {
+      what: 'a certificate that is not for the host of the endpoint',
+      entry: { ...served, exposure: { type: 'loadBalancer' } },
+      says: /server-1: bundle endpoint https:\/\/10\.[\d.]+:8443 presents a certificate for \*\.apps\.server-1\.sandbox\.test, .*and not for 10\..*Issue it for that host/,
+    },
+    {
+      what: 'an authority that the system of a peer does not know',
+      prepare: async () => {
+        const { data } = (await withAdmin('edge-1', (api) => api.get(ROOTS))) as unknown as { data: object };
+        const { certificate } = await (await Authority.create('somebody else')).pem();
+        await withAdmin('edge-1', (api) => api.patch(ROOTS, { data: { 'ca.crt': certificate } }));
+        return () => withAdmin('edge-1', (api) => api.patch(ROOTS, { data }));
+      },
+      says: /edge-1: SPIRE server cannot fetch the bundle of apps\.server-1\.sandbox\.test: .*unknown authority.*spire#5331.*SSL_CERT_FILE/,
+    },
+    {
+      what: 'a ClusterFederatedTrustDomain of somebody else with the other profile',
+      prepare: async () => {
+        const domain = trustDomain('server-1');
+        await withAdmin('edge-1', (api) =>
+          api.apply({
+            apiVersion: 'spire.spiffe.io/v1alpha1',
+            kind: 'ClusterFederatedTrustDomain',
+            metadata: { name: 'by-hand' },
+            spec: {
+              className: 'zero-trust-workload-identity-manager-spire',
+              trustDomain: domain,
+              bundleEndpointURL: `https://spire-server-federation-${NAMESPACE}.${domain}`,
+              bundleEndpointProfile: { type: 'https_spiffe', endpointSPIFFEID: `spiffe://${domain}/spire/server` },
+            },
+          }),
+        );
+        return () => withAdmin('edge-1', (api) => api.delete(`${CFTDS}/by-hand`));
+      },
+      says: /edge-1: ClusterFederatedTrustDomain by-hand .* profileType is https_spiffe instead of https_web/,
+    },
+    {
+      what: 'a certificate in no volume',
+      entry: {
+        bundleEndpoint: {
+          profile: 'https_web',
+          servingCertFile: { certFilePath: '/elsewhere/tls.crt', keyFilePath: files.keyFilePath },
+          webPkiCA,
+        },
+      },
+      says: /server-1: \/elsewhere\/tls\.crt .* is in no volume of container spire-server: mount the Secret/,
+    },
+    {
+      what: 'a file of authorities that is not there',
+      entry: { bundleEndpoint: { profile: 'https_web', servingCertFile: files, webPkiCA: 'nowhere.crt' } },
+      says: /server-1: webPkiCA .*nowhere\.crt does not exist/,
+    },
+  ])(
+    '$what: a clear message, and all is as before',
+    async ({ prepare, entry = served, says }) => {
+      describeClusters({ ...entries, 'server-1': entry });
+      const restore = await prepare?.();
+      const pair = ['server-1', 'edge-1'];
+      const was = await snapshot(pair);
+      const { code, stderr } = await setupMesh('--clusters', pair.join(), '--no-probe');
+      expect({ code, stderr }).toEqual({ code: 1, stderr: expect.stringMatching(says) as string });
+      expect(stderr).toMatch(/Every cluster is as it was before|nothing was changed/);
+      expect(await snapshot(pair)).toEqual(was);
+      await restore?.();
+    },
+    3 * MINUTE,
+  );
+});
+
+/** What a Secret holds when nobody renewed its certificate. */
+async function expiredCertificate(cluster: string): Promise<Record<string, string>> {
+  const authority = await webAuthority(path.join(testbed.directory, 'web-pki'));
+  const { key, certificate } = await authority.issue({
+    subject: `CN=*.${trustDomain(cluster)}`,
+    names: [`*.${trustDomain(cluster)}`],
+    notAfter: new Date(Date.now() - 3_600_000),
+  });
+  const base64 = (text: string) => Buffer.from(text).toString('base64');
+  return { 'tls.crt': base64(certificate), 'tls.key': base64(key) };
+}

@@ -15,6 +15,8 @@ export function freshCluster(cluster: string): ClusterFacts {
     spireVersion: '1.15.2',
     className: 'spire',
     exposure: { type: 'route' },
+    profile: { type: 'https_spiffe', privateAuthority: false },
+    container: { mountPaths: [], environment: [] },
     control: { type: 'configMap', told: 'it has no operator' },
     bundle: { fingerprint: `SHA256:${cluster}`, keyIds: [`${cluster}-key`] },
     selector: { app: 'spire-server' },
