@@ -3,10 +3,9 @@ import type { FoundMembers, PermissionUse, ReadFactsRequest } from '../contract/
 import type { ControlFacts } from '../contract/control.js';
 import { FederatorError } from '../contract/errors.js';
 import type { BundleFacts, ClusterFacts, FactsResult, Problem, ProfileFacts } from '../contract/facts.js';
-import { DEFAULT_NAMESPACE, DEFAULT_SERVER, type Cluster, type Exposure } from '../contract/inventory.js';
+import { DEFAULT_NAMESPACE, DEFAULT_SERVER, type Cluster } from '../contract/inventory.js';
 import type { KubernetesObject } from '../contract/kubernetes.js';
 import {
-  BUNDLE_ENDPOINT_OBJECT,
   CONTROLLER_MANAGER,
   DEFAULT_CLASS_NAME,
   MANAGED_BY,
@@ -14,8 +13,8 @@ import {
   SERVER_CONF_RECORD,
 } from '../contract/names.js';
 import { sameProfile, type EndpointProfile, type ServerConf } from '../contract/serverConf.js';
-import { exposureStrategy, type ExposureContext } from '../federation/exposure.js';
-import { owningFederation, withoutSecrets } from '../federation/ownership.js';
+import { exposureStrategy } from '../federation/exposure.js';
+import { owningFederation } from '../federation/ownership.js';
 import { readIdentity } from '../federation/identity.js';
 import { exposureContext } from '../federation/plan.js';
 import { CLUSTER_SPIFFE_ID } from '../federation/policy.js';
@@ -39,6 +38,7 @@ import { fetchBundleEndpoint } from '../spire/endpoint.js';
 import { readServerConf, recordedPeers } from '../spire/serverConf.js';
 import type { Clusters } from './clusters.js';
 import { endpointIdentity } from './endpoint.js';
+import { readEndpointObjects, resolveExposure } from './exposureFacts.js';
 import { requiredPermissions } from './permissions.js';
 import { parseRecord, readServerConfMap, readTemplate } from './server.js';
 
@@ -281,59 +281,6 @@ async function memberOf(connection: ClusterConnection): Promise<string | undefin
     resolveExposure(connection).then((exposure) => readEndpointObjects(connection, exposure)),
   ]);
   return [...relationships, ...objects].map(owningFederation).find((each) => each !== undefined);
-}
-
-/** Service, Route and Ingress of the bundle endpoint, those that exist; also of an exposure that was another one before. */
-async function readEndpointObjects(connection: ClusterConnection, exposure: Exposure): Promise<KubernetesObject[]> {
-  const metadata = { name: BUNDLE_ENDPOINT_OBJECT, namespace: connection.cluster.namespace };
-  const service = readObject(connection, { apiVersion: 'v1', kind: 'Service', metadata });
-  const others = [
-    { type: 'route', reference: { apiVersion: 'route.openshift.io/v1', kind: 'Route', metadata } },
-    { type: 'ingress', reference: { apiVersion: 'networking.k8s.io/v1', kind: 'Ingress', metadata } },
-  ].map(async ({ type, reference }) => {
-    try {
-      return await readObject(connection, reference);
-    } catch (error) {
-      // Where the engine may not even look, it cannot have made one; what the exposure needs must be readable.
-      if (type !== exposure.type && error instanceof FederatorError && error.type === 'Forbidden') return undefined;
-      throw error;
-    }
-  });
-  const found = await Promise.all([service, ...others]);
-  return found.filter((object) => object !== undefined).map(withoutSecrets);
-}
-
-/** How a cluster's endpoint is exposed, and the objects that do it as they are now. */
-export async function readExposure(
-  connection: ClusterConnection,
-): Promise<{ context: ExposureContext; objects: KubernetesObject[] }> {
-  const [exposure, { text }, set] = await Promise.all([
-    resolveExposure(connection),
-    readServerConfMap(connection),
-    readStatefulSet(connection, connection.cluster.namespace, connection.cluster.server),
-  ]);
-  const serverConf = readServerConf(text);
-  const context = exposureContext({
-    namespace: connection.cluster.namespace,
-    selector: set.spec.selector.matchLabels ?? {},
-    serverConf,
-    exposure,
-    trustDomain: serverConf.trustDomain,
-  });
-  return { context, objects: await readEndpointObjects(connection, exposure) };
-}
-
-/** As the inventory says, else a Route where the cluster has them. */
-export async function resolveExposure(connection: ClusterConnection): Promise<Exposure> {
-  const { name, exposure } = connection.cluster;
-  if (exposure !== undefined && exposure.type !== 'route') return exposure;
-  if (await kindExists(connection, 'route.openshift.io/v1', 'Route')) return exposure ?? { type: 'route' };
-  throw new FederatorError(
-    'InvalidInput',
-    exposure === undefined
-      ? `${name}: the cluster has no Routes (route.openshift.io), so how to reach its bundle endpoint must be said: set exposure in the inventory (ingress, loadBalancer, nodePort or address).`
-      : `${name}: the inventory wants a Route, but the cluster has none (CRD routes.route.openshift.io is absent). Set another exposure in the inventory.`,
-  );
 }
 
 async function checkKinds(connection: ClusterConnection, problems: Problems): Promise<{ operator: boolean }> {

@@ -10,7 +10,7 @@ import { fetchBundleEndpoint } from '../spire/endpoint.js';
 import { readServerConf } from '../spire/serverConf.js';
 import type { Clusters } from './clusters.js';
 import { endpointIdentity } from './endpoint.js';
-import { readExposure } from './facts.js';
+import { readExposure } from './exposureFacts.js';
 import { readServerConfMap } from './server.js';
 
 /** Looking at what only SPIRE server, its endpoint and whoever exposes it can tell. */

@@ -1,6 +1,7 @@
 import type { PermissionUse } from '../contract/activities.js';
 import type { Cluster, Exposure } from '../contract/inventory.js';
 import { BUNDLE_ENDPOINT_OBJECT, CONTROLLER_MANAGER, PROBE_NAMESPACE } from '../contract/names.js';
+import { EXPOSING_KINDS, type ExposingKind } from '../federation/exposingKinds.js';
 import { PROBE_ENDPOINT, PROBE_ROLES, probeExposure } from '../federation/probe.js';
 import { describePermission, type Permission } from '../kubernetes/access.js';
 
@@ -29,10 +30,6 @@ const RELATIONSHIPS: Resource = { group: 'spire.spiffe.io', resource: 'clusterfe
 const IDENTITIES: Resource = { group: 'spire.spiffe.io', resource: 'clusterspiffeids' };
 const SERVICES: Resource = { group: '', resource: 'services' };
 const ROUTES: Resource = { group: 'route.openshift.io', resource: 'routes' };
-const INGRESSES: Resource = { group: 'networking.k8s.io', resource: 'ingresses' };
-
-/** What leads to the Service, by the kind of the object. */
-const LEADING: Readonly<Record<string, Resource>> = { Route: ROUTES, Ingress: INGRESSES };
 
 const BY_USE: Readonly<Record<'read' | PermissionUse, ByUse>> = {
   read(cluster, exposure) {
@@ -50,11 +47,13 @@ const BY_USE: Readonly<Record<'read' | PermissionUse, ByUse>> = {
   change(cluster, exposure, exposedBy) {
     const { configMap, statefulSet, pod, endpoint } = serverObjects(cluster, exposure);
     const { namespace } = cluster;
-    const leaving = exposedBy
-      .flatMap((kind) => LEADING[kind] ?? [])
+    const leaving = EXPOSING_KINDS.filter(({ kind }) => exposedBy.includes(kind))
+      .map(asResource)
       .filter(({ resource }) => !endpoint.some((object) => object.resource === resource));
     // The undo of a Route's removal writes the host that it had.
-    const hosted = (exposure?.type === 'route' && exposure.host !== undefined) || leaving.includes(ROUTES);
+    const hosted =
+      (exposure?.type === 'route' && exposure.host !== undefined) ||
+      leaving.some(({ resource }) => resource === ROUTES.resource);
     return [
       ...allowed(RELATIONSHIPS, 'create', 'patch', 'delete'),
       ...allowed(IDENTITIES, 'create', 'patch', 'delete'),
@@ -99,8 +98,12 @@ function serverObjects({ namespace, server }: Cluster, exposure: Exposure | unde
 
 /** The Service and, where the exposure has one, what leads to it. */
 function exposing(exposure: Exposure | undefined, at: { namespace: string; name: string }): NamedResource[] {
-  const leading = { route: [ROUTES], ingress: [INGRESSES], loadBalancer: [], nodePort: [], address: [] };
-  return [SERVICES, ...(exposure === undefined ? [] : leading[exposure.type])].map((kind) => ({ ...kind, ...at }));
+  const leading = EXPOSING_KINDS.filter((each) => each.exposure === exposure?.type).map(asResource);
+  return [SERVICES, ...leading].map((kind) => ({ ...kind, ...at }));
+}
+
+function asResource({ group, resource }: ExposingKind): Resource {
+  return { group, resource };
 }
 
 /** Making, changing and removing one object. Kubernetes cannot limit "create" to a name. */

@@ -10,6 +10,7 @@ import type {
 import { FederatorError } from '../contract/errors.js';
 import type { KubernetesObject } from '../contract/kubernetes.js';
 import { DEFAULT_PROBE_IMAGE, PROBE_NAMESPACE } from '../contract/names.js';
+import { EXPOSING_KINDS } from '../federation/exposingKinds.js';
 import { exposureProblems, exposureStrategy } from '../federation/exposure.js';
 import { owned, owningFederation } from '../federation/ownership.js';
 import {
@@ -190,8 +191,7 @@ function probeReferences(federation: string): ObjectReference[] {
       metadata: { name: role, namespace: PROBE_NAMESPACE },
     })),
     { apiVersion: 'v1', kind: 'Service', metadata: exposed },
-    { apiVersion: 'route.openshift.io/v1', kind: 'Route', metadata: exposed },
-    { apiVersion: 'networking.k8s.io/v1', kind: 'Ingress', metadata: exposed },
+    ...EXPOSING_KINDS.map(({ apiVersion, kind }) => ({ apiVersion, kind, metadata: exposed })),
   ];
 }
 

@@ -8,6 +8,7 @@ import type { KubernetesObject } from '../contract/kubernetes.js';
 import { BUNDLE_ENDPOINT_OBJECT, DEFAULT_REFRESH_HINT_SECONDS } from '../contract/names.js';
 import { durationSeconds, type ServerConf } from '../contract/serverConf.js';
 import { configDigest } from '../federation/configDigest.js';
+import { EXPOSING_KINDS } from '../federation/exposingKinds.js';
 import { exposureStrategy } from '../federation/exposure.js';
 import { classifyPollError, pollDueMs, silenceLimitMs } from '../federation/freshness.js';
 import { exposureContext } from '../federation/plan.js';
@@ -23,7 +24,7 @@ import { parsePollLine, type PollLine } from '../spire/pollLog.js';
 import { serverTarget } from '../spire/server.js';
 import { readServerConf } from '../spire/serverConf.js';
 import type { Clusters, OpenCluster } from './clusters.js';
-import { resolveExposure } from './facts.js';
+import { resolveExposure } from './exposureFacts.js';
 import { endpointDifference } from './observe.js';
 
 /** A log that says more than this in some minutes is read from its end only. */
@@ -178,8 +179,11 @@ async function readConfiguration(
     { apiVersion: 'apps/v1', kind: 'StatefulSet', namespace, name: server },
     { apiVersion: 'v1', kind: 'Pod', namespace, name: `${server}-0` },
     { apiVersion: 'v1', kind: 'Service', ...endpoint },
-    ...(exposure.type === 'route' ? [{ apiVersion: 'route.openshift.io/v1', kind: 'Route', ...endpoint }] : []),
-    ...(exposure.type === 'ingress' ? [{ apiVersion: 'networking.k8s.io/v1', kind: 'Ingress', ...endpoint }] : []),
+    ...EXPOSING_KINDS.filter((each) => each.exposure === exposure.type).map(({ apiVersion, kind }) => ({
+      apiVersion,
+      kind,
+      ...endpoint,
+    })),
   ];
   return (await Promise.all(references.map((reference) => watches.read(reference)))).flat();
 }
