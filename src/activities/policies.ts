@@ -5,6 +5,7 @@ import { covers, owningFederation } from '../federation/ownership.js';
 import { CLUSTER_SPIFFE_ID } from '../federation/policy.js';
 import { applyObject, deleteObject, listObjects, readObject } from '../kubernetes/objects.js';
 import { waitFor, type Look } from '../kubernetes/wait.js';
+import { noticedWithinMs } from '../spire/controllerManager.js';
 import type { Clusters } from './clusters.js';
 
 /**
@@ -75,7 +76,11 @@ export function policyActivities(clusters: Clusters) {
             .join('; ');
           return { done: true, value: { changed: false, ...(note === '' ? {} : { note }) } };
         },
-        { what: `${cluster}: SPIRE controller manager has acted on the policies`, timeoutMs, signal },
+        {
+          what: `${cluster}: SPIRE controller manager has acted on the policies`,
+          timeoutMs: noticedWithinMs(timeoutMs),
+          signal,
+        },
       );
     },
   };

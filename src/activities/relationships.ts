@@ -28,6 +28,7 @@ import {
   withRefreshHint,
   type TrustBundle,
 } from '../spire/bundle.js';
+import { noticedWithinMs } from '../spire/controllerManager.js';
 import { fetchBundleEndpoint } from '../spire/endpoint.js';
 import { serverTarget } from '../spire/server.js';
 import type { Clusters, OpenCluster } from './clusters.js';
@@ -380,7 +381,11 @@ async function awaitUnmanaged(
         ? { done: false, seen: 'SPIRE controller manager has not removed it yet' }
         : { done: true, value: true };
     },
-    { what: `the relationship with ${trustDomains.join(', ')} is gone from SPIRE server`, timeoutMs, signal },
+    {
+      what: `the relationship with ${trustDomains.join(', ')} is gone from SPIRE server`,
+      timeoutMs: noticedWithinMs(timeoutMs),
+      signal,
+    },
   );
 }
 
