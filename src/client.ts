@@ -425,10 +425,9 @@ function federatorError({ cause: failure, message }: WorkflowFailedError): Feder
   const cause = failure instanceof ActivityFailure ? failure.cause : failure;
   if (cause instanceof CancelledFailure) {
     // A setup says itself that it was undone; what only takes away stops where it is.
-    const undone = cause.message.startsWith('The change was cancelled.');
     return new FederatorError(
       'Cancelled',
-      undone ? cause.message : 'It was cancelled half-way, and is not undone: run it again to finish it.',
+      'It was cancelled. What it had done by then is not undone: run it again to finish it.',
     );
   }
   if (cause instanceof TerminatedFailure) {

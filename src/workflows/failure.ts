@@ -1,4 +1,4 @@
-import { ApplicationFailure, CancelledFailure } from '@temporalio/workflow';
+import { ApplicationFailure } from '@temporalio/workflow';
 import type { Problem } from '../contract/facts.js';
 import type { Check } from '../contract/verify.js';
 import type { SagaFailure } from './saga.js';
@@ -27,10 +27,11 @@ export function changeFailure({ cause, cancelled, failedUndos }: SagaFailure): E
     failedUndos.length === 0
       ? 'Every cluster is as it was before.'
       : `NOT undone, to be done by hand:\n${failedUndos.map(({ title, error }) => `- ${title}: ${rootMessage(error)}`).join('\n')}`;
-  if (cancelled && failedUndos.length === 0) return new CancelledFailure(`The change was cancelled. ${undone}`);
-  const type =
-    [cause, cause instanceof Error ? cause.cause : undefined].find((each) => each instanceof ApplicationFailure)
-      ?.type ?? 'Internal';
+  const failed = [cause, cause instanceof Error ? cause.cause : undefined].find(
+    (each) => each instanceof ApplicationFailure,
+  );
+  // A workflow that ends as cancelled cannot say anything: Temporal keeps no message of it.
+  const type = cancelled ? 'Cancelled' : (failed?.type ?? 'Internal');
   const what = cancelled ? 'The change was cancelled.' : rootMessage(cause);
   return ApplicationFailure.nonRetryable(`${what}\n${undone}`, failedUndos.length === 0 ? type : 'UndoFailed');
 }
@@ -38,7 +39,6 @@ export function changeFailure({ cause, cancelled, failedUndos }: SagaFailure): E
 /** What failed or stopped a change after members had left for good: not everything is as it was before. */
 export function afterLeaving(error: unknown, left: readonly string[]): unknown {
   const note = `But ${left.join(', ')} had left the federation before, which is not undone.`;
-  if (error instanceof CancelledFailure) return new CancelledFailure(`${error.message} ${note}`);
   if (!(error instanceof ApplicationFailure)) return error;
   return ApplicationFailure.nonRetryable(`${error.message}\n${note}`, error.type ?? undefined);
 }
