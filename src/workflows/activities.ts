@@ -1,4 +1,11 @@
-import { proxyActivities, type ActivityFunctionWithOptions, type ActivityOptions } from '@temporalio/workflow';
+import {
+  ActivityFailure,
+  ApplicationFailure,
+  proxyActivities,
+  sleep,
+  type ActivityFunctionWithOptions,
+  type ActivityOptions,
+} from '@temporalio/workflow';
 import type { FederatorActivities } from '../contract/activities.js';
 import type { FederatorErrorType } from '../contract/errors.js';
 import type { PlannedStep } from '../contract/change.js';
@@ -9,6 +16,15 @@ const HEARTBEAT_TIMEOUT = '5 seconds';
 const STEP_TIMEOUT = '15 minutes';
 /** How long an undo is tried before a person has to: long enough for a cluster to come back from an outage. */
 const UNDO_TIMEOUT = '6 hours';
+
+/**
+ * An API server that has just started refuses everybody until it has read its roles, and a credential that expired may
+ * be renewed: so long an undo is tried against refusals.
+ */
+const REFUSED_MS = 5 * 60_000;
+const FIRST_PAUSE_MS = 1_000;
+const LONGEST_PAUSE_MS = 15_000;
+const REFUSALS: ReadonlySet<string> = new Set<FederatorErrorType>(['Forbidden', 'Unauthorized']);
 
 const TIMED_OUT: FederatorErrorType = 'TimedOut';
 
@@ -72,17 +88,34 @@ export function runStep<K extends Activity>(
   );
 }
 
-/** Runs an activity as an undo: tried again until it succeeds or a person has to look. */
-export function runUndo<K extends Activity>(
+/**
+ * Runs an activity as an undo: tried again until it succeeds or a person has to look. What refuses the engine counts as
+ * passing for a while: it was allowed to do what is being undone.
+ */
+export async function runUndo<K extends Activity>(
   name: K,
   summary: string,
   input: Call<K>['input'],
 ): Promise<Call<K>['output']> {
-  return call(
-    name,
-    { summary, retry: { ...retry, maximumInterval: '30 seconds' }, scheduleToCloseTimeout: UNDO_TIMEOUT },
-    input,
-  );
+  const options = {
+    summary,
+    retry: { ...retry, maximumInterval: '30 seconds' },
+    scheduleToCloseTimeout: UNDO_TIMEOUT,
+  } as const;
+  const refusedUntil = Date.now() + REFUSED_MS;
+  for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(pauseMs * 2, LONGEST_PAUSE_MS)) {
+    try {
+      return await call(name, options, input);
+    } catch (error) {
+      if (!isRefusal(error) || Date.now() > refusedUntil) throw error;
+      await sleep(pauseMs);
+    }
+  }
+}
+
+function isRefusal(error: unknown): boolean {
+  const cause = error instanceof ActivityFailure ? error.cause : error;
+  return cause instanceof ApplicationFailure && REFUSALS.has(cause.type ?? '');
 }
 
 /** Runs an activity that looks, or asks: once more if its worker dies, and no more, as the next round comes anyway. */

@@ -1,4 +1,5 @@
 import type { ChangeResult, StepProgress } from '../../src/contract/change.js';
+import { eventually } from '../../sandbox/kubernetes.js';
 import { snapshotCluster } from '../support/snapshot.js';
 import { line, Testbed } from '../support/testbed.js';
 
@@ -6,12 +7,26 @@ const CLUSTERS = ['client-1', 'server-1'];
 const SETUP = ['start-workflow', 'setupPair', '--federation', 'faulty', '--clusters', CLUSTERS.join(',')];
 const MINUTES = 60_000;
 
+const CHANGE = 'federation/faulty/change';
+
+interface PendingActivity {
+  attempt?: number;
+  lastFailure?: unknown;
+}
+
 let testbed: Testbed;
 let before: Record<string, unknown>[];
 let steps: StepProgress[];
 
 async function snapshot(): Promise<Record<string, unknown>[]> {
   return Promise.all(CLUSTERS.map((cluster) => snapshotCluster(testbed.directory, cluster)));
+}
+
+/** Which kinds of objects differ, as their URLs name them. */
+function differing(after: Record<string, unknown> = {}, was: Record<string, unknown> = {}): string[] {
+  const keys = [...new Set([...Object.keys(after), ...Object.keys(was)])];
+  const changed = keys.filter((key) => JSON.stringify(after[key]) !== JSON.stringify(was[key]));
+  return [...new Set(changed.map((key) => key.split(' ')[0]?.split('/').at(-1) ?? key))].sort();
 }
 
 beforeAll(async () => {
@@ -62,6 +77,75 @@ test(
     }
   },
   20 * MINUTES,
+);
+
+test(
+  'undos that fail for a while are tried until they succeed, also those that have taken effect',
+  async () => {
+    const worker = await testbed.startWorker({ step: 'verify', mode: 'fail', undo: 'twice' });
+    const { code, stderr } = await testbed.federator(...SETUP);
+    await testbed.stopWorker(worker);
+    expect(code).toBe(1);
+    expect(stderr).toContain('Every cluster is as it was before.');
+    expect(await snapshot()).toEqual(before);
+  },
+  3 * MINUTES,
+);
+
+test(
+  'an undo that cannot be done is named with its cause, all others are done, and a teardown does the rest',
+  async () => {
+    const worker = await testbed.startWorker({ step: 'verify', mode: 'fail', undo: 'restoreServer/client-1' });
+    const { code, stderr } = await testbed.federator(...SETUP);
+    await testbed.stopWorker(worker);
+    expect(code).toBe(1);
+    expect(stderr).toContain('the fault that was asked for');
+    expect(stderr).not.toContain('Every cluster is as it was before.');
+    const [, left = ''] = stderr.split('NOT undone, to be done by hand:\n');
+    expect(left.match(/^- .*/gm)).toEqual([
+      '- Restore server.conf and StatefulSet spire-server on client-1: the fault of the undo',
+    ]);
+    const after = await snapshot();
+    expect(after[1]).toEqual(before[1]);
+    expect(differing(after[0], before[0])).toEqual(['configmaps', 'pods', 'statefulsets']);
+
+    const mending = await testbed.startWorker();
+    const torn = await testbed.federator('teardown', '--federation', 'faulty', '--clusters', CLUSTERS.join(','));
+    await testbed.stopWorker(mending);
+    expect({ code: torn.code, stderr: torn.stderr }).toMatchObject({ code: 0 });
+    expect(await snapshot()).toEqual(before);
+  },
+  3 * MINUTES,
+);
+
+test(
+  'a cluster whose API server is away during the undo is put back once it answers again',
+  async () => {
+    const worker = await testbed.startWorker({ step: 'verify', mode: 'hang' });
+    const change = testbed.startFederator(...SETUP);
+    let stderr = '';
+    change.stderr?.on('data', (chunk) => (stderr += String(chunk)));
+    const ended = new Promise<number | null>((resolve) => change.once('exit', resolve));
+    await line(worker.stdout, /^FAULT/);
+    await testbed.addFault({ kind: 'api-down', cluster: 'server-1' });
+    const cancelled = testbed.federator('cancel', 'faulty');
+    expect((await cancelled).code).toBe(0);
+    await eventually('its undo is tried in vain', async () => {
+      const described = await testbed.temporal('workflow', 'describe', '-w', CHANGE, '--output', 'json');
+      const { pendingActivities = [] } = JSON.parse(described) as { pendingActivities?: PendingActivity[] };
+      const tried = pendingActivities.filter(
+        ({ attempt = 1, lastFailure }) => attempt > 1 && lastFailure !== undefined,
+      );
+      expect(tried).not.toEqual([]);
+    });
+    expect(change.exitCode).toBeNull();
+    await testbed.heal();
+    expect(await ended).toBe(1);
+    expect(stderr).toContain('Every cluster is as it was before.');
+    await testbed.stopWorker(worker);
+    expect(await snapshot()).toEqual(before);
+  },
+  6 * MINUTES,
 );
 
 test(

@@ -58,10 +58,18 @@ export class Testbed {
     rmSync(this.folder, { recursive: true, force: true });
   }
 
-  /** Starts a worker and waits until it polls. With a fault, one that fails, dies or hangs at that step. */
-  async startWorker(fault?: { step: string; mode: 'fail' | 'kill' | 'hang' }): Promise<ChildProcess> {
+  /**
+   * Starts a worker and waits until it polls. With a fault, one that fails, dies or hangs at that step, and whose undos
+   * fail: each of them twice, or one (`<activity>/<cluster>`) for good.
+   */
+  async startWorker(fault?: {
+    step: string;
+    mode: 'fail' | 'kill' | 'hang';
+    undo?: 'twice' | `${string}/${string}`;
+  }): Promise<ChildProcess> {
     const script = fault === undefined ? 'dist/src/worker.js' : 'test/support/faultyWorker.mjs';
-    const environment = fault === undefined ? {} : { FAULT_STEP: fault.step, FAULT_MODE: fault.mode };
+    const environment: Record<string, string> =
+      fault === undefined ? {} : { FAULT_STEP: fault.step, FAULT_MODE: fault.mode, FAULT_UNDO: fault.undo ?? '' };
     const worker = this.spawn(process.execPath, [path.join(ROOT, script)], 'worker', environment);
     await line(worker.stdout, /Worker on task queue/);
     return worker;

@@ -210,6 +210,20 @@ describe('setupPair', () => {
     expect(progress.steps.filter(({ state }) => state === 'undone').length).toBeGreaterThanOrEqual(8);
   });
 
+  test('tries an undo again that was refused, as by an API server that has just started', async () => {
+    const recorded = new RecordedActivities('a', 'b');
+    const refused = new Set<string>();
+    recorded.interfere = ({ id, name, cluster }) => {
+      if (id === 'readBundle/a') throw ApplicationFailure.nonRetryable('no', 'Forbidden');
+      if (name !== 'restoreServer' || refused.has(cluster)) return;
+      refused.add(cluster);
+      throw ApplicationFailure.nonRetryable('not yet', 'Forbidden');
+    };
+    const cause = await environment.run(recorded, 'setupPair', SETUP, failure);
+    expect(cause?.message).toBe('no\nEvery cluster is as it was before.');
+    expect([...refused].sort()).toEqual(['a', 'b']);
+  });
+
   test('an undo that cannot be done is named, with what is left to do by hand', async () => {
     const recorded = new RecordedActivities('a', 'b');
     recorded.interfere = ({ id, name, cluster }) => {
