@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
-import { ClusterApi, type Resource } from '../../sandbox/kubernetes.js';
+import { ClusterApi, eventually, type Resource } from '../../sandbox/kubernetes.js';
 import { connectCluster } from '../../src/kubernetes/connect.js';
 import { execInPod } from '../../src/kubernetes/exec.js';
 import { clusterSchema } from '../../src/contract/inventory.js';
@@ -14,7 +14,6 @@ const UNSTABLE = new Set([
   'execs',
   'leases',
   'logs',
-  'pods',
   'componentstatuses',
 ]);
 
@@ -61,7 +60,9 @@ async function snapshotObjects(directory: string, cluster: string): Promise<Reco
       for (const { name } of resources.filter((each) => each.verbs.includes('list') && !UNSTABLE.has(each.name))) {
         const { items } = await api.request<{ items: Resource[] }>(`${base}/${name}`);
         for (const item of items) {
-          snapshot[`${base}/${name} ${item.metadata.namespace ?? ''}/${item.metadata.name}`] = written(item);
+          const of = `${base}/${name} ${item.metadata.namespace ?? ''}`;
+          if (name === 'pods') addPod(snapshot, of, item);
+          else snapshot[`${of}/${item.metadata.name}`] = written(item);
         }
       }
     }
@@ -79,10 +80,109 @@ function written(object: Resource): unknown {
   return { ...rest, metadata: kept };
 }
 
+/** A pod as it was asked for. One that was replaced by its like counts as the same, under whatever name and UID. */
+function addPod(snapshot: Record<string, unknown>, of: string, pod: Resource): void {
+  const { labels, annotations } = pod.metadata as Record<string, unknown>;
+  const key = `${of}/${lastingName(pod)}`;
+  const { containers } = pod['spec'] as { containers: unknown };
+  const asked = JSON.parse(
+    // The volume of the service account's token has a random name.
+    JSON.stringify({ labels, annotations, containers }).replaceAll(/kube-api-access-\w+/g, 'kube-api-access-…'),
+  ) as unknown;
+  snapshot[key] = [...((snapshot[key] as unknown[] | undefined) ?? []), asked];
+}
+
+/** A pod's name without what is random in it; those of a StatefulSet keep theirs. */
+function lastingName({ metadata }: Resource): string {
+  const { generateName, ownerReferences = [] } = metadata as {
+    generateName?: string;
+    ownerReferences?: { kind: string }[];
+  };
+  const keeps = generateName === undefined || ownerReferences.some(({ kind }) => kind === 'StatefulSet');
+  return keeps ? metadata.name : `${generateName}…`;
+}
+
 async function snapshotSpire(directory: string, cluster: string): Promise<Record<string, unknown>> {
   const [bundles, relationships] = [
     await spireServer(directory, cluster, 'bundle', 'list', '-format', 'spiffe'),
     await spireServer(directory, cluster, 'federation', 'list', '-output', 'json'),
   ];
-  return { 'spire bundle list': bundles, 'spire federation list': relationships };
+  return {
+    'spire bundle list': bundles,
+    'spire federation list': relationships,
+    'spire entries': await settledEntries(directory, cluster),
+  };
+}
+
+interface Entry {
+  spiffe_id: { path: string };
+  parent_id: unknown;
+  selectors?: { type: string; value: string }[];
+  federates_with?: string[];
+  hint?: string;
+  x509_svid_ttl?: number;
+  jwt_svid_ttl?: number;
+}
+
+/** How long SPIRE controller manager may take to make entries what its objects say: its regular look comes each 10 s. */
+const SETTLED_WITHIN_MS = 30_000;
+
+/**
+ * The registration entries, once there are as many as SPIRE controller manager says that there must be: it removes those
+ * of a deleted ClusterSPIFFEID some moments later.
+ */
+async function settledEntries(directory: string, cluster: string): Promise<unknown[]> {
+  const api = adminApi(directory, cluster);
+  try {
+    return await eventually(
+      `${cluster} has the registration entries that its ClusterSPIFFEIDs ask for`,
+      async () => {
+        const text = await spireServer(directory, cluster, 'entry', 'show', '-output', 'json');
+        const { entries = [] } = JSON.parse(text) as { entries?: Entry[] };
+        const wanted = await wantedEntries(api);
+        const ids = entries.map(({ spiffe_id }) => spiffe_id.path).join(', ');
+        if (entries.length !== wanted) throw new Error(`${wanted} are wanted, there are ${entries.length}: ${ids}`);
+        const pods = await podNames(api);
+        return entries
+          .map((entry) => comparable(entry, pods))
+          .sort((one, other) => JSON.stringify(one).localeCompare(JSON.stringify(other)));
+      },
+      SETTLED_WITHIN_MS,
+      200,
+    );
+  } finally {
+    api.close();
+  }
+}
+
+async function wantedEntries(api: ClusterApi): Promise<number> {
+  const list = async (plural: string) =>
+    (await api.request<{ items: Resource[] }>(`/apis/spire.spiffe.io/v1alpha1/${plural}`)).items;
+  const perPod = (await list('clusterspiffeids')).map(({ status }) => {
+    const { stats = {} } = (status ?? {}) as { stats?: { entriesToSet?: number } };
+    return stats.entriesToSet ?? 0;
+  });
+  return perPod.reduce((sum, count) => sum + count, (await list('clusterstaticentries')).length);
+}
+
+async function podNames(api: ClusterApi): Promise<Map<string, string>> {
+  const { items } = await api.request<{ items: Resource[] }>('/api/v1/pods');
+  return new Map(items.map((pod) => [pod.metadata.uid ?? '', `${pod.metadata.namespace ?? ''}/${lastingName(pod)}`]));
+}
+
+/** An entry without its ID, its times and the number of its revisions, and with the names of its pods. */
+function comparable(entry: Entry, pods: ReadonlyMap<string, string>): unknown {
+  const { spiffe_id, parent_id, selectors = [], federates_with = [], hint = '', x509_svid_ttl, jwt_svid_ttl } = entry;
+  return {
+    spiffe_id,
+    parent_id,
+    selectors: selectors
+      .map(({ type, value }) => `${type}:${value}`)
+      .map((selector) => selector.replace(/^k8s:pod-uid:(.*)$/, (whole, uid: string) => pods.get(uid) ?? whole))
+      .sort(),
+    federates_with: [...federates_with].sort(),
+    hint,
+    x509_svid_ttl,
+    jwt_svid_ttl,
+  };
 }
