@@ -37,7 +37,7 @@ import {
 import { fetchBundleEndpoint } from '../spire/endpoint.js';
 import { readServerConf, recordedPeers } from '../spire/serverConf.js';
 import type { Clusters } from './clusters.js';
-import { endpointIdentity } from './endpoint.js';
+import { endpointIdentity, webAuthorities } from './endpoint.js';
 import { readEndpointObjects, resolveExposure } from './exposureFacts.js';
 import { requiredPermissions } from './permissions.js';
 import { parseRecord, readServerConfMap, readTemplate } from './server.js';
@@ -172,6 +172,7 @@ async function readClusterFacts(
     return undefined;
   }
   problems.addAll(asked);
+  if (permissions !== undefined) await problems.collect(webAuthorities(cluster));
   if (cluster.className !== undefined && className !== undefined && cluster.className !== className) {
     problems.add(
       'InvalidInput',

@@ -3,6 +3,7 @@ import type {
   ApplyRelationshipsRequest,
   AwaitBundlesRequest,
   AwaitRefreshesRequest,
+  DeleteBundlesRequest,
   ReadBundleOutcome,
   ReadBundleRequest,
   RemovedRelationship,
@@ -207,12 +208,8 @@ export function relationshipActivities(clusters: Clusters) {
           timeoutMs,
           signal,
         );
-        const unwanted = ended.filter(({ keepBundle }) => !keepBundle);
-        const stored = unwanted.length === 0 ? undefined : parseBundleList(await open.spire.storedBundles(signal));
-        for (const { trustDomain } of unwanted.filter((each) => stored?.has(each.trustDomain) === true)) {
-          await open.spire.deleteBundle(trustDomain, signal);
-          changed = true;
-        }
+        const unwanted = ended.filter(({ keepBundle }) => !keepBundle).map(({ trustDomain }) => trustDomain);
+        changed = (await deleteStored(open, unwanted, signal)) || changed;
       }
       const foreign = relationships.filter((_each, index) => outcomes[index] === 'foreign');
       return {
@@ -221,6 +218,12 @@ export function relationshipActivities(clusters: Clusters) {
           ? {}
           : { note: `left alone, made by somebody else: ${foreign.map(({ name }) => name).join(', ')}` }),
       };
+    },
+
+    /** Deletes bundles, those that are stored, of trust domains that SPIRE server has no relationship with any more. */
+    async deleteBundles({ cluster, trustDomains }: DeleteBundlesRequest): Promise<StepOutcome> {
+      const open = await clusters.get(cluster);
+      return { changed: await deleteStored(open, trustDomains, Context.current().cancellationSignal) };
     },
   };
 }
@@ -301,6 +304,18 @@ class Arrival {
     const { missing, extra } = compareBundles(bundle, own);
     return `of the bundle of ${this.trustDomain}, ${missing.length} keys are missing and ${extra.length} are not the peer's`;
   }
+}
+
+async function deleteStored(
+  { spire }: OpenCluster,
+  trustDomains: readonly string[],
+  signal: AbortSignal,
+): Promise<boolean> {
+  if (trustDomains.length === 0) return false;
+  const stored = parseBundleList(await spire.storedBundles(signal));
+  const unwanted = trustDomains.filter((trustDomain) => stored.has(trustDomain));
+  for (const trustDomain of unwanted) await spire.deleteBundle(trustDomain, signal);
+  return unwanted.length > 0;
 }
 
 async function applyRelationship(

@@ -144,6 +144,10 @@ export interface RemoveRelationshipsRequest extends ClusterRequest {
   timeoutMs: number;
 }
 
+export interface DeleteBundlesRequest extends ClusterRequest {
+  trustDomains: string[];
+}
+
 export interface ApplyPoliciesRequest extends ClusterRequest {
   /** ClusterSPIFFEIDs as they should be. */
   apply: KubernetesObject[];
@@ -275,6 +279,7 @@ export interface FederatorActivities {
   awaitBundles(request: AwaitBundlesRequest): Promise<StepOutcome>;
   awaitRefreshes(request: AwaitRefreshesRequest): Promise<StepOutcome>;
   removeRelationships(request: RemoveRelationshipsRequest): Promise<StepOutcome>;
+  deleteBundles(request: DeleteBundlesRequest): Promise<StepOutcome>;
   applyPolicies(request: ApplyPoliciesRequest): Promise<StepOutcome>;
   awaitPolicies(request: AwaitPoliciesRequest): Promise<StepOutcome>;
   forgetUndo(request: ForgetUndoRequest): Promise<StepOutcome>;

@@ -1,5 +1,5 @@
 import type { ClusterFacts, Problem } from '../contract/facts.js';
-import type { EndpointProfile } from '../contract/serverConf.js';
+import type { EndpointProfile, ServerConf } from '../contract/serverConf.js';
 import { trusts } from './settings.js';
 import { isOlder } from './version.js';
 
@@ -25,6 +25,16 @@ export function profileProblems(hub: string | undefined, clusters: readonly Clus
         .filter((trusting) => trusts(hub, trusting.cluster, facts.cluster))
         .flatMap((trusting) => verifyingProblems(trusting, facts)),
     ]);
+}
+
+/**
+ * Trust domains whose bundles SPIRE server fetches and stores by itself, for as long as its configuration names them: it
+ * needs no bundle to verify https_web. They are stored again after a deletion, and before any relationship is made.
+ */
+export function fetchedUnasked(federatesWith: ServerConf['federatesWith']): string[] {
+  return Object.entries(federatesWith)
+    .filter(([, entry]) => 'profile' in entry && entry.profile.type === 'https_web')
+    .map(([trustDomain]) => trustDomain);
 }
 
 function servingProblems(facts: ClusterFacts): Problem[] {

@@ -4,7 +4,7 @@ import type { RemainingMember, RemovalPlan } from '../federation/removal.js';
 import { runStep } from './activities.js';
 import { Limit } from './limit.js';
 import type { Progress } from './progress.js';
-import { tearDownMember } from './teardown.js';
+import { deleteFetched, tearDownMember } from './teardown.js';
 
 type RemovalInput = Pick<RemoveClusterInput, 'federation' | 'maxUnavailable' | 'timeouts'>;
 
@@ -81,6 +81,7 @@ class Removal {
           timeoutMs: timeouts.rolloutMs,
         }),
       );
+      await deleteFetched(federation, facts, relationships, rolloutServer, attempts);
     });
   }
 

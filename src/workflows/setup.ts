@@ -10,6 +10,7 @@ import { CLUSTER_SPIFFE_ID } from '../federation/policy.js';
 import { wantedRelationship } from '../federation/relationship.js';
 import { asPeer, endpointPort, wantedFederation } from '../federation/serverConfPlan.js';
 import { relationshipKind } from '../federation/settings.js';
+import { fetchedUnasked } from '../federation/webProfile.js';
 import { runStep, runUndo } from './activities.js';
 import { awaitNoRepair, watchOver } from './engine.js';
 import { changeFailure, preflightFailure, rootMessage } from './failure.js';
@@ -216,9 +217,10 @@ class Setup {
     if (configure.action === 'none' && rolloutServer.action === 'none') return read();
     // One undo for both steps: the old configuration must be back before the server restarts.
     const { title } = controlStrategy(facts).teardown(facts);
+    const fetched = fetchedUnasked(wanted.federatesWith).filter((each) => facts.storedBundles[each] === undefined);
     this.saga.onUndo(STAGE.configure, cluster, title, () =>
-      inTurn(() =>
-        runUndo('restoreServer', title, {
+      inTurn(async () => {
+        await runUndo('restoreServer', title, {
           cluster,
           federation,
           control,
@@ -226,8 +228,10 @@ class Setup {
           port: endpointPort(facts.serverConf),
           template: facts.statefulSet,
           timeoutMs: timeouts.rolloutMs,
-        }),
-      ),
+        });
+        if (fetched.length === 0) return;
+        await runUndo('deleteBundles', `${title} (bundles)`, { cluster, federation, trustDomains: fetched });
+      }),
     );
     return inTurn(async () => {
       const edited = await this.step(configure, () =>

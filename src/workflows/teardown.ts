@@ -1,7 +1,8 @@
-import type { StepOutcome } from '../contract/activities.js';
+import type { RemovedRelationship, StepOutcome } from '../contract/activities.js';
 import type { ChangeResult, PlannedStep, TeardownInput } from '../contract/change.js';
 import type { ClusterFacts } from '../contract/facts.js';
 import { memberSteps, planTeardown, type TeardownMember } from '../federation/teardown.js';
+import { fetchedUnasked } from '../federation/webProfile.js';
 import { part, runStep } from './activities.js';
 import { stopWatching } from './engine.js';
 import { findMembers, readAllFacts } from './facts.js';
@@ -78,18 +79,36 @@ export async function tearDownMember(
       timeoutMs: timeouts.endpointMs,
     }),
   );
-  await step(restoreServer, () =>
-    runStep('removeFederationFromServer', restoreServer, attempts, {
+  await step(restoreServer, async () => {
+    const outcome = await runStep('removeFederationFromServer', restoreServer, attempts, {
       cluster,
       federation,
       control: control.type,
       timeoutMs: timeouts.rolloutMs,
-    }),
-  );
+    });
+    await deleteFetched(federation, member.facts, relationships, restoreServer, attempts);
+    return outcome;
+  });
   await Promise.all(
     deleteObjects.map(({ step: planned, reference }) =>
       step(planned, () => runStep('restoreObject', planned, attempts, { cluster, federation, reference })),
     ),
   );
   return changed;
+}
+
+/** Deletes bundles that SPIRE server stored once more between their removal and its restart. */
+export async function deleteFetched(
+  federation: string,
+  { cluster, serverConf }: ClusterFacts,
+  ended: readonly RemovedRelationship[],
+  step: PlannedStep,
+  attempts: number,
+): Promise<void> {
+  const fetched = fetchedUnasked(serverConf.federatesWith);
+  const trustDomains = ended
+    .filter(({ trustDomain, keepBundle }) => !keepBundle && fetched.includes(trustDomain))
+    .map(({ trustDomain }) => trustDomain);
+  if (trustDomains.length === 0) return;
+  await runStep('deleteBundles', part(step, 'bundles'), attempts, { cluster, federation, trustDomains });
 }

@@ -430,6 +430,28 @@ describe('members with https_web beside one with https_spiffe', () => {
     2 * MINUTE,
   );
 
+  test(
+    'leave no bundle behind that a server fetched by itself when a change is cancelled before its relationships',
+    async () => {
+      describeClusters(entries);
+      const was = await snapshot(MEMBERS);
+      // Its endpoint is never proven, so no relationship is made; SPIRE needs none to fetch by https_web.
+      await testbed.addFault({ kind: 'cut', from: 'engine', to: 'client-1' });
+      const args = ['--federation', 'web', '--clusters', MEMBERS.join(), '--no-probe', '--endpoint-timeout', '300'];
+      const change = testbed.startFederator('start-workflow', 'setupMesh', ...args);
+      const ended = new Promise((resolve) => change.once('exit', resolve));
+      await eventually(async () => {
+        const stored = await spireServer(testbed.directory, 'edge-1', 'bundle', 'list', '-format', 'spiffe');
+        expect([...parseBundleList(stored).keys()]).toContain(trustDomain('server-1'));
+      }, 2 * MINUTE);
+      expect((await testbed.federator('cancel', 'web')).code).toBe(0);
+      expect(await ended).toBe(1);
+      await testbed.heal();
+      expect(await snapshot(MEMBERS)).toEqual(was);
+    },
+    4 * MINUTE,
+  );
+
   test.each<{ what: string; prepare?: () => Promise<() => Promise<unknown>>; entry?: ClusterEntry; says: RegExp }>([
     {
       what: 'a certificate that is not for the host of the endpoint',

@@ -180,6 +180,7 @@ export class RecordedActivities {
         this.removed[cluster] = relationships.map(({ trustDomain }) => trustDomain);
         return noted;
       }),
+      deleteBundles: this.record('deleteBundles', () => noted),
       applyPolicies: this.record('applyPolicies', ({ cluster, apply, remove }) => {
         const kept = this.facts(cluster).identities.filter(
           ({ name }) => !remove.includes(name) && !apply.some(({ metadata }) => metadata.name === name),

@@ -4,7 +4,7 @@ import { classifyPollError, fetchAdvice } from '../../src/federation/freshness.j
 import { planSetup, type SetupOptions } from '../../src/federation/plan.js';
 import { relationshipManifest, wantedRelationship } from '../../src/federation/relationship.js';
 import { wantedFederation } from '../../src/federation/serverConfPlan.js';
-import { profileProblems } from '../../src/federation/webProfile.js';
+import { fetchedUnasked, profileProblems } from '../../src/federation/webProfile.js';
 import { notAuthentic, type EndpointIdentity } from '../../src/spire/endpoint.js';
 import { planServerConf, readServerConf, restoreServerConf } from '../../src/spire/serverConf.js';
 import { federatedClusters, freshCluster } from '../support/freshCluster.js';
@@ -300,4 +300,18 @@ describe('what SPIRE says of a fetch that failed', () => {
     if (advice === undefined) expect(fetchAdvice(said)).toBeUndefined();
     else expect(fetchAdvice(said)).toMatch(advice);
   });
+});
+
+test('SPIRE server fetches by itself what its configuration asks for by https_web', () => {
+  const bundleEndpointUrl = 'https://x';
+  expect(
+    fetchedUnasked({
+      'a.test': { bundleEndpointUrl, profile: { type: 'https_web' } },
+      'b.test': {
+        bundleEndpointUrl,
+        profile: { type: 'https_spiffe', endpointSpiffeId: 'spiffe://b.test/spire/server' },
+      },
+      'c.test': { unreadable: '3' },
+    }),
+  ).toEqual(['a.test']);
 });
