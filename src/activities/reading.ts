@@ -114,7 +114,10 @@ async function readServer(
   const [own, stored, log, agents, { httpsProxy }] = await Promise.all([
     spire.bundle(signal),
     spire.storedBundlesJson(signal),
-    readLog(connection, serverTarget(connection), { tailLines: LOG_LINES, sinceSeconds: Math.ceil(logMs / 1000) }),
+    readLog(connection, serverTarget(connection), {
+      tailLines: LOG_LINES,
+      sinceSeconds: request.logSeconds ?? Math.ceil(logMs / 1000),
+    }),
     request.withAgents ? spire.agents(signal) : undefined,
     clusters.read(),
   ]);
@@ -132,6 +135,10 @@ async function readServer(
       ? endpoint.problem
       : await within(signal, endpointDifference(connection.cluster, endpoint.url, endpoint.conf, own, httpsProxy));
   const startedAt = containerStart(pod, connection.cluster.server);
+  const { lastPolls, ...polled } = readPolls(log, Object.keys(storedBundles), request.pollIntervalMs, {
+    readAt,
+    startedAt,
+  });
   const rotation = rotationTimes(bundle);
   return {
     serverDown: false,
@@ -141,7 +148,8 @@ async function readServer(
       ...(rotation === undefined ? {} : { caExpiresAt: rotation.expiresAt, caRotatesAt: rotation.rotatesAt }),
       storedDigest,
       ...(storedDigest === request.knownStored ? {} : { stored: storedBundles }),
-      ...readPolls(log, Object.keys(storedBundles), request.pollIntervalMs, { readAt, startedAt }),
+      ...polled,
+      ...(request.logSeconds === undefined ? {} : { lastPolls }),
       startedAt,
       ...(endpointProblem === undefined ? {} : { endpointProblem }),
       ...(endpoint.url === undefined ? {} : { endpointUrl: endpoint.url }),
@@ -235,7 +243,7 @@ function readPolls(
   peers: readonly string[],
   pollIntervalMs: number,
   { readAt, startedAt }: { readAt: number; startedAt: number },
-): Pick<ServerReading, 'pollErrors' | 'silent' | 'polls'> {
+): Required<Pick<ServerReading, 'pollErrors' | 'silent' | 'polls' | 'lastPolls'>> {
   const polled = new Map<string, number>();
   const newest = new Map<string, PollLine>();
   let polls = 0;
@@ -260,6 +268,7 @@ function readPolls(
       peers.map((peer) => [peer, polled.get(peer) ?? 0] as const).filter(([, at]) => at < due),
     ),
     polls,
+    lastPolls: Object.fromEntries(polled),
   };
 }
 

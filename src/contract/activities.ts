@@ -241,6 +241,8 @@ export interface ReadClusterRequest extends ClusterRequest {
   knownStored?: string;
   /** Ask for the number of agents as well, which costs one more command. */
   withAgents: boolean;
+  /** Read the log as far back as this, in seconds, and tell of every peer when it was polled last. */
+  logSeconds?: number;
   timeoutMs: number;
 }
 

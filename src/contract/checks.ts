@@ -7,6 +7,7 @@ export interface CheckKnowledge {
 }
 
 const setUpAgain = (federation: string) => `npm run start-workflow setupMesh -- --federation ${federation} --plan`;
+const fixIt = (federation: string) => `npm run federator -- diagnose --federation ${federation} --fix`;
 const kubectl = (what: string) => () => `kubectl ${what}`;
 
 const REMOVED = 'Somebody deleted or edited it, or a tool that deploys the cluster put its own version back.';
@@ -52,6 +53,50 @@ export const CHECKS: Readonly<Record<string, CheckKnowledge>> = {
   entries: {
     cause: 'No ClusterSPIFFEID federates with the peer.',
     command: kubectl('get clusterspiffeids'),
+  },
+  'server-down': {
+    cause: 'Its pod is gone, cannot be scheduled, cannot pull its image, or is not ready.',
+    command: kubectl('get pods -A --field-selector metadata.name=spire-server-0 -o wide'),
+  },
+  'server-crash-loop': {
+    cause: 'SPIRE server ends as soon as it starts: mostly it refuses its server.conf.',
+    command: kubectl('logs -n zero-trust-workload-identity-manager spire-server-0 -c spire-server --previous'),
+  },
+  'ca-horizon': {
+    cause: 'SPIRE server cannot make its next CA, or its CAs live too short for its peers to learn of the next one.',
+    command: kubectl(
+      'exec -n zero-trust-workload-identity-manager spire-server-0 -c spire-server -- ./spire-server localauthority x509 show',
+    ),
+  },
+  endpointUnreachable: {
+    cause: 'The trusting cluster cannot reach the bundle endpoint of the trusted one, whatever others can.',
+    command: kubectl('logs -n zero-trust-workload-identity-manager spire-server-0 -c spire-server --tail 200'),
+  },
+  unknownAuthority: {
+    cause:
+      'The peer changed its CA while this side could not fetch: what is stored cannot authenticate the peer any more.',
+    command: fixIt,
+  },
+  wrongProfile: {
+    cause: 'The endpoint presents another identity than the relationship expects, or another profile.',
+    command: setUpAgain,
+  },
+  webCertificate: {
+    cause:
+      'With https_web: the certificate of the endpoint expired, names another host, or is of an unknown authority.',
+    command: kubectl('logs -n zero-trust-workload-identity-manager spire-server-0 -c spire-server --tail 200'),
+  },
+  pollerStalled: {
+    cause: 'A peer that accepts connections and never answers, or a first bundle without refresh hint.',
+    command: fixIt,
+  },
+  'refresh-hint': {
+    cause: 'The bundle was stored by hand or by a script, as `bundle show` prints it: without a refresh hint.',
+    command: fixIt,
+  },
+  workload: {
+    cause: 'No ClusterSPIFFEID selects the pod, what selects it does harm, or the pod cannot reach the Workload API.',
+    command: () => 'npm run federator -- workload show <namespace>/<pod>',
   },
   'federates-with-key': {
     cause: 'federates_with is keyed by a URL; SPIRE takes the key for a trust domain and ignores the peer.',

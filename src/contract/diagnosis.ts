@@ -1,12 +1,33 @@
 import type { Finding } from './health.js';
+import type { KnownMember } from './monitor.js';
 import type { Check, Verdict } from './verify.js';
+import type { WorkloadReference } from './workload.js';
+
+/** What diagnose is asked to look at. Without clusters: all members. */
+export interface DiagnoseInput {
+  federation: string;
+  clusters: string[];
+  /** Also judge by SPIRE servers' logs and polls, as the monitor does all the time by itself. */
+  readings?: boolean;
+  /** Only the identity of one workload, and whether its clusters are well. */
+  workload?: WorkloadReference;
+}
+
+/** One thing that was looked at, and what else explains it. */
+export interface DiagnosedCheck extends Check {
+  /** Another check that is wrong and explains this one: `name@scope`. Mending that one mends this one, as a rule. */
+  because?: string;
+}
 
 /** What a thorough look at a federation came to. */
 export interface Diagnosis {
   federation: string;
   clusters: string[];
   verdict: Verdict;
-  checks: Check[];
+  checks: DiagnosedCheck[];
   /** Of the checks, those that somebody or the engine has to do something about. */
   findings: Finding[];
+  /** What is known of the members, as a repair needs it. */
+  members: KnownMember[];
+  hub?: string;
 }

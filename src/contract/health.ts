@@ -81,6 +81,8 @@ export interface ServerReading {
   pollErrors: Record<string, PollError>;
   /** Peers without a successful poll since the last one was due, and when the newest was; 0 when the log shows none. */
   silent: Record<string, number>;
+  /** When each peer was last polled with success, as far back as the log was read; only where that was asked for. */
+  lastPolls?: Record<string, number>;
   /** How many successful polls the log shows, of all peers: none may also mean that they are not logged. */
   polls: number;
   /** When the SPIRE server's container was started; 0 when that is not known. */

@@ -10,6 +10,8 @@ export interface Check {
   verdict: Verdict;
   /** What was seen. */
   evidence: string;
+  /** Name of the one object of several that it is about. */
+  about?: string;
   /** What to do about it; absent when all is well. */
   remedy?: string;
 }

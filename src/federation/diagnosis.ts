@@ -1,6 +1,11 @@
+import type { DiagnosedCheck } from '../contract/diagnosis.js';
 import type { Finding, RepairAction } from '../contract/health.js';
 import type { Check } from '../contract/verify.js';
 import { checker } from './check.js';
+import { withCauses } from './consequences.js';
+import { lagLimitMs } from './freshness.js';
+import { readingChecks, type ReadingEvidence } from './readingChecks.js';
+import { federationSettings, trusts } from './settings.js';
 import { verifyFederation, type MemberObservation } from './verify.js';
 
 /** What mends a failed check, the least force that can. Checks that are not listed take a person. */
@@ -13,7 +18,15 @@ const ACTIONS: Readonly<Record<string, RepairAction>> = {
   relationship: 'restore',
   policy: 'restore',
   'stored-bundle': 'rebootstrap',
+  unknownAuthority: 'rebootstrap',
+  wrongProfile: 'restore',
+  pollerStalled: 'restart',
+  'refresh-hint': 'refresh',
+  'server-crash-loop': 'restoreServerConf',
 };
+/** Warnings that the engine can do something about. */
+const MENDABLE: ReadonlySet<string> = new Set(['refresh-hint']);
+const MEMBER_REMOVED = 'member-removed';
 
 /** A thorough look at a federation: every check, and what has to be done about those that failed. Pure. */
 export function diagnoseFederation(
@@ -31,7 +44,7 @@ export function diagnoseFederation(
     findings: [
       ...findings.filter(({ scope }) => ![...gone].some((cluster) => scope.startsWith(`${cluster}←`))),
       ...[...gone].map((cluster): Finding => ({
-        check: 'member-removed',
+        check: MEMBER_REMOVED,
         scope: cluster,
         evidence: `${cluster} has nothing of federation ${federation} any more: no relationship, no exposed endpoint, no federation settings`,
         remedy: `If it was meant, run: npm run start-workflow removeCluster -- --federation ${federation} --cluster ${cluster}. If not, approve that it is set up again.`,
@@ -40,6 +53,58 @@ export function diagnoseFederation(
       })),
     ],
   };
+}
+
+/**
+ * The same with what SPIRE servers' logs, polls and CAs tell, and with the causes told from what follows from them: only
+ * what is a cause has to be mended. Pure.
+ */
+export function diagnoseThoroughly(
+  federation: string,
+  members: readonly MemberObservation[],
+  evidence: ReadingEvidence,
+): { checks: DiagnosedCheck[]; findings: Finding[] } {
+  const { checks, findings } = diagnoseFederation(federation, members);
+  const removed = findings.filter(({ check }) => check === MEMBER_REMOVED);
+  const all = withCauses([
+    ...checks.map((check) => withAge(check, members, evidence)),
+    ...readingChecks(evidence, readEdges(federation, members)),
+    ...removed.map(({ scope, evidence: seen, remedy }) => checker(scope)(MEMBER_REMOVED, 'failed', seen, remedy)),
+  ]);
+  const causes = all.filter(
+    ({ name, verdict, because }) =>
+      because === undefined &&
+      name !== MEMBER_REMOVED &&
+      (verdict === 'failed' || (verdict === 'warning' && MENDABLE.has(name))),
+  );
+  return { checks: all, findings: [...causes.map((check) => toFinding(check, members)), ...removed] };
+}
+
+function readEdges(federation: string, members: readonly MemberObservation[]) {
+  const read = members.flatMap(({ facts }) => facts ?? []);
+  const { hub } = federationSettings(federation, read);
+  return read.flatMap((trusting) =>
+    read.filter((trusted) => trusts(hub, trusting.cluster, trusted.cluster)).map((trusted) => ({ trusting, trusted })),
+  );
+}
+
+/** A bundle that lacks keys is late only once a regular poll should have brought them. */
+function withAge(
+  check: Check,
+  members: readonly MemberObservation[],
+  { now, pollIntervalMs, readings }: ReadingEvidence,
+): Check {
+  if (check.name !== 'stored-bundle' || check.verdict !== 'failed') return check;
+  const [trusting, trusted] = check.scope.split('←');
+  const trustDomain = members.find(({ cluster }) => cluster === trusted)?.facts?.trustDomain ?? '';
+  const server = readings.find(({ cluster }) => cluster === trusting)?.server;
+  const lastPoll = server?.lastPolls?.[trustDomain];
+  if (lastPoll === undefined || server?.stored?.[trustDomain] === undefined) return check;
+  const age = now - lastPoll;
+  const seen = `${check.evidence}; the newest poll that worked was ${Math.round(age / 1000)} s ago`;
+  return age <= lagLimitMs(pollIntervalMs) && server.pollErrors[trustDomain] === undefined
+    ? { ...check, verdict: 'warning', evidence: `${seen}, the next one will bring them` }
+    : { ...check, evidence: seen };
 }
 
 /** Entries of federates_with that SPIRE ignores, because a URL is their key. */

@@ -105,7 +105,6 @@ function endpointCheck({ cluster, endpointUrl }: ClusterFacts, { endpointProblem
 
 /** Policies of the federation whose ClusterSPIFFEID is not as the policy says. */
 function policyDrift(facts: ClusterFacts, members: readonly MemberObservation[], federation: string): Check[] {
-  const check = checker(facts.cluster);
   // With a peer that cannot be read, which trust domains are wanted is not known.
   if (members.some((member) => member.facts === undefined)) return [];
   const peers = members.flatMap((member) => member.facts ?? []);
@@ -115,7 +114,7 @@ function policyDrift(facts: ClusterFacts, members: readonly MemberObservation[],
     peers,
   );
   return objects.map(({ object, before }) =>
-    check(
+    checker(facts.cluster, object.metadata.name)(
       'policy',
       'failed',
       `ClusterSPIFFEID ${object.metadata.name} ${before === undefined ? 'is missing' : 'is not what its policy says'}`,
@@ -143,7 +142,7 @@ function configuredUrl({ serverConf }: ClusterFacts, trustDomain: string): strin
 
 function identityCheck(facts: ClusterFacts, identity: ClusterFacts['identities'][number]): Check {
   const { name, className, federatesWith, stats } = identity;
-  const check = checker(facts.cluster);
+  const check = checker(facts.cluster, name);
   const said = `ClusterSPIFFEID ${name}: ${stats['podsSelected'] ?? 0} pods, ${stats['entriesToSet'] ?? 0} entries, ${stats['entriesMasked'] ?? 0} masked, ${stats['entryFailures'] ?? 0} failed`;
   if (className !== facts.className) {
     return check(

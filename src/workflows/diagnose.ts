@@ -1,13 +1,107 @@
-import type { VerifyInput } from '../contract/change.js';
-import type { Diagnosis } from '../contract/diagnosis.js';
+import { ApplicationFailure } from '@temporalio/workflow';
+import type { DiagnosedCheck, DiagnoseInput, Diagnosis } from '../contract/diagnosis.js';
+import type { ClusterFacts } from '../contract/facts.js';
 import { worstVerdict } from '../contract/verify.js';
-import { diagnoseFederation } from '../federation/diagnosis.js';
+import type { WorkloadReference } from '../contract/workload.js';
+import { diagnoseFederation, diagnoseThoroughly } from '../federation/diagnosis.js';
+import { pollIntervalMs } from '../federation/freshness.js';
+import { federationSettings } from '../federation/settings.js';
+import type { MemberObservation } from '../federation/verify.js';
+import { workloadChecks } from '../federation/workloadChecks.js';
+import { FIND_MEMBERS, runCheck, runStep } from './activities.js';
+import { showWorkload } from './showWorkload.js';
 import { observeMembers, possibleMembers } from './verify.js';
 
+const DIAGNOSE = { id: 'diagnose', title: 'Diagnose' };
+const ATTEMPTS = 3;
+/** How long one cluster may take to be read. */
+const READING_MS = 15_000;
+/** So far back a poll is looked for in SPIRE server's log. */
+const LOG_SECONDS = 3600;
+
 /** A thorough look at a federation, which changes nothing: all checks, and what has to be done about those that failed. */
-export async function diagnose({ federation, clusters: named }: VerifyInput): Promise<Diagnosis> {
-  const clusters = named.length > 0 ? [...named] : await possibleMembers(federation);
-  const members = await observeMembers({ id: 'diagnose', title: 'Diagnose' }, federation, clusters);
-  const { checks, findings } = diagnoseFederation(federation, members);
-  return { federation, clusters, verdict: worstVerdict(checks), checks, findings };
+export async function diagnose({
+  federation,
+  clusters,
+  readings = false,
+  workload,
+}: DiagnoseInput): Promise<Diagnosis> {
+  const known = clusters.length > 0 ? [...clusters] : await possibleMembers(federation);
+  const observed = await observeMembers(DIAGNOSE, federation, known);
+  const members = clusters.length > 0 ? observed : [...observed, ...(await forgottenMembers(federation, observed))];
+  const facts = members.flatMap((member) => member.facts ?? []);
+  const { hub, refreshHintSeconds } = federationSettings(federation, facts);
+  const all = readings
+    ? diagnoseThoroughly(federation, members, await readAll(federation, members, pollIntervalMs(refreshHintSeconds)))
+    : diagnoseFederation(federation, members);
+  const { checks, findings } = workload === undefined ? all : await ofWorkload(workload, members, all.checks);
+  return {
+    federation,
+    clusters: members.map(({ cluster }) => cluster),
+    verdict: worstVerdict(checks),
+    checks,
+    findings,
+    members: members.map((member) => ({ cluster: member.cluster, ...addressOf(member.facts) })),
+    ...(hub === undefined ? {} : { hub }),
+  };
+}
+
+/** Only what is about one workload. Its remedies take a person. */
+async function ofWorkload(
+  workload: WorkloadReference,
+  members: readonly MemberObservation[],
+  checks: readonly DiagnosedCheck[],
+): Promise<Pick<Diagnosis, 'checks' | 'findings'>> {
+  const clusters = members.map(({ cluster }) => cluster);
+  const shown = await showWorkload({ workload, clusters });
+  if (shown.reports.length === 0 && shown.unknown.length === 0) {
+    throw ApplicationFailure.nonRetryable(
+      `There is no such workload on ${clusters.join(', ')}. A pod is named <namespace>/<pod>.`,
+      'NotFound',
+    );
+  }
+  return { checks: workloadChecks(shown, checks), findings: [] };
+}
+
+function addressOf(facts: ClusterFacts | undefined): { trustDomain?: string; endpointUrl?: string } {
+  if (facts === undefined) return {};
+  const { trustDomain, endpointUrl } = facts;
+  return { trustDomain, ...(endpointUrl === undefined ? {} : { endpointUrl }) };
+}
+
+/** Clusters that members trust and that have nothing of the federation themselves any more. */
+async function forgottenMembers(
+  federation: string,
+  members: readonly MemberObservation[],
+): Promise<MemberObservation[]> {
+  const facts = members.flatMap((member) => member.facts ?? []);
+  const trusted = facts
+    .flatMap(({ relationships }) => relationships)
+    .filter((relationship) => relationship.federation === federation)
+    .map(({ trustDomain }) => trustDomain);
+  const missing = trusted.filter((trustDomain) => !facts.some((each) => each.trustDomain === trustDomain));
+  if (missing.length === 0) return [];
+  const { others } = await runStep('findMembers', { ...FIND_MEMBERS, id: 'findForgotten' }, ATTEMPTS, { federation });
+  const observed = await observeMembers(
+    { id: 'forgotten', title: 'Look for members that lost everything' },
+    federation,
+    others.filter((cluster) => !members.some((member) => member.cluster === cluster)),
+  );
+  return observed.filter((member) => missing.includes(member.facts?.trustDomain ?? ''));
+}
+
+async function readAll(federation: string, members: readonly MemberObservation[], interval: number) {
+  const readings = await Promise.all(
+    members.map(({ cluster }) =>
+      runCheck('readCluster', `Read polls and CA of ${cluster}`, {
+        cluster,
+        federation,
+        pollIntervalMs: interval,
+        withAgents: false,
+        logSeconds: LOG_SECONDS,
+        timeoutMs: READING_MS,
+      }),
+    ),
+  );
+  return { now: Date.now(), pollIntervalMs: interval, readings };
 }

@@ -1,0 +1,49 @@
+import type { Check, Verdict } from '../../src/contract/verify.js';
+import { withCauses } from '../../src/federation/consequences.js';
+
+function check(id: string, more: Partial<Check> = {}): Check {
+  const [name = '', scope = ''] = id.split('@');
+  return { name, scope, verdict: 'failed' satisfies Verdict, evidence: 'seen', ...more };
+}
+
+/** What nothing else explains. */
+const causes = (...checks: Check[]) =>
+  withCauses(checks)
+    .filter(({ because, verdict }) => because === undefined && verdict !== 'ok')
+    .map(({ name, scope }) => `${name}@${scope}`);
+
+test.each<[string, string[], string[]]>([
+  ['a deleted Route', ['endpoint@b', 'route@b', 'endpointUnreachable@a←b'], ['route@b']],
+  ['a server that is down', ['cluster@b', 'server-down@b', 'edge@a←b', 'edge@b←a'], ['server-down@b']],
+  ['a peer that cannot be authenticated', ['stored-bundle@a←b', 'unknownAuthority@a←b'], ['unknownAuthority@a←b']],
+  ['a lost federates_with', ['server-conf@a', 'pollerStalled@a←b', 'stored-bundle@a←b'], ['server-conf@a']],
+  ['a bundle without hint that is not polled', ['refresh-hint@a←b', 'pollerStalled@a←b'], ['refresh-hint@a←b']],
+  ['all of a member gone', ['member-removed@a', 'service@a', 'relationship@a←b', 'edge@b←a'], ['member-removed@a']],
+  [
+    'two faults that have nothing to do with each other',
+    ['route@b', 'relationship@b←a'],
+    ['route@b', 'relationship@b←a'],
+  ],
+  [
+    'the same fault elsewhere explains nothing',
+    ['route@a', 'endpointUnreachable@a←b'],
+    ['route@a', 'endpointUnreachable@a←b'],
+  ],
+])('%s', (_name, checks, expected) => {
+  expect(causes(...checks.map((id) => check(id)))).toEqual(expected);
+});
+
+test('an edited policy explains its own ClusterSPIFFEID, and no other one', () => {
+  const policy = check('policy@a', { about: 'ours' });
+  expect(causes(policy, check('identity@a', { about: 'ours' }))).toEqual(['policy@a']);
+  expect(causes(policy, check('identity@a', { about: 'theirs' }))).toEqual(['policy@a', 'identity@a']);
+});
+
+test('a missing bundle explains the ClusterSPIFFEIDs that name it', () => {
+  const identity = check('identity@a', { about: 'ours', evidence: 'no bundle is stored for b.test' });
+  expect(causes(check('stored-bundle@a←b'), identity)).toEqual(['stored-bundle@a←b']);
+});
+
+test('what is well explains nothing', () => {
+  expect(causes(check('route@b', { verdict: 'ok' }), check('endpoint@b'))).toEqual(['endpoint@b']);
+});
