@@ -30,19 +30,21 @@ import type {
   TeardownInput,
   VerifyInput,
 } from './contract/change.js';
-import type { Diagnosis } from './contract/diagnosis.js';
+import type { DiagnoseInput, Diagnosis } from './contract/diagnosis.js';
 import { FederatorError, type FederatorErrorType } from './contract/errors.js';
-import type { FederationHealth } from './contract/health.js';
+import { findingId, type FederationHealth, type RepairRecord } from './contract/health.js';
 import {
   APPROVE_UPDATE,
   CHECK_UPDATE,
   HEALTH_QUERY,
   MEMBERSHIP_SIGNAL,
   PAUSE_UPDATE,
+  REPAIR_SIGNAL,
   RESUME_UPDATE,
   STOP_SIGNAL,
   type MonitorSettings,
   type PauseRequest,
+  type RepairInput,
 } from './contract/monitor.js';
 import {
   PROGRESS_QUERY,
@@ -50,6 +52,7 @@ import {
   changeWorkflowId,
   diagnoseWorkflowId,
   monitorWorkflowId,
+  repairWorkflowId,
   rotateWatchWorkflowId,
   verifyWorkflowId,
 } from './contract/names.js';
@@ -205,7 +208,7 @@ export class FederatorClient {
   }
 
   /** Looks at a federation thoroughly, and at what has to be done about it. Changes nothing. */
-  async diagnose(input: VerifyInput): Promise<Diagnosis> {
+  async diagnose(input: DiagnoseInput): Promise<Diagnosis> {
     await this.requireWorker();
     const handle = await this.client.workflow.start('diagnose', {
       workflowId: `${diagnoseWorkflowId(input.federation)}/${randomUUID()}`,
@@ -215,6 +218,34 @@ export class FederatorClient {
       typedSearchAttributes: [{ key: FEDERATION_ATTRIBUTE, value: input.federation }],
     });
     return this.outcome<Diagnosis>(handle);
+  }
+
+  /**
+   * Has findings mended, as the monitor has it done, and waits for it.
+   * @returns a record of each
+   * @throws FederatorError ChangeInProgress when a change runs: what it leaves has to be looked at anew
+   */
+  async repair(request: RepairInput): Promise<RepairRecord[]> {
+    await this.requireWorker();
+    const { federation, findings } = request;
+    const wanted = new Set(findings.map(findingId));
+    const handle = await this.client.workflow.signalWithStart('repair', {
+      workflowId: repairWorkflowId(federation),
+      taskQueue: TASK_QUEUE,
+      args: [{ federation }],
+      signal: REPAIR_SIGNAL,
+      signalArgs: [request],
+      staticSummary:
+        `repair ${federation}: ${findings.map(({ check, scope }) => `${check} of ${scope}`).join(', ')}`.slice(0, 200),
+      typedSearchAttributes: [{ key: FEDERATION_ATTRIBUTE, value: federation }],
+    });
+    const records = await this.outcome<RepairRecord[]>(handle);
+    const own = records.filter((record) => wanted.has(record.findingId));
+    if (own.length > 0) return own;
+    throw new FederatorError(
+      'ChangeInProgress',
+      `Nothing was repaired: a change of federation ${federation} runs. Follow it: npm run federator -- attach ${federation}`,
+    );
   }
 
   /** Finds a workload and explains its identity. Changes nothing. */

@@ -1,0 +1,366 @@
+import { writeFileSync } from 'node:fs';
+import { rotateCa } from '../../sandbox/client.js';
+import { eventually, type Resource } from '../../sandbox/kubernetes.js';
+import { CHECKS } from '../../src/contract/checks.js';
+import type { DiagnosedCheck } from '../../src/contract/diagnosis.js';
+import type { RepairRecord } from '../../src/contract/health.js';
+import type { Verdict } from '../../src/contract/verify.js';
+import { spireServer } from '../support/snapshot.js';
+import { Testbed } from '../support/testbed.js';
+import { asAdmin, PATHS, trustDomainOf } from '../support/watched.js';
+
+const FEDERATION = 'diagnosed';
+const CLUSTERS = ['client-1', 'server-1'];
+const MINUTE = 60_000;
+const POLICY = 'all-workloads-auto-federated';
+const CLASS = 'zero-trust-workload-identity-manager-spire';
+
+const client = trustDomainOf('client-1');
+const server = trustDomainOf('server-1');
+
+interface Output {
+  verdict: Verdict;
+  wrong: (DiagnosedCheck & { anchor: string; command?: string; cause?: string; also?: string[] })[];
+  proposals: { check: string; scope: string; action: string }[];
+  repairs?: RepairRecord[];
+}
+
+interface WithPorts {
+  ports?: { containerPort: number }[];
+}
+
+interface Fault {
+  fault: string;
+  make: () => Promise<unknown>;
+  /** Check and scope of what is found, and nothing else is. */
+  finds: string;
+  verdict?: Verdict;
+  code?: number;
+  /** How it is put right where the engine cannot, or must not; else `--fix` has to. */
+  restore?: () => Promise<unknown>;
+}
+
+let testbed: Testbed;
+
+async function diagnose(...args: string[]): Promise<{ code: number; stderr: string; output: Output }> {
+  const { code, stdout, stderr } = await testbed.federator(
+    'diagnose',
+    '--federation',
+    FEDERATION,
+    '-o',
+    'json',
+    ...args,
+  );
+  return { code, stderr, output: JSON.parse(stdout === '' ? '{}' : stdout) as Output };
+}
+
+const names = ({ wrong }: Output) => wrong.map(({ name, scope }) => `${name}@${scope}`);
+
+/** Has both sides fetch now: a poll that failed while a server restarted is over with the next one. */
+async function fetchBoth(): Promise<void> {
+  await Promise.all([
+    spireServer(testbed.directory, 'client-1', 'federation', 'refresh', '-id', `spiffe://${server}`),
+    spireServer(testbed.directory, 'server-1', 'federation', 'refresh', '-id', `spiffe://${client}`),
+  ]);
+}
+
+async function untilWell(): Promise<void> {
+  await eventually('nothing is wrong', async () => {
+    await fetchBoth();
+    const { code, output } = await diagnose();
+    expect({ code, wrong: output.wrong }).toEqual({ code: 0, wrong: [] });
+  });
+}
+
+const remove = (cluster: string, path: string) => asAdmin(testbed, cluster, (api) => api.delete(path));
+const patch = (cluster: string, path: string, body: object) =>
+  asAdmin(testbed, cluster, (api) => api.patch(path, body));
+const create = (cluster: string, object: Parameters<Parameters<Parameters<typeof asAdmin>[2]>[0]['create']>[0]) =>
+  asAdmin(testbed, cluster, (api) => api.create(object));
+
+type Federation = Record<string, unknown> & { federates_with?: Record<string, unknown> };
+
+/** server.conf as it was before a case edited it. */
+let conf: string | undefined;
+
+async function editConf(cluster: string, edit: (federation: Federation) => Federation | undefined): Promise<void> {
+  await asAdmin(testbed, cluster, async (api) => {
+    const { data } = await api.request<Resource & { data: Record<string, string> }>(PATHS.configMap);
+    conf = data['server.conf'] ?? '';
+    const parsed = JSON.parse(conf) as { server: { federation?: Federation } };
+    const federation = edit(parsed.server.federation ?? {});
+    const text = JSON.stringify({ ...parsed, server: { ...parsed.server, federation } }, undefined, 2);
+    await api.patch(PATHS.configMap, { data: { 'server.conf': text } });
+  });
+}
+
+const restoreConf = (cluster: string) => patch(cluster, PATHS.configMap, { data: { 'server.conf': conf } });
+
+/** Makes a relationship anew with the peer's bundle as `bundle show` prints it, as scripts do: without a refresh hint. */
+async function relateByScript(): Promise<void> {
+  const bundle = await spireServer(testbed.directory, 'server-1', 'bundle', 'show', '-format', 'spiffe');
+  await asAdmin(testbed, 'client-1', async (api) => {
+    const found = await api.request<Resource>(PATHS.relationship(server));
+    await api.delete(PATHS.relationship(server));
+    await eventually('SPIRE server has forgotten the relationship', async () => {
+      const list = await spireServer(testbed.directory, 'client-1', 'federation', 'list', '-output', 'json');
+      expect(list).not.toContain(server);
+    });
+    const { labels } = found.metadata as { labels?: Record<string, string> };
+    await api.create({
+      apiVersion: 'spire.spiffe.io/v1alpha1',
+      kind: 'ClusterFederatedTrustDomain',
+      metadata: { name: server, ...(labels === undefined ? {} : { labels }) },
+      spec: { ...(found['spec'] as object), trustDomainBundle: bundle },
+    });
+  });
+}
+
+const FAULTS: Fault[] = [
+  { fault: 'Service deleted', make: () => remove('server-1', PATHS.service), finds: 'service@server-1' },
+  { fault: 'Route deleted', make: () => remove('server-1', PATHS.route), finds: 'route@server-1' },
+  {
+    fault: 'port not declared any more',
+    make: () =>
+      asAdmin(testbed, 'client-1', async (api) => {
+        const { spec } = await api.request<Resource & { spec: { template: { spec: { containers: WithPorts[] } } } }>(
+          PATHS.statefulSet,
+        );
+        const containers = spec.template.spec.containers.map(({ ports = [], ...rest }) => ({
+          ...rest,
+          ports: ports.filter(({ containerPort }) => containerPort !== 8443),
+        }));
+        await api.patch(PATHS.statefulSet, { spec: { template: { spec: { containers } } } });
+      }),
+    finds: 'port@client-1',
+  },
+  {
+    fault: 'federates_with lost',
+    make: () => editConf('client-1', ({ federates_with: _peers, ...rest }) => rest),
+    finds: 'server-conf@client-1',
+  },
+  {
+    fault: 'federates_with keyed by a URL',
+    make: () =>
+      editConf('client-1', ({ federates_with: peers = {}, ...rest }) => ({
+        ...rest,
+        federates_with: { ...peers, 'https://other.sandbox.test': Object.values(peers)[0] },
+      })),
+    finds: 'federates-with-key@client-1',
+    verdict: 'warning',
+    restore: () => restoreConf('client-1'),
+  },
+  {
+    fault: 'relationship deleted',
+    make: () => remove('client-1', PATHS.relationship(server)),
+    finds: 'relationship@client-1←server-1',
+  },
+  {
+    fault: 'a second relationship for the same trust domain',
+    make: () =>
+      create('client-1', {
+        apiVersion: 'spire.spiffe.io/v1alpha1',
+        kind: 'ClusterFederatedTrustDomain',
+        metadata: { name: 'by-hand' },
+        spec: {
+          className: CLASS,
+          trustDomain: server,
+          bundleEndpointURL: 'https://elsewhere.sandbox.test',
+          bundleEndpointProfile: { type: 'https_spiffe', endpointSPIFFEID: `spiffe://${server}/spire/server` },
+        },
+      }),
+    finds: 'relationship@client-1←server-1',
+    verdict: 'warning',
+    restore: () => remove('client-1', PATHS.relationship('by-hand')),
+  },
+  {
+    fault: 'stored bundle deleted',
+    make: () =>
+      spireServer(
+        testbed.directory,
+        'client-1',
+        'bundle',
+        'delete',
+        '-id',
+        `spiffe://${server}`,
+        '-mode',
+        'dissociate',
+      ),
+    finds: 'stored-bundle@client-1←server-1',
+  },
+  {
+    fault: 'own trust domain in the ClusterSPIFFEID of a policy',
+    make: () => patch('client-1', PATHS.identity(POLICY), { spec: { federatesWith: [client, server] } }),
+    finds: 'policy@client-1',
+  },
+  {
+    fault: 'own trust domain in a ClusterSPIFFEID of somebody else',
+    make: () =>
+      create('client-1', {
+        apiVersion: 'spire.spiffe.io/v1alpha1',
+        kind: 'ClusterSPIFFEID',
+        metadata: { name: 'by-hand' },
+        spec: {
+          className: CLASS,
+          spiffeIDTemplate: 'spiffe://{{ .TrustDomain }}/by-hand/{{ .PodMeta.Name }}',
+          podSelector: { matchLabels: { nobody: 'has-it' } },
+          federatesWith: [client, server],
+        },
+      }),
+    finds: 'identity@client-1',
+    restore: () => remove('client-1', PATHS.identity('by-hand')),
+  },
+  {
+    fault: 'the engine cannot reach the endpoint, though peers can',
+    make: () => testbed.addFault({ kind: 'cut', from: 'engine', to: 'server-1' }),
+    finds: 'endpoint@server-1',
+    restore: () => testbed.heal(),
+  },
+  {
+    fault: 'a bundle that was stored without a refresh hint',
+    make: async () => {
+      await testbed.addFault({ kind: 'hang', from: 'client-1', to: 'server-1' });
+      await relateByScript();
+    },
+    finds: 'refresh-hint@client-1←server-1',
+    verdict: 'warning',
+    restore: () => testbed.heal(),
+  },
+  {
+    fault: 'the link from one member to the other is cut',
+    make: () => testbed.addFault({ kind: 'cut', from: 'client-1', to: 'server-1' }),
+    finds: 'endpointUnreachable@client-1←server-1',
+    restore: () => testbed.heal(),
+  },
+  {
+    fault: 'CA of the peer changed while this side was cut off',
+    make: async () => {
+      await testbed.addFault({ kind: 'cut', from: 'client-1', to: 'server-1' });
+      await rotateCa({ directory: testbed.directory, cluster: 'server-1', revoke: true });
+      await testbed.heal();
+    },
+    finds: 'unknownAuthority@client-1←server-1',
+  },
+  {
+    fault: 'SPIRE server stopped',
+    make: () => testbed.addFault({ kind: 'stop-server', cluster: 'server-1' }),
+    finds: 'server-down@server-1',
+    restore: () => testbed.heal(),
+  },
+  {
+    fault: 'SPIRE server refuses its federation settings',
+    make: async () => {
+      await editConf('client-1', (federation) => ({ ...federation, bundle_endpoint: { port: 'none' } }));
+      await remove('client-1', PATHS.pod);
+    },
+    finds: 'server-crash-loop@client-1',
+    restore: async () => {
+      await restoreConf('client-1');
+      await remove('client-1', PATHS.pod);
+    },
+  },
+  {
+    fault: 'an API server that is away',
+    make: () => testbed.addFault({ kind: 'api-down', cluster: 'server-1' }),
+    finds: 'cluster@server-1',
+    verdict: 'unknown',
+    code: 2,
+    restore: () => testbed.heal(),
+  },
+  {
+    fault: 'everything of the federation gone from a member',
+    make: async () => {
+      await remove('client-1', PATHS.relationship(server));
+      await remove('client-1', PATHS.identity(POLICY));
+      await remove('client-1', PATHS.route);
+      await remove('client-1', PATHS.service);
+      await editConf('client-1', () => undefined);
+    },
+    finds: 'member-removed@client-1',
+    restore: () => testbed.federator('start-workflow', 'setupPair', '--federation', FEDERATION, '--no-probe'),
+  },
+];
+
+beforeAll(async () => {
+  testbed = await Testbed.start();
+  await testbed.startWorker();
+  const file = `${testbed.directory}/federation.yaml`;
+  writeFileSync(
+    file,
+    `federation: ${FEDERATION}\nclusters: [${CLUSTERS.join(', ')}]\nrefreshHintSeconds: 60\npolicies: [{ type: universal }]\n`,
+  );
+  const { code, stderr } = await testbed.federator('apply', '-f', file, '--no-probe');
+  if (code !== 0) throw new Error(stderr);
+}, 4 * MINUTE);
+
+afterAll(async () => testbed.stop(), MINUTE);
+
+test.each(FAULTS)(
+  '$fault: $finds and nothing else',
+  async ({ make, finds, verdict = 'failed', code = 1, restore }) => {
+    await untilWell();
+    await make();
+    const found = await eventually(`${finds} is named`, async () => {
+      const said = await diagnose();
+      expect(names(said.output)).toEqual([finds]);
+      expect(said).toMatchObject({ code, output: { wrong: [{ verdict }] } });
+      return said.output;
+    });
+    const [wrong] = found.wrong;
+    expect(CHECKS[wrong?.name ?? '']).toBeDefined();
+    expect(wrong).toMatchObject({
+      evidence: expect.stringMatching(/\S/) as string,
+      remedy: expect.stringMatching(/\S/) as string,
+      cause: expect.stringMatching(/\S/) as string,
+      command: expect.stringMatching(/^(npm run|kubectl) /) as string,
+      anchor: `docs/runbook.md#${wrong?.name ?? ''}`,
+    });
+    if (restore !== undefined) return restore();
+    expect(found.proposals.map(({ check, scope }) => `${check}@${scope}`)).toEqual([finds]);
+    const fixed = await diagnose('--fix', '--yes');
+    expect(fixed.stderr).toContain(`${wrong?.name ?? ''} of ${wrong?.scope ?? ''}: `);
+    expect(fixed.output.repairs).toMatchObject([{ findingId: finds, outcome: 'healed' }]);
+  },
+  3 * MINUTE,
+);
+
+test(
+  'one cluster, one edge and one workload can be asked about',
+  async () => {
+    await untilWell();
+    await remove('server-1', PATHS.route);
+    expect(names((await diagnose('--cluster', 'server-1')).output)).toEqual(['route@server-1']);
+    expect(names((await diagnose('--edge', 'client-1:server-1')).output)).toEqual(['route@server-1']);
+    const pod = (name: string, volumes: object[]) => ({
+      apiVersion: 'v1',
+      kind: 'Pod',
+      metadata: { name, namespace: 'default' },
+      spec: { containers: [{ name: 'app', image: 'nginx:1' }], volumes },
+    });
+    await create('client-1', pod('sealed', []));
+    await create('client-1', pod('well', [{ name: 'spiffe', csi: { driver: 'csi.spiffe.io', readOnly: true } }]));
+    await eventually('the workload that has all is well', async () => {
+      const { code, output } = await diagnose('--workload', 'default/well', '--cluster', 'client-1');
+      expect({ code, wrong: names(output) }).toEqual({ code: 0, wrong: [] });
+    });
+    const { code, output } = await diagnose('--workload', 'default/sealed');
+    expect({ code, wrong: names(output) }).toEqual({ code: 1, wrong: ['workload@client-1'] });
+    expect(output.wrong[0]?.evidence).toMatch(/default\/sealed: it mounts no csi\.spiffe\.io volume/);
+    const nobody = await testbed.federator('diagnose', '--federation', FEDERATION, '--workload', 'default/nobody');
+    expect(nobody.code).toBe(2);
+    expect(nobody.stderr).toMatch(/There is no such workload on client-1, server-1\./);
+  },
+  2 * MINUTE,
+);
+
+test(
+  'without --yes and without a terminal nothing is repaired',
+  async () => {
+    const { code, stdout, stderr } = await testbed.federator('diagnose', '--federation', FEDERATION, '--fix');
+    expect(code).toBe(2);
+    expect(stdout).toContain('route of server-1');
+    expect(stderr).toMatch(/Repairs:\n {2}route of server-1: put back what is missing or differs\n.*Say --yes/);
+    expect(names((await diagnose()).output)).toEqual(['route@server-1']);
+  },
+  MINUTE,
+);
