@@ -9,20 +9,24 @@ import {
 import type { FederatorActivities } from '../contract/activities.js';
 import type { FederatorErrorType } from '../contract/errors.js';
 import type { PlannedStep } from '../contract/change.js';
+import type { Limit } from './limit.js';
 
 /** A worker that stops heartbeating this long is taken for dead, and its step is given to another. */
 const HEARTBEAT_TIMEOUT = '5 seconds';
 /** No step works longer than this in one go; each has a shorter limit of its own, given as input. */
 const STEP_TIMEOUT = '15 minutes';
 /** How long an undo is tried before a person has to: long enough for a cluster to come back from an outage. */
-const UNDO_TIMEOUT = '6 hours';
+const UNDO_TIMEOUT_MS = 6 * 60 * 60 * 1_000;
+/** The longest pause between two attempts of an undo. */
+const UNDO_INTERVAL_MS = 30_000;
 
 /**
  * An API server that has just started refuses everybody until it has read its roles, and a credential that expired may
  * be renewed: so long an undo is tried against refusals.
  */
 const REFUSED_MS = 5 * 60_000;
-const FIRST_PAUSE_MS = 1_000;
+/** Before the second attempt; each further pause is twice as long. */
+const FIRST_PAUSE_MS = 500;
 const LONGEST_PAUSE_MS = 15_000;
 const REFUSALS: ReadonlySet<string> = new Set<FederatorErrorType>(['Forbidden', 'Unauthorized']);
 
@@ -35,7 +39,7 @@ const options: ActivityOptions = {
   cancellationType: 'WAIT_CANCELLATION_COMPLETED',
 };
 
-const retry = { initialInterval: '500 ms', backoffCoefficient: 2, maximumInterval: '10 seconds' } as const;
+const retry = { initialInterval: FIRST_PAUSE_MS, backoffCoefficient: 2, maximumInterval: '10 seconds' } as const;
 
 type Activity = Extract<keyof FederatorActivities, string>;
 type Call<K extends Activity> = {
@@ -91,31 +95,41 @@ export function runStep<K extends Activity>(
 /**
  * Runs an activity as an undo: tried again until it succeeds or a person has to look. What refuses the engine counts as
  * passing for a while: it was allowed to do what is being undone.
+ * @param turns waited for before every attempt and given up after it: an undo that has to be tried again for long must
+ *   not keep others waiting
  */
 export async function runUndo<K extends Activity>(
   name: K,
   summary: string,
   input: Call<K>['input'],
+  turns?: Limit,
 ): Promise<Call<K>['output']> {
-  const options = {
-    summary,
-    retry: { ...retry, maximumInterval: '30 seconds' },
-    scheduleToCloseTimeout: UNDO_TIMEOUT,
-  } as const;
-  const refusedUntil = Date.now() + REFUSED_MS;
-  for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(pauseMs * 2, LONGEST_PAUSE_MS)) {
+  const begun = Date.now();
+  const patient: ActivityOptions = {
+    retry: { ...retry, maximumInterval: UNDO_INTERVAL_MS },
+    scheduleToCloseTimeout: UNDO_TIMEOUT_MS,
+  };
+  for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(2 * pauseMs, LONGEST_PAUSE_MS)) {
     try {
-      return await call(name, options, input);
+      if (turns === undefined) return await call(name, { summary, ...patient }, input);
+      return await turns.run(() => call(name, { summary, retry: { maximumAttempts: 1 } }, input));
     } catch (error) {
-      if (!isRefusal(error) || Date.now() > refusedUntil) throw error;
-      await sleep(pauseMs);
+      const patienceMs = isRefusal(error) ? REFUSED_MS : turns !== undefined && mayPass(error) ? UNDO_TIMEOUT_MS : 0;
+      if (Date.now() - begun >= patienceMs) throw error;
     }
+    await sleep(pauseMs);
   }
 }
 
 function isRefusal(error: unknown): boolean {
   const cause = error instanceof ActivityFailure ? error.cause : error;
   return cause instanceof ApplicationFailure && REFUSALS.has(cause.type ?? '');
+}
+
+/** Whether an activity failed for a reason that another attempt may mend. */
+function mayPass(error: unknown): boolean {
+  if (!(error instanceof ActivityFailure)) return false;
+  return !(error.cause instanceof ApplicationFailure && error.cause.nonRetryable === true);
 }
 
 /** Runs an activity that looks, or asks: once more if its worker dies, and no more, as the next round comes anyway. */

@@ -4,6 +4,7 @@ import type { RemainingMember, RemovalPlan } from '../federation/removal.js';
 import { runStep } from './activities.js';
 import { Limit } from './limit.js';
 import type { Progress } from './progress.js';
+import { settleAll } from './settle.js';
 import { deleteFetched, tearDownMember } from './teardown.js';
 
 type RemovalInput = Pick<RemoveClusterInput, 'federation' | 'maxUnavailable' | 'timeouts'>;
@@ -26,11 +27,9 @@ class Removal {
   }
 
   async run(): Promise<boolean> {
-    await Promise.all(this.plan.remaining.map((member) => this.forget(member)));
+    await settleAll(this.plan.remaining.map((member) => this.forget(member)));
     // Last, so that nobody asks it any more for a bundle that it does not serve.
-    const torn = await Promise.all(
-      this.plan.leaving.map((member) => tearDownMember(this.input, member, this.progress)),
-    );
+    const torn = await settleAll(this.plan.leaving.map((member) => tearDownMember(this.input, member, this.progress)));
     return this.changed || torn.includes(true);
   }
 

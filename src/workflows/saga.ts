@@ -11,8 +11,9 @@ interface Undo {
  * A change that leaves everything either finished or as it was.
  *
  * The undo of a step is registered *before* the step runs, since a step that failed or timed out may have taken effect;
- * so every undo must also be right when its step did nothing. Undos run stage by stage, the latest stage first, those of
- * one stage side by side; they are not cancelled with the change.
+ * so every undo must also be right when its step did nothing. On each cluster undos run stage by stage, the latest stage
+ * first, those of one stage side by side; the clusters go on side by side, since one that cannot be reached must not
+ * keep the others from being put back. Undos are not cancelled with the change.
  */
 export class Saga {
   private readonly undos: Undo[] = [];
@@ -20,7 +21,7 @@ export class Saga {
 
   /**
    * Registers how to undo what comes next.
-   * @param stage undos of a higher stage run before those of a lower one
+   * @param stage undos of a higher stage run before those of a lower one of the same cluster
    */
   onUndo(stage: number, cluster: string, title: string, run: () => Promise<unknown>): void {
     this.undos.push({ cluster, title, stage, run });
@@ -37,16 +38,23 @@ export class Saga {
   }
 
   /** Waits for steps that were cancelled, then undoes what was done. Returns the undos that failed. */
-  async undo(observer: UndoObserver): Promise<{ title: string; error: unknown }[]> {
+  async undo(observer: UndoObserver): Promise<FailedUndo[]> {
     await Promise.allSettled(this.running);
-    const failed: { title: string; error: unknown }[] = [];
-    const stages = [...new Set(this.undos.map((each) => each.stage))].sort((a, b) => b - a);
+    const failed: FailedUndo[] = [];
+    const clusters = [...new Set(this.undos.map(({ cluster }) => cluster))];
+    await Promise.all(clusters.map((cluster) => this.undoOn(cluster, observer, failed)));
+    return failed;
+  }
+
+  private async undoOn(cluster: string, observer: UndoObserver, failed: FailedUndo[]): Promise<void> {
+    const undos = this.undos.filter((each) => each.cluster === cluster);
+    const stages = [...new Set(undos.map(({ stage }) => stage))].sort((a, b) => b - a);
     for (const stage of stages) {
       await Promise.all(
-        this.undos
+        undos
           .filter((each) => each.stage === stage)
           .reverse()
-          .map(async ({ cluster, title, run }) => {
+          .map(async ({ title, run }) => {
             observer.undo(cluster, title, 'undoing');
             try {
               await run();
@@ -59,7 +67,6 @@ export class Saga {
           }),
       );
     }
-    return failed;
   }
 }
 
@@ -68,11 +75,17 @@ export interface UndoObserver {
   undo(cluster: string, title: string, state: 'undoing' | 'undone' | 'failed'): void;
 }
 
+/** An undo that is left to a person, and why. */
+export interface FailedUndo {
+  title: string;
+  error: unknown;
+}
+
 /** What came of a change that did not finish: why, and which undos could not be done. */
 export interface SagaFailure {
   cause: unknown;
   cancelled: boolean;
-  failedUndos: { title: string; error: unknown }[];
+  failedUndos: FailedUndo[];
 }
 
 /**

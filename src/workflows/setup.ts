@@ -218,21 +218,20 @@ class Setup {
     // One undo for both steps: the old configuration must be back before the server restarts.
     const { title } = controlStrategy(facts).teardown(facts);
     const fetched = fetchedUnasked(wanted.federatesWith).filter((each) => facts.storedBundles[each] === undefined);
-    this.saga.onUndo(STAGE.configure, cluster, title, () =>
-      inTurn(async () => {
-        await runUndo('restoreServer', title, {
-          cluster,
-          federation,
-          control,
-          changeId,
-          port: endpointPort(facts.serverConf),
-          template: facts.statefulSet,
-          timeoutMs: timeouts.rolloutMs,
-        });
-        if (fetched.length === 0) return;
-        await runUndo('deleteBundles', `${title} (bundles)`, { cluster, federation, trustDomains: fetched });
-      }),
-    );
+    const before = {
+      cluster,
+      federation,
+      control,
+      changeId,
+      port: endpointPort(facts.serverConf),
+      template: facts.statefulSet,
+      timeoutMs: timeouts.rolloutMs,
+    };
+    this.saga.onUndo(STAGE.configure, cluster, title, async () => {
+      await runUndo('restoreServer', title, before, newcomer ? undefined : this.restarts);
+      if (fetched.length === 0) return;
+      await runUndo('deleteBundles', `${title} (bundles)`, { cluster, federation, trustDomains: fetched });
+    });
     return inTurn(async () => {
       const edited = await this.step(configure, () =>
         runStep('configureServer', configure, timeouts.attempts, { cluster, federation, control, changeId, wanted }),

@@ -7,12 +7,14 @@ import { part, runStep } from './activities.js';
 import { stopWatching } from './engine.js';
 import { findMembers, readAllFacts } from './facts.js';
 import { Progress } from './progress.js';
+import { settleAll } from './settle.js';
 
 /**
  * Ends a federation and puts every member back to what it was before it: test workloads, relationships and bundles
  * first, then server.conf and the restart, then what exposed the endpoint. What the engine did not make stays.
  *
- * Every step may be repeated, and a teardown that fails is simply run again: going back half-way would help nobody.
+ * Every step may be repeated, and a teardown that fails is simply run again: going back half-way would help nobody. A
+ * member on which it fails keeps no other from being put back.
  */
 export async function teardown(input: TeardownInput): Promise<ChangeResult> {
   const { federation } = input;
@@ -24,7 +26,7 @@ export async function teardown(input: TeardownInput): Promise<ChangeResult> {
   let changed = false;
   if (!input.planOnly) {
     await stopWatching(federation, input.timeouts);
-    const outcomes = await Promise.all(plan.members.map((member) => tearDownMember(input, member, progress)));
+    const outcomes = await settleAll(plan.members.map((member) => tearDownMember(input, member, progress)));
     changed = outcomes.some((each) => each);
   }
   progress.enter('finished');

@@ -23,7 +23,7 @@ const STEPS = planSteps(planSetup({ ...SETUP, ...resolveSettings(SETUP, FEDERATI
   .filter(({ action }) => action !== 'none')
   .map(({ id }) => id);
 
-/** Undos by the order in which they must come. */
+/** Undos by the order in which they must come on each cluster. */
 const UNDO_ORDER: (keyof FederatorActivities)[] = [
   'removeProbe',
   'removeRelationships',
@@ -54,9 +54,13 @@ const isAt = (step: string) => (call: Call) => call.id === step || call.id.start
 
 /** Undos are registered before their step, so the step that failed is undone too; and everything that came before it. */
 function expectUndone(recorded: RecordedActivities, from: number): void {
-  const undos = recorded.names.slice(from).filter((name) => UNDO_ORDER.includes(name));
-  const order = undos.map((name) => UNDO_ORDER.indexOf(name));
-  expect(order).toEqual([...order].sort((a, b) => a - b));
+  for (const member of ['a', 'b']) {
+    const undos = recorded.calls
+      .slice(from)
+      .filter(({ name, cluster }) => cluster === member && UNDO_ORDER.includes(name));
+    const order = undos.map(({ name }) => UNDO_ORDER.indexOf(name));
+    expect(order).toEqual([...order].sort((a, b) => a - b));
+  }
   const done = (name: keyof FederatorActivities) =>
     new Set(
       recorded.calls

@@ -123,6 +123,21 @@ describe('addCluster', () => {
     expect(recorded.removed).toEqual({ a: ['c.test'], b: ['c.test'], c: ['a.test', 'b.test'] });
   });
 
+  test('a member that cannot be reached keeps no other from being put back, and is put back when it can', async () => {
+    const recorded = twoAndOne();
+    const undone = (cluster: string, ...names: string[]) =>
+      recorded.calls.some((call) => call.cluster === cluster && names.includes(call.name));
+    recorded.interfere = ({ id, name, cluster }) => {
+      if (id === 'verify/all/read c') throw ApplicationFailure.nonRetryable('no', 'Forbidden');
+      const others = undone('b', 'restoreServer') && undone('c', 'restoreServer') && undone('c', 'restoreObject');
+      if (cluster === 'a' && !others && name === 'restoreServer')
+        throw ApplicationFailure.retryable('a does not answer', 'ClusterUnreachable');
+    };
+    const message = await environment.run(recorded, 'addCluster', input, failure);
+    expect(message).toBe('no\nEvery cluster is as it was before.');
+    expect(undone('a', 'restoreServer')).toBe(true);
+  });
+
   test('says what there is to choose from when more than one could be meant', async () => {
     const recorded = new RecordedActivities('a', 'b', 'c', 'd');
     recorded.strangers = ['c', 'd'];
