@@ -48,6 +48,8 @@ export interface RelationshipFacts {
   trustDomainBundle?: string;
   /** The federation whose engine made it; absent on somebody else's. */
   federation?: string;
+  /** SPIRE server stored a bundle of the trust domain before the federation came: it stays when that ends. */
+  storedBefore?: true;
   /** Trust domain of the federation's hub, where it has one. */
   hub?: string;
 }
@@ -83,6 +85,8 @@ export interface ClusterFacts {
     federationHash?: string;
     /** The engine declared the port, and takes it away again. */
     portAdded: boolean;
+    /** The federation for which the engine gave the pod its settings. */
+    federation?: string;
   };
   /** SPIRE server's container, as far as it decides which files there are. Values of its environment are not read. */
   container: { mountPaths: string[]; environment: string[] };

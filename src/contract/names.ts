@@ -27,6 +27,8 @@ export const PORT_ADDED = 'spire-federator.io/federation-port-added';
 export const POLICY = 'spire-federator.io/policy';
 /** Annotation on the ClusterFederatedTrustDomains of a federation with a hub: the hub's trust domain. */
 export const HUB = 'spire-federator.io/hub';
+/** Annotation on a ClusterFederatedTrustDomain: SPIRE stored a bundle of that trust domain before the federation. */
+export const STORED_BEFORE = 'spire-federator.io/bundle-stored-before';
 
 /** Name of the bundle endpoint's Service and Route in ZTWIM, and in the scripts that people federate with by hand. */
 export const BUNDLE_ENDPOINT_OBJECT = 'spire-server-federation';

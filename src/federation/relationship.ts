@@ -1,7 +1,7 @@
 import type { ClusterFacts, RelationshipFacts } from '../contract/facts.js';
 import type { KubernetesObject } from '../contract/kubernetes.js';
 import type { FederatesWith, ProfileType } from '../contract/serverConf.js';
-import { HUB } from '../contract/names.js';
+import { HUB, STORED_BEFORE } from '../contract/names.js';
 import { owned, owningFederation } from './ownership.js';
 
 export const CFTD = { apiVersion: 'spire.spiffe.io/v1alpha1', kind: 'ClusterFederatedTrustDomain' } as const;
@@ -39,8 +39,24 @@ export function wantedRelationship(
     ...(peer.profile.type === 'https_spiffe' ? { endpointSPIFFEID: serverSpiffeId(peer.trustDomain) } : {}),
     className: trusting.className,
     federation,
+    ...(isStoredBefore(trusting, peer, ours, federation) ? { storedBefore: true } : {}),
     ...(hub === undefined ? {} : { hub }),
   };
+}
+
+/**
+ * Whether a bundle of the peer was stored before the federation came. Between two members it is the federation's own,
+ * also where the relationship that brought it has been deleted since.
+ */
+function isStoredBefore(
+  trusting: ClusterFacts,
+  peer: ClusterFacts,
+  ours: RelationshipFacts | undefined,
+  federation: string,
+): boolean {
+  if (ours !== undefined) return ours.storedBefore === true;
+  const members = trusting.federation === federation && peer.federation === federation;
+  return !members && trusting.storedBundles[peer.trustDomain] !== undefined;
 }
 
 /** The same relationship as a `federates_with` entry of server.conf. */
@@ -65,11 +81,16 @@ export function relationshipManifest(
   bundle: string | undefined,
   federation: string,
 ): KubernetesObject {
-  const { name, trustDomain, bundleEndpointURL, profileType, endpointSPIFFEID, className, hub } = relationship;
+  const { name, trustDomain, bundleEndpointURL, profileType, endpointSPIFFEID, className } = relationship;
+  const { hub, storedBefore } = relationship;
+  const annotations = {
+    ...(hub === undefined ? {} : { [HUB]: hub }),
+    ...(storedBefore === undefined ? {} : { [STORED_BEFORE]: 'true' }),
+  };
   return owned(
     {
       ...CFTD,
-      metadata: { name, ...(hub === undefined ? {} : { annotations: { [HUB]: hub } }) },
+      metadata: { name, ...(Object.keys(annotations).length === 0 ? {} : { annotations }) },
       spec: {
         trustDomain,
         bundleEndpointURL,
@@ -103,6 +124,7 @@ export function readRelationship(object: KubernetesObject): RelationshipFacts {
     name: object.metadata.name,
     createdAt: object.metadata.creationTimestamp ?? '',
     ...(hub === undefined ? {} : { hub }),
+    ...(object.metadata.annotations?.[STORED_BEFORE] === undefined ? {} : { storedBefore: true }),
     trustDomain: spec.trustDomain ?? '',
     bundleEndpointURL: spec.bundleEndpointURL ?? '',
     profileType: spec.bundleEndpointProfile?.type ?? '',

@@ -1,6 +1,6 @@
 import type { RemovedRelationship, RestoreObjectRequest } from '../contract/activities.js';
 import type { PlannedStep } from '../contract/change.js';
-import type { ClusterFacts } from '../contract/facts.js';
+import type { ClusterFacts, RelationshipFacts } from '../contract/facts.js';
 import { controlStrategy } from './control.js';
 import { owningFederation } from './ownership.js';
 import { step } from './step.js';
@@ -44,12 +44,12 @@ export function memberSteps({
 
 /**
  * How a relationship ends. The bundle goes with it, unless a ClusterSPIFFEID of somebody else still federates with the
- * trust domain: without the bundle its workloads would get no identity at all.
+ * trust domain, without which its workloads would get no identity at all; or it was there before the relationship.
  */
 export function removal(
   federation: string,
   { cluster, identities }: ClusterFacts,
-  { name, trustDomain }: { name: string; trustDomain: string },
+  { name, trustDomain, storedBefore }: Pick<RelationshipFacts, 'name' | 'trustDomain' | 'storedBefore'>,
   leftAlone: string[],
 ): RemovedRelationship {
   const users = identities.filter(
@@ -60,15 +60,17 @@ export function removal(
       `the bundle of ${trustDomain} stored on ${cluster}: ClusterSPIFFEID ${user.name}, which is somebody else's, federates with it. Take it out of its federatesWith, then: ./spire-server bundle delete -id spiffe://${trustDomain} -mode dissociate`,
     );
   }
-  return { name, trustDomain, keepBundle: users.length > 0 };
+  if (storedBefore === true)
+    leftAlone.push(`the bundle of ${trustDomain} stored on ${cluster}: it was stored before the federation`);
+  return { name, trustDomain, keepBundle: users.length > 0 || storedBefore === true };
 }
 
 function planMember(federation: string, facts: ClusterFacts, leftAlone: string[]): TeardownMember {
   const { cluster } = facts;
   const relationships: RemovedRelationship[] = [];
-  for (const { name, trustDomain, federation: owner } of facts.relationships) {
-    if (owner === federation) relationships.push(removal(federation, facts, { name, trustDomain }, leftAlone));
-    else leftAlone.push(`ClusterFederatedTrustDomain ${name} on ${cluster}: not made for this federation`);
+  for (const relationship of facts.relationships) {
+    if (relationship.federation === federation) relationships.push(removal(federation, facts, relationship, leftAlone));
+    else leftAlone.push(`ClusterFederatedTrustDomain ${relationship.name} on ${cluster}: not made for this federation`);
   }
   const policies = facts.identities
     .filter((identity) => identity.federation === federation && identity.policy !== undefined)

@@ -1,6 +1,7 @@
 import { setupMeshInputSchema, type SetupInput } from '../../src/contract/change.js';
 import type { ClusterFacts } from '../../src/contract/facts.js';
 import { planSetup, planSteps } from '../../src/federation/plan.js';
+import { readRelationship, relationshipManifest, wantedRelationship } from '../../src/federation/relationship.js';
 import { planRemoval, removalSteps } from '../../src/federation/removal.js';
 import { federationSettings, resolveSettings } from '../../src/federation/settings.js';
 import { federatedClusters, freshCluster, identityFacts } from '../support/freshCluster.js';
@@ -173,5 +174,21 @@ describe('removing a cluster', () => {
     const plan = planRemoval(FEDERATION, [{ ...a, identities: [identity] }, ...rest], ['c']);
     expect(plan.remaining[0]?.relationships).toMatchObject([{ trustDomain: 'c.test', keepBundle: true }]);
     expect(plan.leftAlone).toEqual([expect.stringMatching(/bundle of c\.test stored on a: ClusterSPIFFEID theirs/)]);
+  });
+
+  test('a bundle that was stored before the federation stays; one that it brought goes', () => {
+    const [a, b, c] = members as [ClusterFacts, ClusterFacts, ClusterFacts];
+    const of = { federation: FEDERATION };
+    const stored = { ...a, relationships: [], storedBundles: { 'b.test': b.bundle, 'c.test': c.bundle } };
+    // Between members the bundle is the federation's own, though somebody deleted the relationship.
+    expect(wantedRelationship(stored, b, '', of).storedBefore).toBeUndefined();
+    const { federation: _federation, ...newcomer } = c;
+    const made = wantedRelationship(stored, newcomer, '', of);
+    expect(made.storedBefore).toBe(true);
+    const manifest = relationshipManifest(made, undefined, FEDERATION);
+    expect(readRelationship(manifest)).toMatchObject({ storedBefore: true });
+    const plan = planRemoval(FEDERATION, [{ ...a, relationships: [readRelationship(manifest)] }, b, c], ['c']);
+    expect(plan.remaining[0]?.relationships).toMatchObject([{ trustDomain: 'c.test', keepBundle: true }]);
+    expect(plan.leftAlone).toEqual(['the bundle of c.test stored on a: it was stored before the federation']);
   });
 });
