@@ -11,6 +11,7 @@ import {
   MANAGED_BY,
   MANAGED_BY_LABEL,
   SERVER_CONF_RECORD,
+  SERVER_FEDERATION,
 } from '../contract/names.js';
 import { sameProfile, type EndpointProfile, type ServerConf } from '../contract/serverConf.js';
 import { exposureStrategy } from '../federation/exposure.js';
@@ -187,8 +188,8 @@ async function readClusterFacts(
   checkTrustDomain(name, conf.trustDomain, own, problems);
   const port = endpointPort(conf);
   const template = readTemplate(connection, set, port);
-  const federation = [...endpointObjects, ...relationships].map(owningFederation).find((each) => each !== undefined);
   const recorded = parseRecord(serverConf?.annotations[SERVER_CONF_RECORD]);
+  const federation = membership([...relationships, ...endpointObjects], recorded?.federation, template.federation);
   const facts: ClusterFacts = {
     cluster: name,
     namespace: cluster.namespace,
@@ -274,14 +275,27 @@ function rbacNames({ namespace, server }: Cluster): string {
     : `, with namespace ${namespace} and server ${server} in it (it is written for ${DEFAULT_NAMESPACE} and ${DEFAULT_SERVER})`;
 }
 
-/** The federation whose objects a cluster carries. */
+/** The federation that a cluster is a member of, also if all that is left of it is an unfinished teardown. */
 async function memberOf(connection: ClusterConnection): Promise<string | undefined> {
   const labelSelector = `${MANAGED_BY_LABEL}=${MANAGED_BY}`;
-  const [relationships, objects] = await Promise.all([
+  const { namespace, server: name } = connection.cluster;
+  const metadata = { namespace, name };
+  const [relationships, objects, serverConf, server] = await Promise.all([
     listObjects(connection, CFTD, { labelSelector }),
     resolveExposure(connection).then((exposure) => readEndpointObjects(connection, exposure)),
+    readObject(connection, { apiVersion: 'v1', kind: 'ConfigMap', metadata }),
+    readObject(connection, { apiVersion: 'apps/v1', kind: 'StatefulSet', metadata }),
   ]);
-  return [...relationships, ...objects].map(owningFederation).find((each) => each !== undefined);
+  return membership(
+    [...relationships, ...objects],
+    parseRecord(serverConf?.metadata.annotations?.[SERVER_CONF_RECORD])?.federation,
+    server?.metadata.annotations?.[SERVER_FEDERATION],
+  );
+}
+
+/** The federation by the objects of the engine, or by what it wrote into those of others. */
+function membership(objects: readonly KubernetesObject[], ...written: (string | undefined)[]): string | undefined {
+  return [...objects.map(owningFederation), ...written].find((each) => each !== undefined);
 }
 
 async function checkKinds(connection: ClusterConnection, problems: Problems): Promise<{ operator: boolean }> {

@@ -21,6 +21,7 @@ import {
   SERVER_CONF_LAST_GOOD,
   SERVER_CONF_RECORD,
   SERVER_CONF_UNDO,
+  SERVER_FEDERATION,
 } from '../contract/names.js';
 import type { WantedFederation } from '../contract/serverConf.js';
 import type { ClusterConnection } from '../kubernetes/connect.js';
@@ -59,7 +60,7 @@ export function configMapControl(clusters: Clusters): ServerControl {
      * Writes the federation settings into server.conf. The same write carries how to undo it, so that an edit whose
      * answer was lost can still be taken back.
      */
-    async configureServer({ cluster, changeId, wanted }: ConfigureServerRequest): Promise<EditOutcome> {
+    async configureServer({ cluster, federation, changeId, wanted }: ConfigureServerRequest): Promise<EditOutcome> {
       const { connection } = await clusters.get(cluster);
       const { namespace, server } = connection.cluster;
       const pod = await readPod(connection, namespace, `${server}-0`);
@@ -74,7 +75,7 @@ export function configMapControl(clusters: Clusters): ServerControl {
             ? undefined
             : { changeId, splice: spliceBetween(plan.text, text), record: recorded ?? null };
         await writeServerConf(connection, map, plan.text, {
-          [SERVER_CONF_RECORD]: JSON.stringify(plan.record),
+          [SERVER_CONF_RECORD]: JSON.stringify({ ...plan.record, federation }),
           [SERVER_CONF_UNDO]: undo === undefined ? null : JSON.stringify(undo),
         });
         return { changed: true, ...(uid === undefined ? {} : { pod: uid }) };
@@ -85,7 +86,7 @@ export function configMapControl(clusters: Clusters): ServerControl {
      * Declares the endpoint's port and restarts the server, unless it runs with these settings already: by the
      * template, and by the pod that was there when server.conf was edited last.
      */
-    async rolloutServer({ cluster, wanted, outdatedPod, timeoutMs }: RolloutRequest): Promise<StepOutcome> {
+    async rolloutServer({ cluster, federation, wanted, outdatedPod, timeoutMs }: RolloutRequest): Promise<StepOutcome> {
       const { connection } = await clusters.get(cluster);
       const { port } = wanted.bundleEndpoint;
       const hash = federationHash(wanted);
@@ -97,6 +98,7 @@ export function configMapControl(clusters: Clusters): ServerControl {
           portDeclared: true,
           portAdded: template.portAdded || !template.portDeclared,
           federationHash: hash,
+          federation,
         });
         return true;
       });
@@ -105,12 +107,12 @@ export function configMapControl(clusters: Clusters): ServerControl {
       return { changed: changed || replaced };
     },
 
-    async adoptServer({ cluster, trustDomains, wanted }: AdoptRequest): Promise<StepOutcome> {
+    async adoptServer({ cluster, federation, trustDomains, wanted }: AdoptRequest): Promise<StepOutcome> {
       const { connection } = await clusters.get(cluster);
       const changed = await optimistically(async () => {
         const { map, text, annotations } = await readServerConfMap(connection);
         const known = annotations[SERVER_CONF_RECORD];
-        const record = JSON.stringify(adoptServerConf(text, trustDomains, parseRecord(known)));
+        const record = JSON.stringify({ ...adoptServerConf(text, trustDomains, parseRecord(known)), federation });
         if (record === known) return false;
         await writeServerConf(connection, map, text, { [SERVER_CONF_RECORD]: record });
         if (known !== undefined) return true;
@@ -122,7 +124,7 @@ export function configMapControl(clusters: Clusters): ServerControl {
           metadata: {
             name,
             ...(namespace === undefined ? {} : { namespace }),
-            ...{ annotations: { [ADOPTED_HASH]: federationHash(wanted) } },
+            ...{ annotations: { [ADOPTED_HASH]: federationHash(wanted), [SERVER_FEDERATION]: federation } },
           },
         });
         return true;
@@ -232,10 +234,12 @@ export function readTemplate(connection: ClusterConnection, set: StatefulSet, po
   }
   const federationHash =
     set.spec.template.metadata?.annotations?.[FEDERATION_HASH] ?? set.metadata.annotations?.[ADOPTED_HASH];
+  const federation = set.metadata.annotations?.[SERVER_FEDERATION];
   return {
     portDeclared: container.ports?.some((each) => each.containerPort === port) ?? false,
     portAdded: set.metadata.annotations?.[PORT_ADDED] === String(port),
     ...(federationHash === undefined ? {} : { federationHash }),
+    ...(federation === undefined ? {} : { federation }),
   };
 }
 
@@ -257,6 +261,7 @@ async function restoreTemplate(connection: ClusterConnection, port: number, befo
     const target = { ...before, portDeclared: before.portDeclared || (now.portDeclared && !now.portAdded) };
     const same =
       now.federationHash === target.federationHash &&
+      now.federation === target.federation &&
       now.portAdded === target.portAdded &&
       (now.portDeclared === target.portDeclared || port === NO_PORT);
     if (same) return false;
@@ -269,13 +274,18 @@ async function writeTemplate(
   connection: ClusterConnection,
   set: StatefulSet,
   port: number,
-  { portDeclared, portAdded, federationHash: hash }: TemplateBefore,
+  { portDeclared, portAdded, federationHash: hash, federation }: TemplateBefore,
 ): Promise<void> {
   const { name, namespace, resourceVersion } = set.metadata;
   const ports = portDeclared
     ? [{ containerPort: port, name: BUNDLE_ENDPOINT_PORT_NAME, protocol: 'TCP' }]
     : [{ containerPort: port, protocol: 'TCP', $patch: 'delete' }];
   const declared = readTemplate(connection, set, port).portDeclared;
+  const annotations = {
+    [PORT_ADDED]: portAdded ? String(port) : null,
+    [ADOPTED_HASH]: null,
+    [SERVER_FEDERATION]: federation ?? null,
+  };
   const container = { name: connection.cluster.server, ports };
   await patchObject(
     connection,
@@ -285,7 +295,7 @@ async function writeTemplate(
       metadata: {
         name,
         ...(namespace === undefined ? {} : { namespace }),
-        ...{ resourceVersion, annotations: { [PORT_ADDED]: portAdded ? String(port) : null, [ADOPTED_HASH]: null } },
+        ...{ resourceVersion, annotations },
       },
       spec: {
         template: {

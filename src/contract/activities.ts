@@ -71,6 +71,8 @@ export interface TemplateBefore {
   portDeclared: boolean;
   portAdded: boolean;
   federationHash?: string;
+  /** The federation of these settings. */
+  federation?: string;
 }
 
 export interface RolloutRequest extends ServerRequest {

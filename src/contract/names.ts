@@ -16,6 +16,8 @@ export const SERVER_CONF_RECORD = 'spire-federator.io/server-conf-record';
 export const SERVER_CONF_UNDO = 'spire-federator.io/server-conf-undo';
 /** Annotation on SPIRE server's ConfigMap: `server.federation` as it was when the server last ran well with it. */
 export const SERVER_CONF_LAST_GOOD = 'spire-federator.io/server-conf-last-good';
+/** Annotation on the StatefulSet: the federation for which its pod was given federation settings. */
+export const SERVER_FEDERATION = 'spire-federator.io/federation';
 /** Annotation on the StatefulSet's pod template: hash of the federation settings the pod was started with. */
 export const FEDERATION_HASH = 'spire-federator.io/federation-hash';
 /** Annotation on an adopted StatefulSet: hash of the federation settings its pod runs with, which others started. */

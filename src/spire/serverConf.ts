@@ -32,6 +32,8 @@ export interface TextSplice {
  * `server.federation`: the rest may hold database passwords.
  */
 export interface ServerConfRecord {
+  /** The federation for which the engine writes. */
+  federation?: string;
   /** Of the text that was written: while it is still so, the splice gives back the very bytes from before. */
   sha256: string;
   splice: TextSplice;

@@ -4,6 +4,7 @@ import type { ChangeResult } from '../../src/contract/change.js';
 import type { VerifyResult } from '../../src/contract/verify.js';
 import { parseBundle, parseBundleList } from '../../src/spire/bundle.js';
 import { adminApi, snapshotCluster, spireServer } from '../support/snapshot.js';
+import { eventually } from '../support/spireTrustDomain.js';
 import { Testbed } from '../support/testbed.js';
 
 const CLUSTERS = ['client-1', 'server-1'];
@@ -16,6 +17,10 @@ let before: Record<string, unknown>[];
 
 async function snapshot(): Promise<Record<string, unknown>[]> {
   return Promise.all(CLUSTERS.map((cluster) => snapshotCluster(testbed.directory, cluster)));
+}
+
+function withoutBundles(snapshots: Record<string, unknown>[]): unknown[] {
+  return snapshots.map(({ 'spire bundle list': _bundles, ...rest }) => rest);
 }
 
 async function read(cluster: string, path: string): Promise<Resource | undefined> {
@@ -296,6 +301,77 @@ describe('a bare setupPair on an inventory of two clusters', () => {
       expect((await testbed.federator('verify')).code).toBe(0);
       expect((await testbed.federator('teardown')).code).toBe(0);
       expect(await snapshot()).toEqual(before);
+    },
+    3 * MINUTE,
+  );
+});
+
+describe('what is not of the federation itself', () => {
+  const SETUP = ['start-workflow', 'setupPair', '--relationships', 'dynamic', '--no-probe', '--json'];
+  const CFTDS = '/apis/spire.spiffe.io/v1alpha1/clusterfederatedtrustdomains';
+
+  test(
+    'a bundle that was stored before the federation is still stored after it',
+    async () => {
+      const trustDomain = trustDomainOf('server-1');
+      const bundle = await spireServer(testbed.directory, 'server-1', 'bundle', 'show', '-format', 'spiffe');
+      const stored = () => spireServer(testbed.directory, 'client-1', 'bundle', 'list', '-format', 'spiffe');
+      const api = adminApi(testbed.directory, 'client-1');
+      try {
+        // SPIRE controller manager stores the bundle, and leaves it when the relationship goes.
+        await api.create({
+          apiVersion: 'spire.spiffe.io/v1alpha1',
+          kind: 'ClusterFederatedTrustDomain',
+          metadata: { name: 'by-hand' },
+          spec: {
+            trustDomain,
+            bundleEndpointURL: 'https://127.0.0.1:1',
+            bundleEndpointProfile: { type: 'https_spiffe', endpointSPIFFEID: `spiffe://${trustDomain}/spire/server` },
+            trustDomainBundle: bundle,
+            className: 'zero-trust-workload-identity-manager-spire',
+          },
+        });
+        await eventually(async () => expect(await stored()).toContain(trustDomain), MINUTE);
+        await api.delete(`${CFTDS}/by-hand`);
+        const relationships = () => spireServer(testbed.directory, 'client-1', 'federation', 'list');
+        await eventually(async () => expect(await relationships()).not.toContain(trustDomain), MINUTE);
+      } finally {
+        api.close();
+      }
+      const withBundle = await snapshot();
+      const made = await testbed.federator(...SETUP);
+      expect({ code: made.code, stderr: made.stderr }).toEqual({ code: 0, stderr: '' });
+      const torn = await testbed.federator('teardown', '--json');
+      expect(torn.code).toBe(0);
+      expect((JSON.parse(torn.stdout) as ChangeResult).leftAlone).toEqual([
+        `the bundle of ${trustDomain} stored on client-1: it was stored before the federation`,
+      ]);
+      expect(withoutBundles(await snapshot())).toEqual(withoutBundles(withBundle));
+      expect(parseBundleList(await stored()).get(trustDomain)?.keys).toEqual(parseBundle(bundle).keys);
+      expect(await spireServer(testbed.directory, 'server-1', 'bundle', 'list')).toBe('');
+      await spireServer(testbed.directory, 'client-1', 'bundle', 'delete', '-id', `spiffe://${trustDomain}`);
+    },
+    3 * MINUTE,
+  );
+
+  test(
+    'a member of which only server.conf is left is still a member, and a teardown puts that back',
+    async () => {
+      expect((await testbed.federator(...SETUP)).code).toBe(0);
+      for (const cluster of CLUSTERS) {
+        const api = adminApi(testbed.directory, cluster);
+        try {
+          await api.delete(`${CFTDS}/${trustDomainOf(peerOf(cluster))}`);
+          await api.delete(`/apis/route.openshift.io/v1/namespaces/${NAMESPACE}/routes/spire-server-federation`);
+          await api.delete(`/api/v1/namespaces/${NAMESPACE}/services/spire-server-federation`);
+        } finally {
+          api.close();
+        }
+      }
+      const torn = await testbed.federator('teardown', '--json');
+      expect({ code: torn.code, stderr: torn.stderr }).toEqual({ code: 0, stderr: '' });
+      expect((JSON.parse(torn.stdout) as ChangeResult).changed).toBe(true);
+      expect(withoutBundles(await snapshot())).toEqual(withoutBundles(before));
     },
     3 * MINUTE,
   );
