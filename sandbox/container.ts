@@ -175,7 +175,7 @@ export class Container {
     );
     const kubeconfig = account && this.host.folders.get(account.name);
     return {
-      PATH: process.env['PATH'] ?? '',
+      ...hostEnvironment(),
       ...this.host.env,
       ...(kubeconfig === undefined ? {} : { KUBECONFIG: path.join(kubeconfig, 'kubeconfig') }),
       ...own,
@@ -205,6 +205,23 @@ export class Container {
     writeFileSync(file, `#!/bin/sh\n${lines.join('\n')}\n`);
     chmodSync(file, 0o755);
   }
+}
+
+/** What every process of a container needs of this machine. */
+export function hostEnvironment(): Record<string, string> {
+  return { PATH: process.env['PATH'] ?? '' };
+}
+
+/** Tells the commands that exec runs which folder stands for each mount of their container; execCommands.ts. */
+export function mountsEnvironment(
+  { volumeMounts = [] }: ContainerSpec,
+  folders: ReadonlyMap<string, string>,
+): Record<string, string> {
+  const mounts = volumeMounts.flatMap(({ name, mountPath }) => {
+    const folder = folders.get(name);
+    return folder === undefined ? [] : [`${mountPath}=${folder}`];
+  });
+  return mounts.length === 0 ? {} : { SANDBOX_MOUNTS: mounts.join(':') };
 }
 
 function replacePath(text: string, from: string, to: string): string {

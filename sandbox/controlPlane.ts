@@ -1,5 +1,6 @@
 import { mkdirSync } from 'node:fs';
 import path from 'node:path';
+import { writeExecCommands } from './execCommands.js';
 import { eventually, type ClusterApi } from './kubernetes.js';
 import { API_SERVER_PORT, type ClusterAddresses } from './layout.js';
 import { writeKubeconfig, type ClusterPki } from './pki.js';
@@ -84,7 +85,7 @@ export class ControlPlane {
 
   /** Starts the server for exec and logs; its CRDs must be there. */
   startKwok(): void {
-    this.ensure('kwok', [
+    const args = [
       `--kubeconfig=${this.kubeconfig('kwok', this.pki.admin)}`,
       // Pods and nodes are the sandbox's own business: with the Stage kind enabled and no Stage made, kwok plays neither.
       '--enable-crds=Stage,Exec,Logs',
@@ -94,7 +95,9 @@ export class ControlPlane {
       `--server-address=${this.addresses.host}:10250`,
       `--tls-cert-file=${this.pki.kubelet.certificate}`,
       `--tls-private-key-file=${this.pki.kubelet.key}`,
-    ]);
+    ];
+    const commands = writeExecCommands(this.directory);
+    this.ensure('kwok', args, { PATH: `${commands}:${process.env['PATH'] ?? ''}` });
   }
 
   /** Ends every part, the storage last. */
@@ -108,7 +111,7 @@ export class ControlPlane {
     }
   }
 
-  private ensure(part: ControlPlanePart, args: string[]): void {
+  private ensure(part: ControlPlanePart, args: string[], environment: Record<string, string> = {}): void {
     if (this.parts.get(part)?.running === true) return;
     this.parts.set(
       part,
@@ -119,7 +122,7 @@ export class ControlPlane {
         log: this.logFile(part),
         records: this.records,
         // A start is mostly allocation: collected less often, it is faster, and there is memory to spare.
-        env: { ...process.env, GOGC: '200', GOMAXPROCS: '2' },
+        env: { ...process.env, GOGC: '200', GOMAXPROCS: '2', ...environment },
       }),
     );
   }

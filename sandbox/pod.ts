@@ -3,11 +3,18 @@ import net from 'node:net';
 import { mkdirSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { Container, type ContainerSpec } from './container.js';
+import { Container, hostEnvironment, mountsEnvironment, type ContainerSpec } from './container.js';
 import { knownImage } from './images.js';
 import { ApiError, eventually, type ClusterApi, type Resource } from './kubernetes.js';
 import { loopback } from './layout.js';
-import { mountVolumes, NotMountable, type MountedVolumes, type Volume, type VolumeHost } from './volumes.js';
+import {
+  mountVolumes,
+  NotMountable,
+  SPIFFE_CSI_DRIVER,
+  type MountedVolumes,
+  type Volume,
+  type VolumeHost,
+} from './volumes.js';
 
 export interface PodHost extends Omit<VolumeHost, 'podFolder' | 'socketFolder' | 'log'> {
   api: ClusterApi;
@@ -31,6 +38,7 @@ export class Pod {
   private readonly ready = new Map<string, boolean>();
   private readonly stopping = new AbortController();
   private volumes: MountedVolumes | undefined;
+  private served = false;
   private waiting = 'ContainerCreating';
   private waitingMessage = '';
   private reporting: Promise<void> | undefined;
@@ -63,6 +71,12 @@ export class Pod {
     return this.specs.some(({ image }) => knownImage(image) !== undefined);
   }
 
+  /** Of a pod that only seems to run, the volumes through which it would get its identity; of others, all. */
+  private get mountable(): Volume[] {
+    const { volumes = [] } = this.pod['spec'] as { volumes?: Volume[] };
+    return this.isKnown ? volumes : volumes.filter(({ csi }) => csi?.driver === SPIFFE_CSI_DRIVER);
+  }
+
   /** Local folder of a volume, once mounted. */
   volumeFolder(name: string): string | undefined {
     return this.volumes?.folders.get(name);
@@ -85,7 +99,7 @@ export class Pod {
       for (const spec of this.specs.filter(({ image }) => knownImage(image) !== undefined)) {
         this.containers.push(new Container(spec, containerHost, () => void this.report()));
       }
-      if (this.containers.length > 0) await this.serveExecAndLogs();
+      if (this.containers.length > 0 || this.mountable.length > 0) await this.serveExecAndLogs();
       if (signal.aborted) return;
       for (const container of this.containers) container.start();
       await this.report();
@@ -117,7 +131,7 @@ export class Pod {
     await eventually(
       `pod ${this.name} is forgotten`,
       async () => {
-        if (this.containers.length > 0) {
+        if (this.served) {
           await Promise.all([
             this.host.api.delete(`${kwok}/execs/${name}`),
             this.host.api.delete(`${kwok}/logs/${name}`),
@@ -143,11 +157,10 @@ export class Pod {
   private async mount(signal: AbortSignal): Promise<boolean> {
     mkdirSync(this.folder, { recursive: true });
     mkdirSync(this.socketFolder, { recursive: true, mode: 0o700 });
-    if (!this.isKnown) return !signal.aborted;
-    const { volumes = [] } = this.pod['spec'] as { volumes?: Volume[] };
+    if (this.mountable.length === 0) return !signal.aborted;
     while (!signal.aborted) {
       try {
-        this.volumes = await mountVolumes(this.pod, volumes, {
+        this.volumes = await mountVolumes(this.pod, this.mountable, {
           ...this.host,
           podFolder: this.folder,
           socketFolder: this.socketFolder,
@@ -169,20 +182,25 @@ export class Pod {
     const { namespace = '', name } = this.pod.metadata;
     const metadata = { name, namespace };
     const apiVersion = 'kwok.x-k8s.io/v1alpha1';
+    const folders = this.volumes?.folders ?? new Map<string, string>();
+    const execs = this.specs.map((spec) => {
+      const container = this.containers.find((each) => each.spec.name === spec.name);
+      const environment = { ...(container?.environment() ?? hostEnvironment()), ...mountsEnvironment(spec, folders) };
+      return {
+        containers: [spec.name],
+        local: {
+          workDir: container?.folder ?? this.folder,
+          envs: Object.entries(environment).map(([key, value]) => ({ name: key, value })),
+        },
+      };
+    });
+    this.served = true;
     await Promise.all([
       this.host.api.apply({
         apiVersion,
         kind: 'Exec',
         metadata,
-        spec: {
-          execs: this.containers.map((container) => ({
-            containers: [container.spec.name],
-            local: {
-              workDir: container.folder,
-              envs: Object.entries(container.environment()).map(([key, value]) => ({ name: key, value })),
-            },
-          })),
-        },
+        spec: { execs },
       }),
       this.host.api.apply({
         apiVersion,
@@ -287,7 +305,7 @@ export class Pod {
       imageID: spec.image,
       containerID: `sandbox://${this.uid}-${spec.name}`,
     };
-    const mounted = this.isKnown ? this.volumes !== undefined : true;
+    const mounted = this.mountable.length === 0 || this.volumes !== undefined;
     if (!mounted) {
       const state = { waiting: { reason: this.waiting, message: this.waitingMessage } };
       return { ...common, ready: false, started: false, restartCount: 0, state };

@@ -4,6 +4,8 @@ import type { ClusterApi, Resource } from './kubernetes.js';
 import { writeKubeconfig } from './pki.js';
 import { serveWorkloadApi } from './workloadApi.js';
 
+export const SPIFFE_CSI_DRIVER = 'csi.spiffe.io';
+
 interface ConfigMapSource {
   name?: string;
   items?: { key: string; path: string }[];
@@ -64,7 +66,7 @@ export async function mountVolumes(pod: Resource, volumes: Volume[], host: Volum
         folders.set(volume.name, folder(path.join(host.hostFolder, volume.hostPath.path)));
       } else if (volume.emptyDir !== undefined) {
         folders.set(volume.name, folder(path.join(host.socketFolder, String(index))));
-      } else if (volume.csi?.driver === 'csi.spiffe.io') {
+      } else if (volume.csi?.driver === SPIFFE_CSI_DRIVER) {
         const target = folder(path.join(host.socketFolder, String(index)));
         const adminSocketPath = host.adminSocket();
         if (adminSocketPath === undefined) throw new NotMountable('the SPIRE agent of the node is not there');
