@@ -281,7 +281,7 @@ export class SandboxCluster {
 
   /** The engine acts under an account of its own, with the permissions that the product ships. */
   private async applyEngineAccount(): Promise<void> {
-    for (const file of ['rbac.yaml', 'rbac-workloads.yaml']) {
+    for (const file of ['rbac.yaml', 'rbac-workloads.yaml', 'rbac-exec.yaml']) {
       const rbac = documents(readFileSync(path.join(projectRoot(), 'deploy', file), 'utf8'));
       for (const object of rbac) await this.api.apply(object);
     }

@@ -6,7 +6,6 @@ import type { BundleFacts, ClusterFacts, FactsResult, Problem, ProfileFacts } fr
 import { DEFAULT_NAMESPACE, DEFAULT_SERVER, type Cluster } from '../contract/inventory.js';
 import type { KubernetesObject } from '../contract/kubernetes.js';
 import {
-  CONTROLLER_MANAGER,
   DEFAULT_CLASS_NAME,
   MANAGED_BY,
   MANAGED_BY_LABEL,
@@ -38,6 +37,7 @@ import {
 import { fetchBundleEndpoint } from '../spire/endpoint.js';
 import { readServerConf, recordedPeers } from '../spire/serverConf.js';
 import type { Clusters } from './clusters.js';
+import { readControllerManager } from './controllerManager.js';
 import { endpointIdentity, webAuthorities } from './endpoint.js';
 import { readEndpointObjects, resolveExposure } from './exposureFacts.js';
 import { requiredPermissions } from './permissions.js';
@@ -126,7 +126,7 @@ async function readClusterFacts(
   const reads = new Problems(name);
   const asked = new Problems(name);
   const exposing = exposure && reads.collect(readEndpointObjects(connection, exposure));
-  const [missing, kinds, set, pod, serverConf, className, endpointObjects, relationships, identities, answers] =
+  const [missing, kinds, set, pod, serverConf, controllerManager, endpointObjects, relationships, identities, answers] =
     await Promise.all([
       permissions === undefined
         ? []
@@ -141,7 +141,7 @@ async function readClusterFacts(
       reads.collect(readStatefulSet(connection, cluster.namespace, cluster.server)),
       reads.collect(readPod(connection, cluster.namespace, `${cluster.server}-0`)),
       reads.collect(readServerConfMap(connection)),
-      reads.collect(readClassName(connection)),
+      reads.collect(readControllerManager(connection)),
       exposing,
       reads.collect(listObjects(connection, CFTD)),
       reads.collect(listObjects(connection, CLUSTER_SPIFFE_ID)),
@@ -174,6 +174,7 @@ async function readClusterFacts(
   }
   problems.addAll(asked);
   if (permissions !== undefined) await problems.collect(webAuthorities(cluster));
+  const className = controllerManager?.className;
   if (cluster.className !== undefined && className !== undefined && cluster.className !== className) {
     problems.add(
       'InvalidInput',
@@ -335,18 +336,6 @@ function readControl(
     );
   }
   return { type: 'configMap', told: 'no operator owns the ConfigMap' };
-}
-
-/** Class that SPIRE controller manager watches, by its own configuration. */
-export async function readClassName(connection: ClusterConnection): Promise<string | undefined> {
-  const { namespace } = connection.cluster;
-  const map = await readObject<KubernetesObject & { data?: Record<string, string> }>(connection, {
-    apiVersion: 'v1',
-    kind: 'ConfigMap',
-    metadata: { name: CONTROLLER_MANAGER, namespace },
-  });
-  const configuration = Object.values(map?.data ?? {}).join('\n');
-  return /^\s*"?className"?\s*:\s*"?([^\s",]+)/m.exec(configuration)?.[1];
 }
 
 /** SPIRE's CA certificates name their trust domain, unless an upstream authority issued them. */

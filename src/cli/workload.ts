@@ -2,7 +2,14 @@ import { Command } from 'commander';
 import pc from 'picocolors';
 import { FederatorClient } from '../client.js';
 import { FederatorError } from '../contract/errors.js';
-import { parseWorkloadReference, showWorkloadInputSchema, type WorkloadReport } from '../contract/workload.js';
+import {
+  parseWorkloadReference,
+  showWorkloadInputSchema,
+  type KeysPresent,
+  type PodFacts,
+  type TrustReport,
+  type WorkloadReport,
+} from '../contract/workload.js';
 import { checked, inventoryClusters, requireKnown } from './options.js';
 import { formatTable } from './table.js';
 
@@ -15,7 +22,9 @@ interface ShowOptions {
 /** `workload show`: the identity of a workload, where it comes from, and if it has none, why. */
 export function workloadCommand(): Command {
   const show = new Command('show')
-    .description('its registration entries, the policy each came from, and if it has no identity, why')
+    .description(
+      'its registration entries, the policy each came from, the SVID and the bundles it holds, and if it has no identity, why',
+    )
     .argument('<workload>', '<namespace>/<pod>, the UID of a pod, or a SPIFFE ID')
     .option('--cluster <name>', 'look on this cluster only')
     .option('--inventory <file>', 'inventory file')
@@ -31,12 +40,14 @@ async function showWorkload(text: string, { cluster, inventory, json = false }: 
   const input = checked(showWorkloadInputSchema, {
     workload: parseWorkloadReference(text),
     clusters: cluster === undefined ? known : [cluster],
+    peers: known,
   });
   const client = await FederatorClient.connect();
   try {
     const result = await client.showWorkload(input);
     if (json) console.log(JSON.stringify(result, undefined, 2));
     else for (const report of result.reports) printWorkload(report);
+    if (result.morePods > 0 && !json) console.log(pc.yellow(`${result.morePods} more pods have this identity.`));
     for (const { message } of result.unknown) console.error(pc.yellow(message));
     if (result.reports.length === 0) {
       const asked = input.clusters.filter((name) => !result.unknown.some((each) => each.cluster === name));
@@ -53,7 +64,7 @@ async function showWorkload(text: string, { cluster, inventory, json = false }: 
   }
 }
 
-function printWorkload({ cluster, pod, entries, policies, findings }: WorkloadReport): void {
+function printWorkload({ cluster, pod, entries, policies, trust, findings }: WorkloadReport): void {
   console.log(`${pc.bold(`${pod.namespace}/${pod.name}`)} on ${cluster}`);
   console.log(
     pc.dim(`  UID ${pod.uid}, service account ${pod.serviceAccount}, ${pod.phase}, node ${pod.nodeName ?? 'none'}`),
@@ -66,8 +77,37 @@ function printWorkload({ cluster, pod, entries, policies, findings }: WorkloadRe
       `  from            ${from === undefined ? 'no ClusterSPIFFEID that would make it so' : `ClusterSPIFFEID ${from}`}`,
     );
   }
+  printHeld(pod);
+  if (trust.length > 0) console.log(`\n${trustTable(trust, pod)}`);
   const rows = policies.map(({ name, effect }) => [name, effect === 'applies' ? pc.green(effect) : effect]);
   console.log(`\n${formatTable(['ClusterSPIFFEID', 'effect on this pod'], rows)}`);
   for (const { evidence, remedy } of findings) console.log(`\n${pc.yellow(evidence)}\n  ${remedy}`);
   console.log('');
+}
+
+/** The SVID that the workload was seen to hold, or why it was not. */
+function printHeld({ held }: PodFacts): void {
+  if ('unread' in held) {
+    console.log(`\n  SVID held       ${pc.yellow('not seen')}: ${held.unread}`);
+    return;
+  }
+  const until = Date.parse(held.expiresAt) <= Date.now() ? pc.red(`expired ${held.expiresAt}`) : held.expiresAt;
+  console.log(`\n  SVID held       ${pc.green(held.spiffeIds.join(', '))}`);
+  console.log(`  valid until     ${until}`);
+  console.log(pc.dim(`  seen by         ${held.source}`));
+}
+
+function trustTable(trust: readonly TrustReport[], { held }: PodFacts): string {
+  const rows = trust.map(({ trustDomain, cluster, stored, held: has, wanted }) => [
+    wanted ? trustDomain : pc.yellow(`${trustDomain} (not wanted)`),
+    cluster ?? pc.yellow('not in the inventory, or not to be asked'),
+    stored === undefined ? '' : keys(stored),
+    'unread' in held ? pc.dim('not seen') : has === undefined ? pc.yellow('cannot be compared') : keys(has),
+  ]);
+  return formatTable(['trusts', 'cluster', 'keys in SPIRE server', 'keys in the workload'], rows);
+}
+
+function keys({ present, of }: KeysPresent): string {
+  const text = `${present} of ${of} current`;
+  return present === of ? pc.green(text) : pc.red(text);
 }

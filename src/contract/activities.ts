@@ -13,7 +13,7 @@ import type {
   RefreshWindow,
 } from './rotation.js';
 import type { WantedFederation } from './serverConf.js';
-import type { WorkloadFacts, WorkloadReference } from './workload.js';
+import type { TrustDomainAuthorities, WorkloadFacts, WorkloadReference } from './workload.js';
 
 /** Outcome of a step that may have found everything in place. */
 export interface StepOutcome {
@@ -227,6 +227,13 @@ export interface ProbeOutcome {
   evidence: string;
 }
 
+export interface ReadWorkloadRequest {
+  cluster: string;
+  workload: WorkloadReference;
+  /** Also look into the pods for what they hold, where that is allowed. */
+  lookInside: boolean;
+}
+
 /** Which clusters of the inventory belong to a federation, as far as they could be asked. */
 export interface FoundMembers {
   members: string[];
@@ -305,7 +312,8 @@ export interface FederatorActivities {
   watchOver(request: WatchRequest): Promise<StepOutcome>;
   stopWatching(request: { federation: string }): Promise<StepOutcome>;
   requestRepair(request: RepairInput): Promise<StepOutcome>;
-  readWorkload(request: { cluster: string; workload: WorkloadReference }): Promise<WorkloadFacts>;
+  readWorkload(request: ReadWorkloadRequest): Promise<WorkloadFacts>;
+  readAuthorities(request: { cluster: string }): Promise<TrustDomainAuthorities>;
   deployProbe(request: DeployProbeRequest): Promise<DeployedProbe>;
   runProbe(request: RunProbeRequest): Promise<ProbeOutcome>;
   removeProbe(request: ClusterRequest & { timeoutMs: number }): Promise<StepOutcome>;

@@ -102,8 +102,9 @@ export interface ClusterFacts {
 /** A ClusterSPIFFEID: what it selects, what it gives, and its outcome. */
 export interface IdentityFacts {
   name: string;
-  /** ISO 8601. Of two that give a pod the same entry, the older wins. */
+  /** ISO 8601. Of two that give a pod the same entry, the older wins; of two of one second, the lesser UID. */
   createdAt: string;
+  uid: string;
   className?: string;
   /** Applies only to pods that no other one selects. */
   fallback: boolean;

@@ -26,6 +26,7 @@ export function readIdentity(object: KubernetesObject): IdentityFacts {
   return {
     name: object.metadata.name,
     createdAt: object.metadata.creationTimestamp ?? '',
+    uid: object.metadata.uid ?? '',
     ...(spec.className === undefined ? {} : { className: spec.className }),
     fallback: spec.fallback ?? false,
     hint: spec.hint ?? '',

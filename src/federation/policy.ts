@@ -88,14 +88,20 @@ export function unknownPeers(policies: readonly Policy[], members: readonly stri
   );
 }
 
+/** Which of two that give a pod the same entry wins (spire-controller-manager: pkg/spireentry/reconciler.go, objectCmp). */
+export function isOlder(
+  a: Pick<IdentityFacts, 'createdAt' | 'uid'>,
+  b: Pick<IdentityFacts, 'createdAt' | 'uid'>,
+): boolean {
+  return a.createdAt < b.createdAt || (a.createdAt === b.createdAt && a.uid < b.uid);
+}
+
 /**
  * Which ClusterSPIFFEIDs can have masked entries of this one: same template, not a fallback, and older, as the oldest
  * wins. SPIRE controller manager counts masked entries but does not say by whom.
  */
-export function maskedBy(
-  { name, spiffeIDTemplate, createdAt, className }: IdentityFacts,
-  all: readonly IdentityFacts[],
-): string[] {
+export function maskedBy(identity: IdentityFacts, all: readonly IdentityFacts[]): string[] {
+  const { name, spiffeIDTemplate, className } = identity;
   return all
     .filter(
       (other) =>
@@ -103,7 +109,7 @@ export function maskedBy(
         other.spiffeIDTemplate.replaceAll(/\s/g, '') === spiffeIDTemplate.replaceAll(/\s/g, '') &&
         !other.fallback &&
         other.className === className &&
-        (other.createdAt < createdAt || (other.createdAt === createdAt && other.name < name)),
+        isOlder(other, identity),
     )
     .map((other) => other.name);
 }

@@ -1,13 +1,34 @@
 import type { IdentityFacts } from '../contract/facts.js';
-import type { EntryFacts, PodFacts, WorkloadFacts, WorkloadReport } from '../contract/workload.js';
+import type {
+  EntryFacts,
+  PodFacts,
+  TrustDomainAuthorities,
+  WorkloadFacts,
+  WorkloadReport,
+} from '../contract/workload.js';
+import { heldFindings, judgeTrust } from './heldTrust.js';
+import { isOlder } from './policy.js';
 import { selectorMiss } from './selector.js';
 
-/** Explains the identity of every pod that was found, or why it has none. Pure. */
-export function explainWorkloads(facts: WorkloadFacts): WorkloadReport[] {
-  return facts.pods.map((pod) => explainWorkload(facts, pod));
+/**
+ * Explains the identity of every pod that was found, or why it has none, and judges what it holds. Pure.
+ * @param current keys of trust domains by their own SPIRE servers, as far as these could be asked
+ * @param now milliseconds since the Unix epoch
+ */
+export function explainWorkloads(
+  facts: WorkloadFacts,
+  current: readonly TrustDomainAuthorities[],
+  now: number,
+): WorkloadReport[] {
+  return facts.pods.map((pod) => explainWorkload(facts, pod, current, now));
 }
 
-function explainWorkload(facts: WorkloadFacts, pod: PodFacts): WorkloadReport {
+function explainWorkload(
+  facts: WorkloadFacts,
+  pod: PodFacts,
+  current: readonly TrustDomainAuthorities[],
+  now: number,
+): WorkloadReport {
   const { cluster, identities } = facts;
   const own = facts.entries.filter(({ selectors }) => selectors.includes(`k8s:pod-uid:${pod.uid}`));
   const applying = applyingIdentities(facts, pod);
@@ -15,22 +36,38 @@ function explainWorkload(facts: WorkloadFacts, pod: PodFacts): WorkloadReport {
     const from = applying.find((identity) => isFrom(identity, entry, facts, pod))?.name;
     return { ...entry, ...(from === undefined ? {} : { from }) };
   });
+  const trust = judgeTrust(facts, pod, own, current);
   return {
     cluster,
     pod,
     entries,
     policies: identities.map((identity) => ({ name: identity.name, effect: effect(identity, facts, pod, applying) })),
-    findings: findings(facts, pod, entries, applying),
+    trust,
+    findings: [...findings(facts, pod, entries, applying), ...heldFindings(facts, pod, own, trust, now)],
   };
 }
 
 /** ClusterSPIFFEIDs that give this pod an entry: the oldest first, which wins where two give the same. */
-function applyingIdentities({ className, identities }: WorkloadFacts, pod: PodFacts): IdentityFacts[] {
+function applyingIdentities(facts: WorkloadFacts, pod: PodFacts): IdentityFacts[] {
+  const { className, identities } = facts;
+  if (isIgnored(facts, pod)) return [];
   const selecting = identities
     .filter((identity) => identity.className === className && miss(identity, pod) === undefined)
-    .sort((a, b) => a.createdAt.localeCompare(b.createdAt));
+    .sort((a, b) => (isOlder(a, b) ? -1 : 1));
   const first = selecting.filter(({ fallback }) => !fallback);
   return first.length > 0 ? first : selecting;
+}
+
+/** Whether SPIRE controller manager passes over the pod's namespace (spire-controller-manager: pkg/namespace). */
+function isIgnored({ ignoreNamespaces }: WorkloadFacts, { namespace }: PodFacts): boolean {
+  return ignoreNamespaces.some((pattern) => {
+    try {
+      return new RegExp(pattern).test(namespace);
+    } catch {
+      // Go has syntax that is unknown here; such a pattern is rare, and nothing else depends on it.
+      return false;
+    }
+  });
 }
 
 function miss(identity: IdentityFacts, { labels, namespaceLabels }: PodFacts): string | undefined {
@@ -42,10 +79,12 @@ function miss(identity: IdentityFacts, { labels, namespaceLabels }: PodFacts): s
 
 function effect(
   identity: IdentityFacts,
-  { className }: WorkloadFacts,
+  facts: WorkloadFacts,
   pod: PodFacts,
   applying: readonly IdentityFacts[],
 ): string {
+  const { className } = facts;
+  if (isIgnored(facts, pod)) return `does nothing: SPIRE controller manager ignores namespace ${pod.namespace}`;
   if (identity.className !== className)
     return `ignored: className is ${identity.className ?? 'missing'}, SPIRE controller manager watches ${className}`;
   const missed = miss(identity, pod);
@@ -54,17 +93,15 @@ function effect(
     return `stands back: it is a fallback, and ${applying.map(({ name }) => name).join(', ')} selects the pod`;
   }
   const older = applying.find(
-    (other) => other !== identity && sameTemplate(other, identity) && isOlder(other, identity),
+    (other) => other !== identity && sameSpiffeId(other, identity, facts, pod) && isOlder(other, identity),
   );
   return older === undefined ? 'applies' : `masked by ${older.name}, which is older and gives the same SPIFFE ID`;
 }
 
-function sameTemplate(a: IdentityFacts, b: IdentityFacts): boolean {
+function sameSpiffeId(a: IdentityFacts, b: IdentityFacts, facts: WorkloadFacts, pod: PodFacts): boolean {
+  const [ofA, ofB] = [render(a.spiffeIDTemplate, facts, pod), render(b.spiffeIDTemplate, facts, pod)];
+  if (ofA !== undefined && ofB !== undefined) return ofA === ofB;
   return a.spiffeIDTemplate.replaceAll(/\s/g, '') === b.spiffeIDTemplate.replaceAll(/\s/g, '');
-}
-
-function isOlder(a: IdentityFacts, b: IdentityFacts): boolean {
-  return a.createdAt < b.createdAt;
 }
 
 /** Whether an entry is what a ClusterSPIFFEID makes of a pod; of a template that is not simple, by all the rest. */
@@ -90,11 +127,12 @@ function render(template: string, { trustDomain }: WorkloadFacts, pod: PodFacts)
 }
 
 function findings(
-  { trustDomain, storedBundles, identities, className }: WorkloadFacts,
+  facts: WorkloadFacts,
   pod: PodFacts,
   entries: readonly EntryFacts[],
   applying: readonly IdentityFacts[],
 ): WorkloadReport['findings'] {
+  const { trustDomain, storedBundles, identities, className } = facts;
   const found: WorkloadReport['findings'] = [];
   const name = `${pod.namespace}/${pod.name}`;
   if (pod.nodeName === undefined) {
@@ -103,7 +141,12 @@ function findings(
       remedy: `kubectl -n ${pod.namespace} describe pod ${pod.name}`,
     });
   }
-  if (applying.length === 0) {
+  if (isIgnored(facts, pod)) {
+    found.push({
+      evidence: `SPIRE controller manager ignores namespace ${pod.namespace} (ignoreNamespaces in its configuration)`,
+      remedy: 'Run the workload in another namespace, or take this one out of ignoreNamespaces.',
+    });
+  } else if (applying.length === 0) {
     const classless = identities.filter((each) => each.className !== className && miss(each, pod) === undefined);
     found.push(
       classless.length > 0
@@ -124,7 +167,7 @@ function findings(
         remedy: `Take ${trustDomain} out of its federatesWith.`,
       });
     }
-    const missing = identity.federatesWith.filter((each) => each !== trustDomain && !storedBundles.includes(each));
+    const missing = identity.federatesWith.filter((each) => each !== trustDomain && storedBundles[each] === undefined);
     if (missing.length > 0) {
       found.push({
         evidence: `${identity.name} federates with ${missing.join(', ')}, whose bundle is not stored: SPIRE refuses the entry whole`,

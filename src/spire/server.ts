@@ -1,5 +1,5 @@
 import { FederatorError } from '../contract/errors.js';
-import type { EntryFacts } from '../contract/workload.js';
+import type { AgentFacts, EntryFacts } from '../contract/workload.js';
 import type { ClusterConnection } from '../kubernetes/connect.js';
 import { execInPod, type ExecResult, type ExecTarget } from '../kubernetes/exec.js';
 
@@ -77,18 +77,34 @@ export class SpireServer {
     const filter = spiffeId === undefined ? [] : ['-spiffeID', spiffeId];
     const list = JSON.parse(await this.read(['entry', 'show', ...filter, '-output', 'json'], signal)) as {
       entries?: {
-        spiffe_id: { trust_domain: string; path: string };
+        spiffe_id: SpiffeIdJson;
+        parent_id: SpiffeIdJson;
         federates_with?: string[];
         hint?: string;
         selectors?: { type: string; value: string }[];
       }[];
     };
     return (list.entries ?? []).map((entry) => ({
-      spiffeId: `spiffe://${entry.spiffe_id.trust_domain}${entry.spiffe_id.path}`,
+      spiffeId: readSpiffeId(entry.spiffe_id),
+      parentId: readSpiffeId(entry.parent_id),
       federatesWith: entry.federates_with ?? [],
       hint: entry.hint ?? '',
       selectors: (entry.selectors ?? []).map(({ type, value }) => `${type}:${value}`),
     }));
+  }
+
+  /** An agent that has attested, by its SPIFFE ID; undefined when there is none such. */
+  async agent(spiffeId: string, signal?: AbortSignal): Promise<AgentFacts | undefined> {
+    const args = ['agent', 'show', '-spiffeID', spiffeId, '-output', 'json'];
+    const result = await this.exec(args, { signal });
+    if (result.exitCode !== 0 && /not found|NotFound/.test(words(result))) return undefined;
+    if (result.exitCode !== 0) throw this.failed('agent show', result);
+    const text = result.stdout.trim() === '' ? await this.read(args, signal) : result.stdout;
+    const { x509svid_expires_at: seconds, banned = false } = JSON.parse(text) as {
+      x509svid_expires_at?: string | number;
+      banned?: boolean;
+    };
+    return { spiffeId, expiresAt: new Date(Number(seconds ?? 0) * 1000).toISOString(), banned };
   }
 
   /** Number of registration entries that federate with a trust domain. */
@@ -211,6 +227,16 @@ export class SpireServer {
   private unavailable(said: string): FederatorError {
     return new FederatorError('SpireUnavailable', `${this.name}: SPIRE server does not answer: ${said}`);
   }
+}
+
+/** A SPIFFE ID as SPIRE's command line prints it in JSON. */
+interface SpiffeIdJson {
+  trust_domain: string;
+  path: string;
+}
+
+function readSpiffeId({ trust_domain: trustDomain, path }: SpiffeIdJson): string {
+  return `spiffe://${trustDomain}${path}`;
 }
 
 function words({ stdout, stderr, exitCode }: ExecResult): string {

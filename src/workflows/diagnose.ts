@@ -53,7 +53,7 @@ async function ofWorkload(
   checks: readonly DiagnosedCheck[],
 ): Promise<Pick<Diagnosis, 'checks' | 'findings'>> {
   const clusters = members.map(({ cluster }) => cluster);
-  const shown = await showWorkload({ workload, clusters });
+  const shown = await showWorkload({ workload, clusters, peers: clusters });
   if (shown.reports.length === 0 && shown.unknown.length === 0) {
     throw ApplicationFailure.nonRetryable(
       `There is no such workload on ${clusters.join(', ')}. A pod is named <namespace>/<pod>.`,

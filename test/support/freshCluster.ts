@@ -35,6 +35,7 @@ export function freshCluster(cluster: string): ClusterFacts {
 export function identityFacts(facts: Partial<IdentityFacts> & Pick<IdentityFacts, 'name'>): IdentityFacts {
   return {
     createdAt: '',
+    uid: 'uid',
     fallback: false,
     hint: '',
     spiffeIDTemplate: '',

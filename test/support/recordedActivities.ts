@@ -221,11 +221,20 @@ export class RecordedActivities {
       readWorkload: this.record('readWorkload', ({ cluster }) => ({
         cluster,
         trustDomain: `${cluster}.test`,
+        authorities: [],
         className: 'spire',
-        storedBundles: [],
+        ignoreNamespaces: [],
+        storedBundles: {},
         pods: [],
+        morePods: 0,
         entries: [],
+        agents: [],
         identities: [],
+      })),
+      readAuthorities: this.record('readAuthorities', ({ cluster }) => ({
+        cluster,
+        trustDomain: `${cluster}.test`,
+        authorities: [],
       })),
       deployProbe: this.record('deployProbe', ({ cluster }) => ({
         address: `${cluster}.test:443`,
@@ -257,6 +266,7 @@ function appliedIdentity(object: KubernetesObject): IdentityFacts {
   return {
     ...readIdentity(object),
     createdAt: '2026-01-01T00:00:00Z',
+    uid: 'uid',
     stats: { podsSelected: 1, entriesToSet: 1 },
   };
 }

@@ -29,6 +29,7 @@ const IDENTITY = identityFacts({
   spiffeIDTemplate: 'spiffe://{{ .TrustDomain }}/x',
   fallback: false,
   createdAt: '2026-01-01T00:00:00Z',
+  uid: 'uid',
   stats: { podsSelected: 1, entriesToSet: 1 },
 });
 

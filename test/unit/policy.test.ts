@@ -174,6 +174,7 @@ test('an entry is masked by older ones with the same template that are no fallba
     className: 'spire',
     createdAt: '2026-02-01T00:00:00Z',
     spiffeIDTemplate: 'spiffe://{{ .TrustDomain }}/x',
+    uid: 'm',
   });
   const all = [
     mine,
@@ -181,6 +182,8 @@ test('an entry is masked by older ones with the same template that are no fallba
     { ...mine, name: 'fallback', createdAt: '2026-01-01T00:00:00Z', fallback: true },
     { ...mine, name: 'other', createdAt: '2026-01-01T00:00:00Z', spiffeIDTemplate: 'spiffe://{{ .TrustDomain }}/y' },
     { ...mine, name: 'younger', createdAt: '2026-03-01T00:00:00Z' },
+    { ...mine, name: 'of the same second, with the lesser UID', uid: 'a' },
+    { ...mine, name: 'of the same second, with the greater UID', uid: 'z' },
   ];
-  expect(maskedBy(mine, all)).toEqual(['older']);
+  expect(maskedBy(mine, all)).toEqual(['older', 'of the same second, with the lesser UID']);
 });

@@ -1,5 +1,5 @@
 import type { IdentityFacts } from '../../src/contract/facts.js';
-import type { PodFacts, WorkloadFacts } from '../../src/contract/workload.js';
+import type { Held, PodFacts, TrustDomainAuthorities, WorkloadFacts } from '../../src/contract/workload.js';
 import type { LabelSelector } from '../../src/contract/labelSelector.js';
 import { parseWorkloadReference } from '../../src/contract/workload.js';
 import { selectorMiss } from '../../src/federation/selector.js';
@@ -17,11 +17,16 @@ const POD: PodFacts = {
   phase: 'Running',
   nodeName: 'node',
   csiVolume: true,
+  held: { unread: 'nobody looked' },
 };
+const AGENT = 'spiffe://a.test/spire/agent/k8s_psat/a/node';
+const NOW = Date.parse('2026-03-01T00:00:00Z');
+const B: TrustDomainAuthorities = { cluster: 'b', trustDomain: 'b.test', authorities: ['b1', 'b2'] };
 
 const UNIVERSAL: IdentityFacts = {
   name: 'universal',
   createdAt: '2026-02-01T00:00:00Z',
+  uid: 'uid',
   className: 'spire',
   fallback: false,
   hint: '',
@@ -34,22 +39,28 @@ const UNIVERSAL: IdentityFacts = {
 
 const ENTRY = {
   spiffeId: 'spiffe://a.test/ns/my-app/sa/default',
+  parentId: AGENT,
   federatesWith: ['b.test'],
   hint: '',
   selectors: [`k8s:pod-uid:${POD.uid}`],
 };
 
-function explain(facts: Partial<WorkloadFacts>) {
-  const [report] = explainWorkloads({
+function explain(facts: Partial<WorkloadFacts>, current = [B]) {
+  const all: WorkloadFacts = {
     cluster: 'a',
     trustDomain: 'a.test',
+    authorities: ['a1'],
     className: 'spire',
-    storedBundles: ['b.test'],
+    ignoreNamespaces: ['kube-system'],
+    storedBundles: { 'b.test': ['b1', 'b2'] },
     pods: [POD],
+    morePods: 0,
     entries: [],
+    agents: [{ spiffeId: AGENT, expiresAt: '2026-03-01T01:00:00Z', banned: false }],
     identities: [],
     ...facts,
-  });
+  };
+  const [report] = explainWorkloads(all, [all, ...current], NOW);
   if (report === undefined) throw new Error('one pod gives one report');
   return report;
 }
@@ -90,7 +101,7 @@ test.each([
   },
   {
     what: 'a federatesWith without a stored bundle',
-    facts: { identities: [UNIVERSAL], storedBundles: [] },
+    facts: { identities: [UNIVERSAL], storedBundles: {} },
     says: /b\.test, whose bundle is not stored: SPIRE refuses the entry whole/,
   },
   {
@@ -106,12 +117,88 @@ test.each([
     },
     says: /is not scheduled \(Pending\)/,
   },
+  {
+    what: 'a namespace that SPIRE controller manager ignores',
+    facts: { identities: [UNIVERSAL], pods: [{ ...POD, namespace: 'my-kube-system' }] },
+    says: /ignores namespace my-kube-system/,
+  },
   { what: 'no reason that can be seen', facts: { identities: [UNIVERSAL] }, says: /there is no entry yet/ },
 ])('no identity because of $what is said to be so, with a remedy', ({ facts, says }) => {
   const { entries, findings } = explain(facts);
   expect(entries).toEqual([]);
   expect(findings[0]?.evidence).toMatch(says);
   expect(findings[0]?.remedy).not.toBe('');
+});
+
+describe('what a workload holds', () => {
+  const held: Held = {
+    source: '/certs/svid.pem in container app',
+    spiffeIds: [ENTRY.spiffeId],
+    expiresAt: '2026-03-01T00:30:00Z',
+    authorities: ['a1', 'b1', 'b2'],
+  };
+  const holding = (part: Partial<Held>, facts: Partial<WorkloadFacts> = {}, current = [B]) =>
+    explain(
+      { entries: [ENTRY], identities: [UNIVERSAL], pods: [{ ...POD, held: { ...held, ...part } }], ...facts },
+      current,
+    );
+  const evidence = ({ findings }: ReturnType<typeof explain>) => findings.map((each) => each.evidence);
+
+  test('is compared with the current keys of each trust domain that it should trust', () => {
+    const report = holding({});
+    expect(report.trust).toEqual([
+      { trustDomain: 'a.test', cluster: 'a', wanted: true, held: { present: 1, of: 1 } },
+      {
+        trustDomain: 'b.test',
+        cluster: 'b',
+        wanted: true,
+        stored: { present: 2, of: 2 },
+        held: { present: 2, of: 2 },
+      },
+    ]);
+    expect(report.findings).toEqual([]);
+  });
+
+  test('that cannot be seen leaves what SPIRE server stores', () => {
+    const report = explain({ entries: [ENTRY], identities: [UNIVERSAL] });
+    expect(report.trust[1]).toEqual({
+      trustDomain: 'b.test',
+      cluster: 'b',
+      wanted: true,
+      stored: { present: 2, of: 2 },
+    });
+    expect(report.findings).toEqual([]);
+  });
+
+  test('of a peer that cannot be asked is compared with what SPIRE server stores', () => {
+    expect(holding({ authorities: ['a1', 'b1'] }, {}, []).trust[1]).toEqual({
+      trustDomain: 'b.test',
+      wanted: true,
+      held: { present: 1, of: 2 },
+    });
+  });
+
+  test.each([
+    [{ authorities: ['a1', 'b1'] }, {}, /holds 1 of the 2 keys of b\.test, and SPIRE server has them all/],
+    [{}, { storedBundles: { 'b.test': ['b1'] } }, /SPIRE server of a stores 1 of the 2 keys that b\.test has now/],
+    [{ expiresAt: '2026-02-28T23:59:59Z' }, {}, /its SVID expired at 2026-02-28/],
+    [{ spiffeIds: ['spiffe://a.test/old'] }, {}, /SVID for spiffe:\/\/a\.test\/old, for which it has no registration/],
+    [
+      {},
+      { entries: [{ ...ENTRY, federatesWith: [] }], identities: [{ ...UNIVERSAL, federatesWith: [] }] },
+      /it trusts b\.test, with which none of its entries federates/,
+    ],
+    [{}, { agents: [] }, /no SPIRE agent delivers its SVID: .* has not attested/],
+  ])('with %j and facts %j is odd, and that is said', (part, facts, says) => {
+    expect(evidence(holding(part, facts))).toEqual([expect.stringMatching(says)]);
+  });
+
+  test('is nothing though there is an entry: the agent is to blame', () => {
+    const pods = [{ ...POD, held: { unread: 'no identity issued', noIdentity: true } }];
+    expect(evidence(explain({ entries: [ENTRY], identities: [UNIVERSAL], pods }))).toEqual([
+      expect.stringMatching(/the Workload API gives it no SVID/),
+    ]);
+  });
 });
 
 test('a pod without the CSI volume has an identity that it cannot get at', () => {

@@ -1,0 +1,42 @@
+import { parse } from 'yaml';
+import type { KubernetesObject } from '../contract/kubernetes.js';
+import { CONTROLLER_MANAGER } from '../contract/names.js';
+import type { ClusterConnection } from '../kubernetes/connect.js';
+import { readObject } from '../kubernetes/objects.js';
+
+/** What SPIRE controller manager's configuration says, as far as it matters here. */
+export interface ControllerManagerSettings {
+  /** Absent where it is not said. */
+  className?: string;
+  /** Regular expressions that match anywhere in a namespace's name. */
+  ignoreNamespaces: string[];
+}
+
+/** What it ignores unless told otherwise (spire-controller-manager: cmd/main.go). */
+const IGNORED_BY_DEFAULT = ['kube-system', 'kube-public', 'spire-system'];
+
+/** Reads the ConfigMap of SPIRE controller manager. */
+export async function readControllerManager(connection: ClusterConnection): Promise<ControllerManagerSettings> {
+  const { namespace } = connection.cluster;
+  const map = await readObject<KubernetesObject & { data?: Record<string, string> }>(connection, {
+    apiVersion: 'v1',
+    kind: 'ConfigMap',
+    metadata: { name: CONTROLLER_MANAGER, namespace },
+  });
+  const texts = Object.values(map?.data ?? {});
+  const className = /^\s*"?className"?\s*:\s*"?([^\s",]+)/m.exec(texts.join('\n'))?.[1];
+  const ignored = texts.flatMap((text) => readIgnored(text) ?? []);
+  return {
+    ...(className === undefined ? {} : { className }),
+    ignoreNamespaces: ignored.length > 0 ? ignored : IGNORED_BY_DEFAULT,
+  };
+}
+
+function readIgnored(text: string): string[] | undefined {
+  try {
+    return (parse(text) as { ignoreNamespaces?: string[] } | null)?.ignoreNamespaces;
+  } catch {
+    // A key of the ConfigMap that is no YAML is not the configuration.
+    return undefined;
+  }
+}
