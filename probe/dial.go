@@ -6,11 +6,13 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"time"
 
 	"github.com/spiffe/go-spiffe/v2/bundle/x509bundle"
@@ -25,7 +27,7 @@ type success struct {
 	OK                 bool   `json:"ok"`
 	Self               string `json:"self"`
 	Server             string `json:"server"`
-	ClientSeenByServer string `json:"clientSeenByServer"`
+	ClientSeenByServer string `json:"clientSeenByServer,omitempty"`
 	HandshakeMs        int64  `json:"handshakeMs"`
 	// What else the workload may call itself; its bundles are those of all its identities.
 	OtherIdentities []string `json:"otherIdentities,omitempty"`
@@ -38,6 +40,7 @@ func dial(ctx context.Context, args []string, stdout, _ io.Writer) (int, error) 
 	address := flags.String("address", "", "")
 	expect := flags.String("expect", "", "")
 	timeout := flags.Duration("timeout", 10*time.Second, "")
+	anyServer := flags.Bool("any-server", false, "")
 	if err := flags.Parse(args); err != nil {
 		return exitUsage, fmt.Errorf("%w: %v", errUsage, err)
 	}
@@ -59,15 +62,16 @@ func dial(ctx context.Context, args []string, stdout, _ io.Writer) (int, error) 
 		return printFailure(stdout, "", err)
 	}
 	self := pick(identity.SVIDs).ID.String()
-	result, err := handshake(ctx, *address, expected, identity)
+	result, err := handshake(ctx, *address, expected, identity, *anyServer)
 	if err != nil {
 		return printFailure(stdout, self, err)
 	}
 	return exitYes, printLine(stdout, result)
 }
 
-// handshake connects, authenticates both ways and reads the server's greeting. reasonOf classifies its errors.
-func handshake(ctx context.Context, address string, expected spiffeid.ID, identity *workloadapi.X509Context) (*success, error) {
+// handshake connects, authenticates both ways and learns that the server accepts it: by its greeting, or of any server by
+// its not refusing. reasonOf classifies its errors.
+func handshake(ctx context.Context, address string, expected spiffeid.ID, identity *workloadapi.X509Context, anyServer bool) (*success, error) {
 	raw, err := connect(ctx, address)
 	if err != nil {
 		return nil, err
@@ -90,7 +94,12 @@ func handshake(ctx context.Context, address string, expected spiffeid.ID, identi
 		return nil, fmt.Errorf("handshake with %s: %w", address, err)
 	}
 	elapsed := time.Since(start)
-	seen, err := askGreeting(ctx, conn, address)
+	seen := new(greeting)
+	if anyServer {
+		err = awaitRefusal(conn)
+	} else {
+		seen, err = askGreeting(ctx, conn, address)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", address, err)
 	}
@@ -126,6 +135,28 @@ func verifyServer(expected spiffeid.ID, bundles *x509bundle.Set) func([][]byte, 
 		}
 		return nil
 	}
+}
+
+// refusalWithin is how long a server may take to refuse. In TLS 1.3 a client has finished its handshake before the server
+// has looked at its certificate; what comes then comes within a round trip.
+const refusalWithin = 2 * time.Second
+
+// awaitRefusal listens without a word: a server that says nothing, or something, has accepted.
+func awaitRefusal(conn *tls.Conn) error {
+	if conn.ConnectionState().Version < tls.VersionTLS13 {
+		return nil
+	}
+	if err := conn.SetReadDeadline(time.Now().Add(refusalWithin)); err != nil {
+		return err
+	}
+	_, err := conn.Read(make([]byte, 1))
+	if err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		return nil
+	}
+	if errors.Is(err, io.EOF) {
+		return errors.New("it closed the connection right after the handshake")
+	}
+	return err
 }
 
 // askGreeting is the first read of the connection, so it is here that a TLS 1.3 server's refusal arrives.

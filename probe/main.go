@@ -14,9 +14,10 @@ import (
 
 const usage = `usage:
   probe serve [--listen 0.0.0.0:8443] [--authorize spiffe://… …]
-  probe dial --address host:port --expect spiffe://… [--timeout 10s]
+  probe dial --address host:port --expect spiffe://… [--timeout 10s] [--any-server]
   probe show [--timeout 10s]
 
+With --any-server, dial speaks with any server: it says nothing after the handshake, and waits a moment for a refusal.
 The Workload API is at the address in SPIFFE_ENDPOINT_SOCKET; dial honours HTTPS_PROXY and NO_PROXY.
 Exit code: 0 yes, 1 no (dial and show print the reason), 2 wrong usage.
 `

@@ -94,6 +94,32 @@ func TestRefusalIsSeenEveryTime(t *testing.T) {
 	}
 }
 
+func TestDialSpeaksWithAnyServer(t *testing.T) {
+	a, b := newAuthority(t, "a.test"), newAuthority(t, "b.test")
+	client := newWorkloadAPI(t, a.identity(t, "/client", b))
+	for name, test := range map[string]struct {
+		server *fakeWorkloadAPI
+		reason any
+	}{
+		"that accepts it":       {newWorkloadAPI(t, b.identity(t, "/server", a)), nil},
+		"that is not federated": {newWorkloadAPI(t, b.identity(t, "/server")), string(RefusedByPeer)},
+		"that is somebody else": {newWorkloadAPI(t, b.identity(t, "/other", a)), string(WrongSPIFFEID)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			address := startServer(t, test.server)
+			_, output := execute(t, start(t, client, "dial", "--any-server", "--address", address, "--expect", serverID))
+			var answer map[string]any
+			if err := json.Unmarshal(output, &answer); err != nil {
+				t.Fatalf("%v in %q", err, output)
+			}
+			if answer["reason"] != test.reason || answer["ok"] != (test.reason == nil) {
+				t.Errorf("answer %v, want reason %v", answer, test.reason)
+			}
+		})
+	}
+}
+
 func TestDialGoesThroughTheProxy(t *testing.T) {
 	a, b := newAuthority(t, "a.test"), newAuthority(t, "b.test")
 	address := startServer(t, newWorkloadAPI(t, b.identity(t, "/server", a)))

@@ -56,6 +56,7 @@ import {
   rotateWatchWorkflowId,
   verifyWorkflowId,
 } from './contract/names.js';
+import type { ProbePairInput } from './contract/probePair.js';
 import {
   ROTATE_WATCH_QUERY,
   ROTATE_WATCH_STOP_SIGNAL,
@@ -77,6 +78,7 @@ export interface Changes {
   applyFederation: ApplyInput;
   adopt: AdoptInput;
   probe: ProbeMatrixInput;
+  probePair: ProbePairInput;
   teardown: TeardownInput;
 }
 
@@ -446,6 +448,7 @@ export class FederatorClient {
 /** The clusters that a change is about, for its summary. */
 function concerned(name: keyof Changes, input: Changes[keyof Changes]): string {
   if ('cluster' in input && input.cluster !== undefined) return input.cluster;
+  if ('from' in input) return `${input.from.cluster} → ${input.to.cluster}`;
   if ('clusters' in input && input.clusters.length > 0) return input.clusters.join(', ');
   return name === 'addCluster' ? 'the one that is not a member' : 'its members';
 }

@@ -50,7 +50,7 @@ export function probeActivities(clusters: Clusters) {
   return {
     /** Deploys the test workloads of one cluster and waits until they have their identity and their address. */
     async deployProbe(request: DeployProbeRequest): Promise<DeployedProbe> {
-      const { cluster, federation, exposure, trustDomain, timeoutMs } = request;
+      const { cluster, federation, exposure, trustDomain, spiffeId, timeoutMs } = request;
       const { connection } = await clusters.get(cluster);
       const { probeImage = DEFAULT_PROBE_IMAGE } = await clusters.read();
       const signal = Context.current().cancellationSignal;
@@ -58,11 +58,15 @@ export function probeActivities(clusters: Clusters) {
       const manifests = (reach === undefined ? [] : exposureStrategy(reach.exposure.type).objects(reach.context)).map(
         (object) => owned(object, federation),
       );
-      await Promise.all(
-        [...manifests, ...PROBE_ROLES.map((role) => probePod(role, probeImage, federation))].map((object) =>
-          applyOwn(connection, object, federation),
+      const pods = PROBE_ROLES.map((role) =>
+        probePod(
+          role,
+          probeImage,
+          federation,
+          role === 'federated' && spiffeId ? new URL(spiffeId).pathname : undefined,
         ),
       );
+      await Promise.all([...manifests, ...pods].map((object) => applyOwn(connection, object, federation)));
       // SPIRE controller manager passes over pods that are not placed yet and looks again only 10 s later: identities
       // come after placement.
       await awaitPods(connection, (pod) => pod.spec.nodeName !== undefined, 'is placed on a node', timeoutMs, signal);
@@ -74,8 +78,8 @@ export function probeActivities(clusters: Clusters) {
         timeoutMs,
         signal,
       );
-      const spiffeId = probeSpiffeId(trustDomain, 'federated');
-      if (reach === undefined) return { spiffeId };
+      const taken = spiffeId ?? probeSpiffeId(trustDomain, 'federated');
+      if (reach === undefined) return { spiffeId: taken };
       const address = await waitFor(
         async (): Promise<Look<string>> => {
           const live = await Promise.all(manifests.map((object) => readObject(connection, object)));
@@ -89,32 +93,34 @@ export function probeActivities(clusters: Clusters) {
         },
         { what: `${cluster}: the test workload has an address`, timeoutMs, signal },
       );
-      return { address, spiffeId };
+      return { address, spiffeId: taken };
     },
 
     /**
-     * Shakes hands from one cluster's test workload to another's federated one. The federated one must succeed, the
-     * unfederated one must be refused for want of trust; agents need some seconds to deliver entries and bundles.
+     * Shakes hands from one cluster's test workload to another's, or to any server. It must succeed, or be refused for
+     * want of trust, as is asked for; agents need some seconds to deliver entries and bundles.
      * @throws FederatorError ProbeFailed when the outcome stays another one until the time is over
      */
-    async runProbe({ cluster, role, address, expectSpiffeId, timeoutMs }: RunProbeRequest): Promise<ProbeOutcome> {
+    async runProbe(request: RunProbeRequest): Promise<ProbeOutcome> {
+      const { cluster, role, expect, address, anyServer = false, expectSpiffeId, timeoutMs } = request;
       const { connection } = await clusters.get(cluster);
       const signal = Context.current().cancellationSignal;
       const target = { namespace: PROBE_NAMESPACE, pod: role, container: PROBE_CONTAINER };
       try {
         return await waitFor(
           async (): Promise<Look<ProbeOutcome>> => {
-            const command = ['./probe', 'dial', '--address', address, '--expect', expectSpiffeId, '--timeout', '5s'];
+            const options = ['--address', address, '--expect', expectSpiffeId, '--timeout', '5s'];
+            const command = ['./probe', 'dial', ...options, ...(anyServer ? ['--any-server'] : [])];
             const { stdout, stderr } = await execInPod(connection, target, command, { signal });
             const report = parseReport(stdout);
             if (report === undefined) return { done: false, seen: `the probe said: ${stderr || stdout || 'nothing'}` };
-            if (role === 'federated' && report.ok) {
+            if (expect === 'handshake' && report.ok) {
               return {
                 done: true,
                 value: { ok: true, evidence: `mTLS with ${report.server} in ${report.handshakeMs} ms` },
               };
             }
-            if (role === 'unfederated' && report.ok && report.otherIdentities !== undefined) {
+            if (expect === 'refusal' && report.ok && report.otherIdentities !== undefined) {
               return {
                 done: true,
                 value: {
@@ -123,13 +129,13 @@ export function probeActivities(clusters: Clusters) {
                 },
               };
             }
-            if (role === 'unfederated' && !report.ok && REFUSED.includes(report.reason ?? '')) {
+            if (expect === 'refusal' && !report.ok && REFUSED.includes(report.reason ?? '')) {
               return { done: true, value: { ok: true, evidence: `refused as it must be (${report.reason})` } };
             }
             return { done: false, seen: report.ok ? 'it was not refused' : `${report.reason}: ${report.error}` };
           },
           {
-            what: `${cluster}: ${role} test workload, dialling ${expectSpiffeId}, ${role === 'federated' ? 'succeeds' : 'is refused'}`,
+            what: `${cluster}: ${role} test workload, dialling ${expectSpiffeId}, ${expect === 'handshake' ? 'succeeds' : 'is refused'}`,
             timeoutMs,
             signal,
           },

@@ -1,5 +1,8 @@
 import { Command } from 'commander';
+import pc from 'picocolors';
 import { probeInputSchema } from '../contract/change.js';
+import { FederatorError } from '../contract/errors.js';
+import { parsePairEnd, probePairInputSchema } from '../contract/probePair.js';
 import { runChange } from './change.js';
 import { addCommonOptions, checked, inventoryClusters, requireKnown, type CommonOptions } from './options.js';
 
@@ -9,24 +12,68 @@ const DEFAULT_TIMEOUT_SECONDS = 30;
 interface ProbeOptions extends CommonOptions {
   timeout: number;
   wait: boolean;
+  from?: string;
+  to?: string;
+  address?: string;
+  refused?: boolean;
 }
 
-/** `probe`: the matrix of mTLS handshakes between all members; exit code 1 when one is not as it must be. */
+/**
+ * `probe`: the matrix of mTLS handshakes between all members, or whether two workloads can speak mTLS. Exit code 1 when
+ * a handshake is not as it must be, or the two cannot (with --refused: can).
+ */
 export function probeCommand(): Command {
   return addCommonOptions(
-    new Command('probe').description('mTLS between test workloads of all members, both ways, and its refusal'),
+    new Command('probe').description(
+      'mTLS between test workloads of all members, both ways, and its refusal; or between two workloads',
+    ),
   )
+    .option('--from <workload>', 'a workload: <cluster>:<namespace>/<pod>, or <cluster>:<UID or SPIFFE ID>')
+    .option('--to <workload>', 'another, of another cluster: can the two speak mTLS? Neither is touched')
+    .option('--address <host:port>', 'where the second listens: dial it itself, too')
+    .option('--refused', 'the two must not be able to: exit code 0 when mTLS between them is refused')
     .option('--timeout <seconds>', 'how long a handshake may take to succeed', Number, DEFAULT_TIMEOUT_SECONDS)
     .option('--no-wait', 'start it and return at once')
-    .action(async (options: ProbeOptions) => {
-      const { federation, clusters = [], timeout } = options;
-      requireKnown(clusters, await inventoryClusters(options.inventory));
-      const input = checked(probeInputSchema, {
-        federation,
-        clusters,
-        timeouts: { probeMs: timeout * 1000, attempts: 1 },
-      });
-      const result = await runChange('probe', input, options);
-      if (result?.probes.some(({ ok }) => !ok) === true) process.exitCode = 1;
-    });
+    .addHelpText(
+      'after',
+      '\nExamples:\n  npm run federator -- probe --federation demo\n  npm run federator -- probe --federation demo --from client-1:my-app/frontend --to edge-1:my-app/backend',
+    )
+    .action(probe);
+}
+
+async function probe(options: ProbeOptions): Promise<void> {
+  const { federation, clusters = [], timeout, from, to } = options;
+  const known = await inventoryClusters(options.inventory);
+  const timeouts = { probeMs: timeout * 1000, attempts: 1 };
+  if (from !== undefined || to !== undefined) {
+    await probePair(options, known, timeouts);
+    return;
+  }
+  if (options.address !== undefined || options.refused === true)
+    throw new FederatorError('InvalidInput', '--address and --refused go with --from and --to.');
+  requireKnown(clusters, known);
+  const result = await runChange('probe', checked(probeInputSchema, { federation, clusters, timeouts }), options);
+  if (result?.probes.some(({ ok }) => !ok) === true) process.exitCode = 1;
+}
+
+async function probePair(options: ProbeOptions, known: readonly string[], timeouts: object): Promise<void> {
+  const { federation, clusters, from, to, address, refused = false } = options;
+  if (from === undefined || to === undefined)
+    throw new FederatorError('InvalidInput', '--from and --to go together: one workload each.');
+  if (clusters !== undefined)
+    throw new FederatorError('InvalidInput', '--clusters is for the matrix; --from and --to name their clusters.');
+  const input = checked(probePairInputSchema, {
+    federation,
+    from: parsePairEnd(from),
+    to: parsePairEnd(to),
+    ...(address === undefined ? {} : { address }),
+    timeouts,
+  });
+  requireKnown([input.from.cluster, input.to.cluster], known);
+  const result = await runChange('probePair', input, options);
+  if (result?.pair === undefined) return;
+  const wanted = refused ? 'refusal' : 'handshake';
+  if (result.pair.outcome === wanted) return;
+  process.exitCode = 1;
+  if (options.json !== true) console.error(pc.red(refused ? 'They were not to be able to.' : 'They cannot.'));
 }

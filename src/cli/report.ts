@@ -1,6 +1,7 @@
 import pc from 'picocolors';
 import { stringify } from 'yaml';
 import type { ChangeResult, FederationFile, PlannedStep, ProbeSummary, StepAction } from '../contract/change.js';
+import type { PairVerdict } from '../contract/probePair.js';
 import type { Check, Verdict, VerifyResult } from '../contract/verify.js';
 import { edgeName } from '../contract/names.js';
 import { worstVerdict } from '../contract/verify.js';
@@ -23,11 +24,36 @@ const VERDICTS: Readonly<Record<Verdict, string>> = {
 
 /** Prints what came of a change. */
 export function printChange(result: ChangeResult): void {
-  if (result.planned) printPlan(result);
+  if (result.pair !== undefined) printPair(result, result.pair);
+  else if (result.planned) printPlan(result);
   else printOutcome(result);
   if (result.file !== undefined) printAdoption(result, result.file);
   for (const line of result.leftAlone) console.log(pc.dim(`Left alone: ${line}`));
   for (const line of result.notes ?? []) console.log(pc.yellow(`Note: ${line}`));
+}
+
+/** Two workloads, what was tried between them, and what it says. */
+function printPair({ probes }: ChangeResult, { from, to, outcome, reasons }: PairVerdict): void {
+  const workloads = [from, to].map(({ cluster, pod, spiffeIds, federatesWith }) => [
+    cluster,
+    `${pod.namespace}/${pod.name}`,
+    spiffeIds.join(', '),
+    federatesWith.join(', ') || pc.yellow('nobody'),
+  ]);
+  console.log(`\n${formatTable(['cluster', 'workload', 'SPIFFE ID', 'federates with'], workloads)}`);
+  const rows = probes.map(({ from: cluster, ok, outcome: seen, pair }) => [
+    cluster,
+    pair?.what ?? '',
+    pair?.expected === 'refusal' ? 'refusal' : 'mTLS',
+    ok ? pc.green(seen) : pc.red(seen),
+  ]);
+  console.log(`\n${formatTable(['on', 'a test workload', 'by the entries', 'outcome'], rows)}\n`);
+  const name = ({ cluster, pod }: PairVerdict['from']) => `${pod.namespace}/${pod.name} of ${cluster}`;
+  const both = `${name(from)} and ${name(to)}`;
+  if (outcome === 'handshake') console.log(pc.green(`${both} can speak mTLS with each other.`));
+  else if (outcome === 'refusal') console.log(pc.yellow(`${both} cannot speak mTLS with each other:`));
+  else console.log(pc.red(`Between ${both} not everything is as their registration entries say.`));
+  for (const reason of reasons) console.log(`  ${reason}`);
 }
 
 /** What adopt found, what would mend it, and the federation as a file to go on with. */

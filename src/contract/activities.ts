@@ -205,6 +205,8 @@ export interface DeployProbeRequest extends ClusterRequest {
   trustDomain: string;
   /** Trust domains whose bundles are stored: the federated test workload federates with them. */
   federatesWith: string[];
+  /** SPIFFE ID that the federated test workload takes on, in place of one of its own. */
+  spiffeId?: string;
   timeoutMs: number;
 }
 
@@ -215,7 +217,12 @@ export interface DeployedProbe {
 }
 
 export interface RunProbeRequest extends ClusterRequest {
+  /** Which test workload dials. */
   role: ProbeRole;
+  /** What must come of it: an mTLS handshake, or its refusal for want of trust. */
+  expect: 'handshake' | 'refusal';
+  /** Whether the server may be any, and not only a test workload. */
+  anyServer?: boolean;
   address: string;
   expectSpiffeId: string;
   timeoutMs: number;

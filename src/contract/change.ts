@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import type { Relationships } from './control.js';
 import type { Problem } from './facts.js';
+import type { PairVerdict } from './probePair.js';
 import type { Check } from './verify.js';
 import { repairPolicySchema } from './repairPolicy.js';
 import { policiesSchema } from './policy.js';
@@ -15,7 +16,8 @@ const clusterNames = z
   .array(z.string().min(1))
   .refine((names) => new Set(names).size === names.length, 'names the same cluster twice');
 
-const timeouts = z
+/** How long a change waits, and how often it tries. */
+export const timeouts = z
   .strictObject({
     /** A restarted SPIRE server must be ready within this. */
     rolloutMs: z.number().int().positive().default(180_000),
@@ -239,7 +241,10 @@ export interface ProbeSummary {
   to: string;
   federated: boolean;
   outcome: string;
+  /** Whether it came as it had to. */
   ok: boolean;
+  /** Of a probe between two workloads: what dialled what, and what had to come of it. */
+  pair?: { what: string; expected: 'handshake' | 'refusal' };
 }
 
 export interface ChangeResult {
@@ -249,6 +254,8 @@ export interface ChangeResult {
   steps: StepProgress[];
   members: MemberSummary[];
   probes: ProbeSummary[];
+  /** Of a probe between two workloads: whether they can speak mTLS. */
+  pair?: PairVerdict;
   /** What the engine found and did not touch. */
   leftAlone: string[];
   /** What adopt found odd or missing, each with what to do about it. */

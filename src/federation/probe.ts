@@ -55,7 +55,12 @@ export function probeExposureContext(exposure: Exposure, trustDomain: string): E
 }
 
 /** A test workload as any workload of the cluster would be written: it takes its identity from the CSI volume. */
-export function probePod(role: ProbeRole, image: string, federation: string): KubernetesObject {
+export function probePod(
+  role: ProbeRole,
+  image: string,
+  federation: string,
+  spiffeIdPath = probePath(role),
+): KubernetesObject {
   return owned(
     {
       apiVersion: 'v1',
@@ -71,7 +76,7 @@ export function probePod(role: ProbeRole, image: string, federation: string): Ku
             args: ['serve', '--listen', `0.0.0.0:${BUNDLE_ENDPOINT_PORT}`],
             env: [
               { name: 'SPIFFE_ENDPOINT_SOCKET', value: `unix://${SOCKET_FOLDER}/spire-agent.sock` },
-              { name: 'PROBE_SPIFFE_ID_PATH', value: probePath(role) },
+              { name: 'PROBE_SPIFFE_ID_PATH', value: spiffeIdPath },
             ],
             ports: [{ containerPort: BUNDLE_ENDPOINT_PORT, name: 'federation' }],
             // It listens once it has an identity.
@@ -101,7 +106,10 @@ export function probeIdentity(role: ProbeRole, request: DeployProbeRequest): Kub
       metadata: { name: probeIdentityName(role, request.federation) },
       spec: {
         className: request.className,
-        spiffeIDTemplate: `spiffe://{{ .TrustDomain }}${probePath(role)}`,
+        spiffeIDTemplate:
+          role === 'federated' && request.spiffeId !== undefined
+            ? request.spiffeId
+            : `spiffe://{{ .TrustDomain }}${probePath(role)}`,
         namespaceSelector: { matchLabels: { 'kubernetes.io/metadata.name': PROBE_NAMESPACE } },
         podSelector: { matchLabels: { [ROLE_LABEL]: role } },
         ...(role === 'federated' ? { federatesWith: request.federatesWith } : {}),

@@ -4,6 +4,7 @@ export { applyFederation } from './applyFederation.js';
 export { diagnose } from './diagnose.js';
 export { monitor } from './monitor.js';
 export { probe } from './probe.js';
+export { probePair } from './probePair.js';
 export { removeCluster } from './removeCluster.js';
 export { repair } from './repair.js';
 export { rotateCa } from './rotateCa.js';

@@ -81,6 +81,7 @@ export async function probeFederation(
               cluster: from,
               federation,
               role,
+              expect: role === 'federated' ? 'handshake' : 'refusal',
               address,
               expectSpiffeId: spiffeId,
               timeoutMs,

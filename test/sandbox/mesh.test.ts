@@ -34,6 +34,8 @@ const snapshot = (clusters = CLUSTERS) =>
 const start = (name: string, ...args: string[]) =>
   testbed.federator('start-workflow', name, '--federation', FEDERATION, ...args, '--json');
 
+const probe = (...args: string[]) => testbed.federator('probe', '--federation', FEDERATION, ...args, '--json');
+
 async function withAdmin<T>(cluster: string, use: (api: ReturnType<typeof adminApi>) => Promise<T>): Promise<T> {
   const api = adminApi(testbed.directory, cluster);
   try {
@@ -448,6 +450,89 @@ describe('a federation file', () => {
   );
 
   test(
+    'probe tells of two workloads whether they can speak mTLS, and touches neither',
+    async () => {
+      const objects: Resource[] = [
+        {
+          apiVersion: 'v1',
+          kind: 'Pod',
+          metadata: { name: 'backend', namespace: 'my-app', labels: { app: 'backend' } },
+          spec: {
+            containers: [
+              {
+                name: 'app',
+                image: 'spire-federator/probe:0.1.0',
+                args: [
+                  'serve',
+                  '--listen',
+                  '0.0.0.0:8443',
+                  '--authorize',
+                  `spiffe://${trustDomain('client-1')}/ns/my-app/sa/default`,
+                ],
+                env: [{ name: 'SPIFFE_ENDPOINT_SOCKET', value: 'unix:///spiffe-workload-api/spire-agent.sock' }],
+                ports: [{ name: 'tls', containerPort: 8443 }],
+                volumeMounts: [{ name: 'spiffe', mountPath: '/spiffe-workload-api', readOnly: true }],
+              },
+            ],
+            volumes: [{ name: 'spiffe', csi: { driver: 'csi.spiffe.io', readOnly: true } }],
+          },
+        },
+        {
+          apiVersion: 'v1',
+          kind: 'Service',
+          metadata: { name: 'backend', namespace: 'my-app' },
+          spec: { selector: { app: 'backend' }, ports: [{ name: 'tls', port: 443, targetPort: 'tls' }] },
+        },
+        {
+          apiVersion: 'route.openshift.io/v1',
+          kind: 'Route',
+          metadata: { name: 'backend', namespace: 'my-app' },
+          spec: {
+            to: { kind: 'Service', name: 'backend' },
+            port: { targetPort: 'tls' },
+            tls: { termination: 'passthrough' },
+          },
+        },
+      ];
+      await withAdmin('edge-1', async (api) => {
+        for (const object of objects) await api.apply(object);
+      });
+      const before_ = await snapshot();
+      const end = ['--from', 'client-1:my-app/app', '--to'];
+      const address = `backend-my-app.${trustDomain('edge-1')}:443`;
+      const { probes, pair } = succeeded(
+        await probe(...end, 'edge-1:my-app/backend', '--address', address, '--timeout', '120'),
+      );
+      expect(pair).toEqual({
+        from: expect.objectContaining({ federatesWith: others('client-1').map(trustDomain).sort() }) as object,
+        to: expect.objectContaining({
+          spiffeIds: [`spiffe://${trustDomain('edge-1')}/ns/my-app/sa/default`],
+        }) as object,
+        outcome: 'handshake',
+        reasons: [],
+      });
+      expect(probes.map((each) => [each.from, each.federated, each.pair?.expected, each.ok])).toEqual([
+        ['client-1', true, 'handshake', true],
+        ['client-1', false, 'refusal', true],
+        ['edge-1', true, 'handshake', true],
+        ['edge-1', false, 'refusal', true],
+        ['client-1', true, 'handshake', true],
+      ]);
+      expect(await snapshot()).toEqual(before_);
+      expect((await probe(...end, 'edge-1:my-app/app', '--refused')).code).toBe(1);
+      const nobody = await probe(...end, 'edge-1:my-app/nobody');
+      expect({ code: nobody.code, said: nobody.stderr }).toEqual({
+        code: 1,
+        said: expect.stringMatching(/edge-1: there is no workload my-app\/nobody/) as string,
+      });
+      await withAdmin('edge-1', async (api) => {
+        for (const object of objects) await api.deleteObject(object);
+      });
+    },
+    LIMIT,
+  );
+
+  test(
     'shows drift: what somebody edited is in the plan, and apply mends it',
     async () => {
       await withAdmin('client-1', async (api) => {
@@ -479,6 +564,16 @@ describe('a federation file', () => {
       await expectHealthy();
       const left = await spireServer(testbed.directory, 'client-1', 'entry', 'show', '-output', 'json');
       expect(left).not.toContain(trustDomain('edge-1'));
+      const { pair } = succeeded(
+        await probe('--from', 'client-1:my-app/app', '--to', 'edge-1:my-app/app', '--refused', '--timeout', '120'),
+      );
+      expect(pair).toMatchObject({
+        outcome: 'refusal',
+        reasons: [
+          expect.stringMatching(/my-app\/app on client-1 federates with apps\.edge-1/) as string,
+          expect.stringMatching(/my-app\/app on edge-1 federates with apps\.client-1/) as string,
+        ],
+      });
     },
     LIMIT,
   );
