@@ -24,6 +24,7 @@ const targets = {
     needs: compiled,
     ...script('node_modules/jest/bin/jest.js', '--config', 'test/compat.config.mjs'),
   },
+  'test:reliability': { tools: [], needs: compiled, command: everyFault },
   sandbox: { tools: [], needs: compiled, ...script('dist/sandbox/main.js') },
   bench: { tools: [], needs: compiled, ...script('dist/bench/main.js') },
   worker: { needs: compiled, ...script('dist/src/worker.js') },
@@ -71,6 +72,12 @@ async function run({ needs = [], tools, onDemand, command }, args) {
   // From here on the target decides what an interrupt means.
   process.off('SIGINT', interrupt).off('SIGTERM', interrupt);
   return command?.(args);
+}
+
+/** The tests of test/reliability with faults at every step, where `test` takes a sample of them. */
+function everyFault(args) {
+  process.env.FAULT_STEPS = 'all';
+  return node('node_modules/jest/bin/jest.js', 'test/reliability', ...args);
 }
 
 function node(file, ...args) {
