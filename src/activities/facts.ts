@@ -69,12 +69,19 @@ export function factsActivities(clusters: Clusters) {
         inventory.clusters.map(async ({ name }) => {
           const problems = new Problems(name);
           const found = await problems.collect(clusters.get(name).then(({ connection }) => memberOf(connection)));
-          return { name, isMember: found === federation, problems: problems.list };
+          return { name, found, problems: problems.list };
         }),
       );
+      const federations: Record<string, string[]> = {};
+      for (const { name, found } of asked) {
+        if (found !== undefined && found !== federation) (federations[found] ??= []).push(name);
+      }
       return {
-        members: asked.filter(({ isMember }) => isMember).map(({ name }) => name),
-        others: asked.filter(({ isMember, problems }) => !isMember && problems.length === 0).map(({ name }) => name),
+        members: asked.filter(({ found }) => found === federation).map(({ name }) => name),
+        others: asked
+          .filter(({ found, problems }) => found !== federation && problems.length === 0)
+          .map(({ name }) => name),
+        federations,
         unknown: asked.flatMap(({ problems }) => problems),
       };
     },

@@ -246,6 +246,8 @@ export interface FoundMembers {
   members: string[];
   /** Clusters of the inventory that belong to no federation or to another. */
   others: string[];
+  /** The other federations that clusters of the inventory belong to, with these. */
+  federations: Record<string, string[]>;
   /** Clusters that could not be asked; they may be members. */
   unknown: Problem[];
 }

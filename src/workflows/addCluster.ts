@@ -15,9 +15,9 @@ export async function addCluster(input: AddClusterInput): Promise<ChangeResult> 
   const { federation } = input;
   const progress = new Progress();
   const found = await findMembers(federation, input.cluster);
+  const members = found.members.filter((member) => member !== input.cluster);
+  if (members.length === 0) throw nothingFound(federation, found);
   const cluster = input.cluster ?? newcomer(federation, found);
-  const members = found.members.filter((member) => member !== cluster);
-  if (members.length === 0) throw nothingFound(federation, []);
   const clusters = [...members, cluster];
   const facts = await readAllFacts(federation, clusters, usesOf(input));
   const { relationships, refreshHintSeconds, hub } = resolveSettings({}, federation, facts);

@@ -1,4 +1,5 @@
 import { ApplicationFailure } from '@temporalio/workflow';
+import type { FoundMembers } from '../contract/activities.js';
 import type { Problem } from '../contract/facts.js';
 import type { Check } from '../contract/verify.js';
 import type { SagaFailure } from './saga.js';
@@ -43,13 +44,20 @@ export function afterLeaving(error: unknown, left: readonly string[]): unknown {
   return ApplicationFailure.nonRetryable(`${error.message}\n${note}`, error.type ?? undefined);
 }
 
-/** A federation that no cluster of the inventory carries, as far as they could be asked. */
-export function nothingFound(federation: string, unknown: readonly Problem[]): ApplicationFailure {
+/** A federation that no cluster of the inventory carries, as far as they could be asked: there may be others. */
+export function nothingFound(federation: string, { unknown, federations }: FoundMembers): ApplicationFailure {
   if (unknown.length > 0) {
     const lines = unknown.map(({ message }) => `- ${message}`);
     return ApplicationFailure.nonRetryable(
       `No cluster that could be asked is a member of federation ${federation}. These could not be asked, and may be:\n${lines.join('\n')}`,
       unknown[0]?.type,
+    );
+  }
+  const others = Object.entries(federations).map(([name, members]) => `${name} (${members.join(', ')})`);
+  if (others.length > 0) {
+    return ApplicationFailure.nonRetryable(
+      `No cluster of the inventory is a member of federation ${federation}. There ${others.length === 1 ? 'is' : 'are'}: ${others.join('; ')}. Say which with --federation.`,
+      'NotFound',
     );
   }
   return ApplicationFailure.nonRetryable(

@@ -16,7 +16,7 @@ export async function probe(input: ProbeMatrixInput): Promise<ChangeResult> {
   const progress = new Progress();
   const found = await findMembers(federation);
   const members = input.clusters.length > 0 ? input.clusters : found.members;
-  if (members.length === 0) throw nothingFound(federation, []);
+  if (members.length === 0) throw nothingFound(federation, found);
   const facts = await readAllFacts(federation, members, ['probe']);
   const plan = planProbeMatrix(federationSettings(federation, facts).hub, facts);
   progress.plan(plan.steps);

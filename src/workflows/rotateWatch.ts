@@ -208,8 +208,9 @@ class RotateWatch {
 
 /** Every edge of the federation, by who its members are and what they serve. */
 async function countedEdges(federation: string, rotate: RotateRequest | undefined): Promise<CountedEdge[]> {
-  const { members, unknown } = await findMembers(federation);
-  if (members.length === 0) throw nothingFound(federation, unknown);
+  const found = await findMembers(federation);
+  const { members } = found;
+  if (members.length === 0) throw nothingFound(federation, found);
   if (rotate !== undefined && !members.includes(rotate.cluster)) {
     throw ApplicationFailure.nonRetryable(
       `${rotate.cluster} is not a member of federation ${federation}, so its CA is not rotated. Its members: ${members.join(', ')}.`,

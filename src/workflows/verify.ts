@@ -19,8 +19,9 @@ export async function verify(input: VerifyInput): Promise<VerifyResult> {
 
 /** Members, and clusters that cannot be asked whether they are: the checks say so of them. */
 export async function possibleMembers(federation: string): Promise<string[]> {
-  const { members, unknown } = await runStep('findMembers', FIND_MEMBERS, ATTEMPTS, { federation });
-  if (members.length === 0) throw nothingFound(federation, unknown);
+  const found = await runStep('findMembers', FIND_MEMBERS, ATTEMPTS, { federation });
+  const { members, unknown } = found;
+  if (members.length === 0) throw nothingFound(federation, found);
   return [...members, ...unknown.map(({ cluster }) => cluster)];
 }
 

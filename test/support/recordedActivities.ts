@@ -33,6 +33,8 @@ export class RecordedActivities {
   readonly removed: Record<string, string[]> = {};
   /** Clusters of the inventory that are no members. */
   strangers: string[] = [];
+  /** Other federations, with their clusters. */
+  elsewhere: Record<string, string[]> = {};
   /** The change that runs, as far as the monitor is told. */
   changing: string | undefined;
   /** What repairs were asked to mend, request by request. */
@@ -113,6 +115,7 @@ export class RecordedActivities {
       findMembers: this.record('findMembers', () => ({
         members: this.reachable.filter((cluster) => !this.strangers.includes(cluster)),
         others: this.reachable.filter((cluster) => this.strangers.includes(cluster)),
+        federations: this.elsewhere,
         unknown: this.unreachable.map((cluster) => ({
           cluster,
           type: 'ClusterUnreachable' as const,

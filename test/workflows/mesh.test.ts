@@ -146,6 +146,15 @@ describe('addCluster', () => {
     );
   });
 
+  test('names the federations that there are when the one it was asked for is none', async () => {
+    const recorded = new RecordedActivities('a', 'b', 'c', 'd');
+    recorded.strangers = ['a', 'b', 'c', 'd'];
+    recorded.elsewhere = { production: ['a', 'b'], staging: ['c', 'd'] };
+    expect(await environment.run(recorded, 'addCluster', input, failure)).toBe(
+      'No cluster of the inventory is a member of federation demo. There are: production (a, b); staging (c, d). Say which with --federation.',
+    );
+  });
+
   test('a member that cannot be asked stands in the way', async () => {
     const recorded = twoAndOne();
     recorded.unreachable = ['b'];
