@@ -30,13 +30,11 @@ export class Testbed {
   readonly environment: Record<string, string>;
   private readonly processes = new Set<ChildProcess>();
 
-  private constructor(
-    private readonly folder: string,
-    private readonly port: number,
-  ) {
+  private port = 0;
+
+  private constructor(private readonly folder: string) {
     this.directory = path.join(folder, '.sandbox');
     this.environment = {
-      TEMPORAL_ADDRESS: `127.0.0.1:${port}`,
       SPIRE_FEDERATOR_INVENTORY: path.join(this.directory, 'inventory.yaml'),
       NO_COLOR: '1',
       // Most tests break and mend things themselves; those of the monitor start one.
@@ -46,10 +44,16 @@ export class Testbed {
 
   static async start({ clusters = 2 } = {}): Promise<Testbed> {
     const folder = mkdtempSync(path.join(os.tmpdir(), 'federator-test-'));
-    const testbed = new Testbed(folder, await freePort());
+    const testbed = new Testbed(folder);
     const spireVersions = parseSpireVersions(globalThis.spireVersions ?? []);
-    await Promise.all([up({ directory: testbed.directory, clusters, spireVersions }), testbed.startTemporal()]);
-    return testbed;
+    const started = await Promise.allSettled([
+      up({ directory: testbed.directory, clusters, spireVersions }),
+      testbed.startTemporal(),
+    ]);
+    const failed = started.find((each) => each.status === 'rejected');
+    if (failed === undefined) return testbed;
+    await testbed.stop();
+    throw failed.reason;
   }
 
   async stop(): Promise<void> {
@@ -121,16 +125,23 @@ export class Testbed {
     await heal({ directory: this.directory });
   }
 
+  /** A port that was free may be taken before Temporal listens on it: tests run beside others. */
   private async startTemporal(): Promise<void> {
-    const uiPort = await freePort();
-    const server = this.spawn(
-      toolPath('temporal'),
-      ['server', 'start-dev', '--ip=127.0.0.1', `--port=${this.port}`, `--ui-port=${uiPort}`, '--log-level=error'],
-      'temporal',
-    );
-    while (!(await connects(this.port))) {
-      if (server.exitCode !== null) throw new Error(`Temporal ended with code ${server.exitCode}`);
-      await delay(50);
+    for (let attempt = 1; ; attempt++) {
+      const [port, uiPort] = [await freePort(), await freePort()];
+      const server = this.spawn(
+        toolPath('temporal'),
+        ['server', 'start-dev', '--ip=127.0.0.1', `--port=${port}`, `--ui-port=${uiPort}`, '--log-level=error'],
+        'temporal',
+      );
+      while (server.exitCode === null && !(await connects(port))) await delay(50);
+      if (server.exitCode === null) {
+        this.port = port;
+        this.environment['TEMPORAL_ADDRESS'] = `127.0.0.1:${port}`;
+        return;
+      }
+      this.processes.delete(server);
+      if (attempt === 3) throw new Error(`Temporal ended with code ${server.exitCode}`);
     }
   }
 
