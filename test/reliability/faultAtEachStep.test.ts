@@ -112,7 +112,7 @@ test(
 );
 
 test(
-  'a cluster whose API server is away during the undo is put back once it answers again',
+  'a cluster whose API server is away during the undo is put back once it answers again, and holds nobody back',
   async () => {
     const worker = await testbed.startWorker({ step: 'verify', mode: 'hang' });
     const change = testbed.startFederator(...SETUP);
@@ -131,6 +131,8 @@ test(
       );
       expect(tried).not.toEqual([]);
     });
+    const reached = () => snapshotCluster(testbed.directory, 'client-1');
+    await eventually('the other cluster is as it was', async () => expect(await reached()).toEqual(before[0]));
     expect(change.exitCode).toBeNull();
     await testbed.heal();
     expect(await ended).toBe(1);
