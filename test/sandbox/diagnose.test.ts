@@ -364,3 +364,30 @@ test(
   },
   MINUTE,
 );
+
+test(
+  'CAs that live too short for how seldom peers look: ca-horizon@server-1 and nothing else',
+  async () => {
+    await diagnose('--fix', '--yes');
+    const args = ['start-workflow', 'setupPair', '--federation', FEDERATION, '--no-probe', '--refresh-hint', '3600'];
+    expect((await testbed.federator(...args)).code).toBe(0);
+    await untilWell();
+    await asAdmin(testbed, 'server-1', async (api) => {
+      const { data } = await api.request<Resource & { data: Record<string, string> }>(PATHS.configMap);
+      const parsed = JSON.parse(data['server.conf'] ?? '') as { server: object };
+      const text = JSON.stringify({ ...parsed, server: { ...parsed.server, ca_ttl: '1h' } }, undefined, 2);
+      await api.patch(PATHS.configMap, { data: { 'server.conf': text } });
+      await api.delete(PATHS.pod);
+    });
+    await untilWell();
+    // Ready for 20 minutes before it is used, while peers poll every 15.
+    await rotateCa({ directory: testbed.directory, cluster: 'server-1', revoke: false });
+    await eventually('it is named', async () => {
+      await fetchBoth();
+      const { code, output } = await diagnose();
+      expect({ code, wrong: names(output) }).toEqual({ code: 1, wrong: ['ca-horizon@server-1'] });
+      expect(output).toMatchObject({ verdict: 'warning', proposals: [] });
+    });
+  },
+  4 * MINUTE,
+);
