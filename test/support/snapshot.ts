@@ -129,7 +129,7 @@ const SETTLED_WITHIN_MS = 30_000;
 
 /**
  * The registration entries, once there are as many as SPIRE controller manager says that there must be: it removes those
- * of a deleted ClusterSPIFFEID some moments later.
+ * of a deleted ClusterSPIFFEID, and of a deleted pod, some moments later.
  */
 async function settledEntries(directory: string, cluster: string): Promise<unknown[]> {
   const api = adminApi(directory, cluster);
@@ -143,6 +143,11 @@ async function settledEntries(directory: string, cluster: string): Promise<unkno
         const ids = entries.map(({ spiffe_id }) => spiffe_id.path).join(', ');
         if (entries.length !== wanted) throw new Error(`${wanted} are wanted, there are ${entries.length}: ${ids}`);
         const pods = await podNames(api);
+        const gone = entries
+          .flatMap(({ selectors = [] }) => selectors)
+          .flatMap(({ type, value }) => (type === 'k8s' && value.startsWith('pod-uid:') ? [value.slice(8)] : []))
+          .filter((uid) => !pods.has(uid));
+        if (gone.length > 0) throw new Error(`there are entries of pods that are gone: ${gone.join(', ')}`);
         return entries
           .map((entry) => comparable(entry, pods))
           .sort((one, other) => JSON.stringify(one).localeCompare(JSON.stringify(other)));
