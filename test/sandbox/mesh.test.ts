@@ -2,7 +2,7 @@ import type { ChildProcess } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { parseAllDocuments, stringify } from 'yaml';
+import { parse, parseAllDocuments, stringify } from 'yaml';
 import type { Resource } from '../../sandbox/kubernetes.js';
 import type { ChangeResult } from '../../src/contract/change.js';
 import type { VerifyResult } from '../../src/contract/verify.js';
@@ -68,6 +68,16 @@ async function expectMesh(members: readonly string[]): Promise<void> {
     const relationships = await withAdmin(cluster, (api) => api.request<{ items: Resource[] }>(CFTDS));
     expect(relationships.items.map(({ metadata }) => metadata.name).sort()).toEqual(peers.map(trustDomain).sort());
   }
+}
+
+/** Changes the clusters of the inventory and returns how to change them back. */
+function withInventory(change: (clusters: { name: string }[]) => unknown): Promise<() => Promise<void>> {
+  const file = path.join(testbed.directory, 'inventory.yaml');
+  const text = readFileSync(file, 'utf8');
+  const inventory = parse(text) as { clusters: { name: string }[] };
+  change(inventory.clusters);
+  writeFileSync(file, stringify(inventory));
+  return Promise.resolve(() => Promise.resolve(writeFileSync(file, text)));
 }
 
 async function expectHealthy(): Promise<void> {
@@ -189,6 +199,72 @@ describe('a third cluster', () => {
       worker = await testbed.startWorker();
       expect(await snapshot(['edge-1'])).toEqual(before.slice(2));
       expect(await snapshot(PAIR)).toEqual(pair);
+    },
+    LIMIT,
+  );
+
+  const REFUSED: { name: string; make: () => Promise<() => Promise<unknown>>; cluster?: string; says: RegExp[] }[] = [
+    {
+      name: 'whose trust domain is taken',
+      make: () => withInventory((clusters) => clusters.push({ ...clusters[0], name: 'twin' })),
+      cluster: 'twin',
+      says: [/(twin and client-1|client-1 and twin) have the same trust domain apps\.client-1\.sandbox\.test/],
+    },
+    {
+      name: 'that is listed with another class than its SPIRE controller manager watches',
+      make: () =>
+        withInventory((clusters) => {
+          Object.assign(clusters.find(({ name }) => name === 'edge-1') ?? {}, { className: 'spire' });
+        }),
+      says: [
+        /edge-1: the inventory says className spire, but SPIRE controller manager watches \S+: .*Correct or remove/,
+      ],
+    },
+    {
+      name: 'for whose trust domain members have older relationships of somebody else',
+      make: async () => {
+        const of = (cluster: string): Resource => ({
+          apiVersion: 'spire.spiffe.io/v1alpha1',
+          kind: 'ClusterFederatedTrustDomain',
+          metadata: { name: `theirs-${cluster}` },
+          spec: {
+            className: 'zero-trust-workload-identity-manager-spire',
+            trustDomain: trustDomain('edge-1'),
+            bundleEndpointURL: 'https://elsewhere.test',
+            bundleEndpointProfile: { type: 'https_web' },
+          },
+        });
+        const each = (use: (api: ReturnType<typeof adminApi>, cluster: string) => Promise<unknown>) =>
+          Promise.all(PAIR.map((cluster) => withAdmin(cluster, (api) => use(api, cluster))));
+        await each((api, cluster) => api.apply(of(cluster)));
+        return () => each((api, cluster) => api.deleteObject(of(cluster)));
+      },
+      says: [
+        /2 things stand in the way; nothing was changed/,
+        ...PAIR.map(
+          (cluster) =>
+            new RegExp(
+              `${cluster}: .*theirs-${cluster} for apps.edge-1.sandbox.test was not made by spire-federator, and .*The oldest one wins .*: correct or delete it`,
+            ),
+        ),
+      ],
+    },
+  ];
+
+  test.each(REFUSED)(
+    '$name is refused with the reason and the remedy, and nothing is changed',
+    async ({ make, cluster = 'edge-1', says }) => {
+      const mend = await make();
+      try {
+        const { code, stdout, stderr } = await start('addCluster', '--cluster', cluster);
+        expect({ code, stdout }).toEqual({ code: 1, stdout: '' });
+        for (const pattern of says) expect(stderr).toMatch(pattern);
+        expect(stderr).not.toMatch(/^\s+at /m);
+      } finally {
+        await mend();
+      }
+      // SPIRE controller manager takes a moment to forget a relationship.
+      await eventually(async () => expect(await snapshot()).toEqual([...pair, ...before.slice(2)]), 180_000);
     },
     LIMIT,
   );
