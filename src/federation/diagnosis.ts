@@ -4,6 +4,7 @@ import type { Check } from '../contract/verify.js';
 import { checker } from './check.js';
 import { withCauses } from './consequences.js';
 import { lagLimitMs } from './freshness.js';
+import { owningFederation } from './ownership.js';
 import { readingChecks, type ReadingEvidence } from './readingChecks.js';
 import { federationSettings, trusts } from './settings.js';
 import { verifyFederation, type MemberObservation } from './verify.js';
@@ -122,11 +123,14 @@ function keyChecks({ cluster, facts }: MemberObservation): Check[] {
     );
 }
 
-/** One object that is gone is a fault; all of them gone at once is somebody's will. */
+/**
+ * One object that is gone is a fault; all of them gone at once is somebody's will. The notes that the engine keeps on
+ * server.conf and the StatefulSet do not count: who clears up by hand does not know of them.
+ */
 function looksRemoved(federation: string, { facts }: MemberObservation): boolean {
   if (facts === undefined) return false;
   return (
-    facts.federation !== federation &&
+    facts.endpointObjects.every((object) => owningFederation(object) !== federation) &&
     facts.relationships.every((each) => each.federation !== federation) &&
     facts.serverConf.bundleEndpoint === undefined
   );

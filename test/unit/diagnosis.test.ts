@@ -7,7 +7,7 @@ import { federatedClusters } from '../support/freshCluster.js';
 
 const FEDERATION = 'demo';
 
-function diagnose(change: (facts: ClusterFacts) => Partial<ClusterFacts>): string[] {
+function look(change: (facts: ClusterFacts) => Partial<ClusterFacts>) {
   const [a, b] = federatedClusters(FEDERATION, ['a', 'b']);
   if (a === undefined || b === undefined) throw new Error('two clusters were asked for');
   const members = [{ ...a, ...change(a) }, b].map((facts) => ({
@@ -16,7 +16,11 @@ function diagnose(change: (facts: ClusterFacts) => Partial<ClusterFacts>): strin
     observation: { federatedEntries: {} },
     problems: [],
   }));
-  const { checks } = diagnoseFederation(FEDERATION, members);
+  return diagnoseFederation(FEDERATION, members);
+}
+
+function diagnose(change: (facts: ClusterFacts) => Partial<ClusterFacts>): string[] {
+  const { checks } = look(change);
   expect(checks.filter(({ name }) => CHECKS[name] === undefined)).toEqual([]);
   return checks.filter(({ verdict }) => verdict !== 'ok').map(({ name, scope }) => `${name} of ${scope}`);
 }
@@ -51,4 +55,17 @@ test.each<[string, (facts: ClusterFacts) => Partial<ClusterFacts>]>([
   ],
 ])('%s is named, and nothing else', (finds, change) => {
   expect(diagnose(change)).toEqual([finds]);
+});
+
+test('a member of which only the notes of the engine are left was removed on purpose: one finding, which waits', () => {
+  const { findings } = look(({ statefulSet, serverConf: { bundleEndpoint: _gone, ...serverConf } }) => ({
+    federation: FEDERATION,
+    statefulSet: { ...statefulSet, federation: FEDERATION },
+    endpointObjects: [],
+    relationships: [],
+    serverConf: { ...serverConf, federatesWith: {} },
+  }));
+  expect(findings.filter(({ scope }) => scope === 'a')).toMatchObject([
+    { check: 'member-removed', needsApproval: expect.stringMatching(/on purpose/) as string },
+  ]);
 });
