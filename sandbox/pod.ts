@@ -26,7 +26,8 @@ export interface PodHost extends Omit<VolumeHost, 'podFolder' | 'socketFolder' |
   records: string;
 }
 
-const MOUNT_RETRY_MS = 100;
+/** Pause before something that failed is tried again. */
+const RETRY_MS = 100;
 const PROBE_INTERVAL_MS = 50;
 const SETTLED_PROBE_INTERVAL_MS = 1_000;
 
@@ -99,8 +100,9 @@ export class Pod {
       for (const spec of this.specs.filter(({ image }) => knownImage(image) !== undefined)) {
         this.containers.push(new Container(spec, containerHost, () => void this.report()));
       }
-      if (this.containers.length > 0 || this.mountable.length > 0) await this.serveExecAndLogs();
-      if (signal.aborted) return;
+      if (this.containers.length > 0 || this.mountable.length > 0) {
+        if (!(await this.untilHeard('exec and logs', () => this.serveExecAndLogs(), signal))) return;
+      }
       for (const container of this.containers) container.start();
       await this.report();
       await Promise.all(this.containers.map((container) => this.probe(container, signal)));
@@ -168,11 +170,26 @@ export class Pod {
         });
         return true;
       } catch (error) {
-        const transient = error instanceof NotMountable || error instanceof ApiError;
-        if (!transient) throw error;
+        if (!isTransient(error)) throw error;
         this.waitingMessage = error.message;
         await this.report();
-        await delay(MOUNT_RETRY_MS, undefined, { signal }).catch(() => undefined);
+        await delay(RETRY_MS, undefined, { signal }).catch(() => undefined);
+      }
+    }
+    return false;
+  }
+
+  /** Does something until the API server has heard it; false once the pod is stopped. */
+  private async untilHeard(what: string, attempt: () => Promise<void>, signal: AbortSignal): Promise<boolean> {
+    for (let said = ''; !signal.aborted;) {
+      try {
+        await attempt();
+        return !signal.aborted;
+      } catch (error) {
+        if (!isTransient(error)) throw error;
+        if (error.message !== said) console.error(`pod ${this.name}: ${what}: ${error.message}`);
+        said = error.message;
+        await delay(RETRY_MS, undefined, { signal }).catch(() => undefined);
       }
     }
     return false;
@@ -250,7 +267,7 @@ export class Pod {
     this.reporting = (async () => {
       do {
         this.reportAgain = false;
-        await this.writeStatus();
+        await this.untilHeard('status', () => this.writeStatus(), this.stopping.signal);
       } while (this.reportAgain);
     })();
     try {
@@ -274,6 +291,8 @@ export class Pod {
     });
     try {
       await this.host.api.patch(`/api/v1/namespaces/${namespace}/pods/${name}/status`, {
+        // Another pod of that name is none of this one's business.
+        metadata: { uid: this.uid },
         status: {
           phase: started ? 'Running' : 'Pending',
           hostIP: this.host.hostIp,
@@ -290,10 +309,8 @@ export class Pod {
         },
       });
     } catch (error) {
-      // The pod went away under our hands, or the API server did: the next change writes again.
-      if (!this.stopping.signal.aborted && !(error instanceof ApiError && error.status === 404)) {
-        console.error(`pod ${this.name}: status not written: ${(error as Error).message}`);
-      }
+      // The pod went away under our hands.
+      if (!(error instanceof ApiError && [404, 409].includes(error.status))) throw error;
     }
   }
 
@@ -346,6 +363,13 @@ export class Pod {
       ...(terminated === undefined ? {} : { lastState: { terminated } }),
     };
   }
+}
+
+/** Whether trying again may help: what is to be mounted is not there yet, or the API server did not do what was asked. */
+function isTransient(error: unknown): error is Error {
+  if (error instanceof NotMountable || error instanceof ApiError) return true;
+  // What the network says has a code, or is this program's own word on an answer that did not come.
+  return error instanceof Error && ('syscall' in error || 'code' in error || /no answer within/.test(error.message));
 }
 
 function tcpAnswers(host: string, port: number): Promise<boolean> {
