@@ -32,8 +32,13 @@ export interface WorkerDependencies {
   activityInterceptors?: ActivityInterceptorsFactory[];
 }
 
+export interface FederatorWorker {
+  /** Works until the process is told to stop; what it watches on clusters is closed then. */
+  run(): Promise<void>;
+}
+
 /** Builds a worker: the one place where the engine's parts are put together. */
-export async function createWorker(dependencies: WorkerDependencies): Promise<Worker> {
+export async function createWorker(dependencies: WorkerDependencies): Promise<FederatorWorker> {
   const {
     connection,
     namespace,
@@ -45,7 +50,7 @@ export async function createWorker(dependencies: WorkerDependencies): Promise<Wo
   const clusters = new Clusters(inventoryFile);
   // A worker whose inventory is unusable says so now, and not with the first change.
   await clusters.read();
-  return Worker.create({
+  const worker = await Worker.create({
     connection,
     namespace,
     taskQueue,
@@ -58,6 +63,15 @@ export async function createWorker(dependencies: WorkerDependencies): Promise<Wo
     stickyQueueScheduleToStartTimeout: '1 second',
     shutdownGraceTime: '10 seconds',
   });
+  return {
+    async run() {
+      try {
+        await worker.run();
+      } finally {
+        await clusters.close();
+      }
+    },
+  };
 }
 
 async function main(): Promise<void> {

@@ -51,12 +51,25 @@ export class Clusters {
       watches: new ClusterWatches(connection),
     }));
     // Its credentials or its address have changed: nothing goes on over the old connection.
-    known?.cluster.then(({ watches, connection }) => [watches.close(), connection.close()]).catch(() => undefined);
+    known?.cluster.then(closeCluster).catch(() => undefined);
     this.open.set(name, { stamp, cluster: opened });
     // One that cannot be opened is not kept: the next use tries again.
     opened.catch(() => this.open.delete(name));
     return opened;
   }
+
+  /** Ends every watch and connection: an open one would keep the process alive. */
+  async close(): Promise<void> {
+    const clusters = [...this.open.values()];
+    this.open.clear();
+    const opened = await Promise.allSettled(clusters.map(({ cluster }) => cluster));
+    for (const each of opened) if (each.status === 'fulfilled') closeCluster(each.value);
+  }
+}
+
+function closeCluster({ watches, connection }: OpenCluster): void {
+  watches.close();
+  connection.close();
 }
 
 /** The error for a name that the inventory does not have. */

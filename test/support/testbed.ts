@@ -16,6 +16,9 @@ declare global {
   var spireVersions: string[] | undefined;
 }
 
+/** A worker gives its activities 10 s to end. */
+const ENDS_WITHIN_MS = 40_000;
+
 const ROOT = path.resolve(__dirname, '../..');
 
 export interface CommandResult {
@@ -57,9 +60,10 @@ export class Testbed {
   }
 
   async stop(): Promise<void> {
-    await Promise.all([...this.processes].map(end));
+    const ended = await Promise.allSettled([...this.processes].map(end));
     await down({ directory: this.directory });
     rmSync(this.folder, { recursive: true, force: true });
+    for (const each of ended) if (each.status === 'rejected') throw each.reason;
   }
 
   /**
@@ -178,11 +182,14 @@ async function collect(stream: NodeJS.ReadableStream | null): Promise<string> {
   return text;
 }
 
+/** Asks a process to end, as an operator or an orchestrator does. @throws when it has to be killed */
 async function end(child: ChildProcess): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return;
   const exited = new Promise((resolve) => child.once('exit', resolve));
   child.kill('SIGTERM');
-  const forced = setTimeout(() => child.kill('SIGKILL'), 15_000);
+  let killed = false;
+  const forced = setTimeout(() => (killed = child.kill('SIGKILL')), ENDS_WITHIN_MS);
   await exited;
   clearTimeout(forced);
+  if (killed) throw new Error(`${child.spawnargs.join(' ')} did not end within ${ENDS_WITHIN_MS / 1000} s of SIGTERM`);
 }
