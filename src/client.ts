@@ -54,6 +54,7 @@ import {
   monitorWorkflowId,
   repairWorkflowId,
   rotateWatchWorkflowId,
+  sysdumpWorkflowId,
   verifyWorkflowId,
 } from './contract/names.js';
 import type { ProbePairInput } from './contract/probePair.js';
@@ -63,6 +64,7 @@ import {
   type RotateWatchInput,
   type RotateWatchReport,
 } from './contract/rotation.js';
+import type { DumpedPart, DumpInput } from './contract/sysdump.js';
 import type { VerifyResult } from './contract/verify.js';
 import type { ShowWorkloadInput, ShowWorkloadResult } from './contract/workload.js';
 
@@ -260,6 +262,33 @@ export class FederatorClient {
       staticSummary: `showWorkload on ${input.clusters.join(', ')}`,
     });
     return this.outcome<ShowWorkloadResult>(handle);
+  }
+
+  /**
+   * Collects one part of a bug report. Its run is deleted afterwards, as it holds nothing but the report.
+   * @returns with `stays` where the run could not be deleted
+   */
+  async dump(input: DumpInput): Promise<DumpedPart & { stays?: string }> {
+    await this.requireWorker();
+    const workflowId = `${sysdumpWorkflowId(input.federation)}/${randomUUID()}`;
+    const { part } = input;
+    const handle = await this.client.workflow.start('sysdump', {
+      workflowId,
+      taskQueue: TASK_QUEUE,
+      args: [input],
+      staticSummary: `sysdump ${input.federation}: ${part.kind === 'cluster' ? part.cluster : part.kind}`,
+      typedSearchAttributes: [{ key: FEDERATION_ATTRIBUTE, value: input.federation }],
+    });
+    const dumped = await this.outcome<DumpedPart>(handle);
+    try {
+      await this.connection.workflowService.deleteWorkflowExecution({
+        namespace: this.client.options.namespace,
+        workflowExecution: { workflowId, runId: handle.firstExecutionRunId },
+      });
+      return dumped;
+    } catch (error) {
+      return { ...dumped, stays: `workflow ${workflowId}: ${(error as Error).message}` };
+    }
   }
 
   /** Starts the watch over a federation, or tells a running one of other settings. */

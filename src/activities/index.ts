@@ -13,6 +13,7 @@ import { readingActivities } from './reading.js';
 import { refreshActivities } from './refreshes.js';
 import { relationshipActivities } from './relationships.js';
 import { serverHealthActivities } from './serverHealth.js';
+import { sysdumpActivities } from './sysdump.js';
 import { workloadActivities } from './workload.js';
 
 /** Everything the workflows ask of the world, acting on the clusters of one inventory. */
@@ -30,6 +31,7 @@ export function createActivities(clusters: Clusters, client: Client): FederatorA
     ...relationshipActivities(clusters),
     ...serverActivities(clusters),
     ...serverHealthActivities(clusters),
+    ...sysdumpActivities(clusters, client),
     ...workloadActivities(clusters),
   };
 }

@@ -9,6 +9,7 @@ import { probeCommand } from './probe.js';
 import { rotateWatchCommand } from './rotateWatch.js';
 import { startWorkflowCommand } from './startWorkflow.js';
 import { statusCommand } from './status.js';
+import { sysdumpCommand } from './sysdump.js';
 import { teardownCommand } from './teardown.js';
 import { verifyCommand } from './verify.js';
 import { workloadCommand } from './workload.js';
@@ -24,6 +25,7 @@ async function main(): Promise<void> {
     .addCommand(applyCommand())
     .addCommand(verifyCommand())
     .addCommand(diagnoseCommand())
+    .addCommand(sysdumpCommand())
     .addCommand(statusCommand())
     .addCommand(monitorCommand())
     .addCommand(rotateWatchCommand())

@@ -13,6 +13,7 @@ import type {
   RefreshWindow,
 } from './rotation.js';
 import type { WantedFederation } from './serverConf.js';
+import type { DumpClusterRequest, DumpedPart, DumpEngineRequest } from './sysdump.js';
 import type { TrustDomainAuthorities, WorkloadFacts, WorkloadReference } from './workload.js';
 
 /** Outcome of a step that may have found everything in place. */
@@ -326,4 +327,6 @@ export interface FederatorActivities {
   deployProbe(request: DeployProbeRequest): Promise<DeployedProbe>;
   runProbe(request: RunProbeRequest): Promise<ProbeOutcome>;
   removeProbe(request: ClusterRequest & { timeoutMs: number }): Promise<StepOutcome>;
+  dumpCluster(request: DumpClusterRequest): Promise<DumpedPart>;
+  dumpEngine(request: DumpEngineRequest): Promise<DumpedPart>;
 }

@@ -82,6 +82,10 @@ export function diagnoseWorkflowId(federation: string): string {
   return `federation/${federation}/diagnose`;
 }
 
+export function sysdumpWorkflowId(federation: string): string {
+  return `federation/${federation}/sysdump`;
+}
+
 /** An edge's name: who trusts, and whose bundle it holds. */
 export function edgeName(trusting: string, trusted: string): string {
   return `${trusting}←${trusted}`;

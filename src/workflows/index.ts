@@ -12,5 +12,6 @@ export { rotateWatch } from './rotateWatch.js';
 export { setupMesh } from './setupMesh.js';
 export { setupPair } from './setupPair.js';
 export { showWorkload } from './showWorkload.js';
+export { sysdump } from './sysdump.js';
 export { teardown } from './teardown.js';
 export { verify } from './verify.js';

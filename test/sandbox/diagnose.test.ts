@@ -1,10 +1,11 @@
-import { writeFileSync } from 'node:fs';
+import { statSync, writeFileSync } from 'node:fs';
 import { rotateCa } from '../../sandbox/client.js';
 import { eventually, type Resource } from '../../sandbox/kubernetes.js';
 import { CHECKS } from '../../src/contract/checks.js';
 import type { DiagnosedCheck } from '../../src/contract/diagnosis.js';
 import type { RepairRecord } from '../../src/contract/health.js';
 import type { Verdict } from '../../src/contract/verify.js';
+import { readArchive, sandboxSecrets } from '../support/archive.js';
 import { spireServer } from '../support/snapshot.js';
 import { Testbed } from '../support/testbed.js';
 import { asAdmin, PATHS, trustDomainOf } from '../support/watched.js';
@@ -363,6 +364,78 @@ test(
     expect(names((await diagnose()).output)).toEqual(['route@server-1']);
   },
   MINUTE,
+);
+
+/** Writes a bug report, and proves that nothing secret is in it. */
+async function sysdump(name: string): Promise<{ files: Record<string, string>; stdout: string; stderr: string }> {
+  const file = `${testbed.directory}/${name}.tar.gz`;
+  const { code, stdout, stderr } = await testbed.federator('sysdump', '--federation', FEDERATION, '--file', file);
+  expect({ code, stderr: code === 0 ? '' : stderr }).toEqual({ code: 0, stderr: '' });
+  expect(statSync(file).mode & 0o777).toBe(0o600);
+  const files = await readArchive(file);
+  const all = Object.values(files).join('\n');
+  const secrets = sandboxSecrets(testbed.directory);
+  expect(secrets.length).toBeGreaterThan(50);
+  expect(secrets.filter((secret) => all.includes(secret))).toEqual([]);
+  expect(all).not.toMatch(/PRIVATE KEY|planted-secret/);
+  return { files, stdout, stderr };
+}
+
+test(
+  'sysdump: everything that a bug report needs, no secrets, and what a cluster that is away could not tell',
+  async () => {
+    const file = `${testbed.directory}/exists.tar.gz`;
+    writeFileSync(file, '');
+    const refused = await testbed.federator('sysdump', '--federation', FEDERATION, '--file', file);
+    expect(refused).toMatchObject({ code: 1, stderr: expect.stringContaining('exists. Name another') as string });
+    await asAdmin(testbed, 'client-1', async (api) => {
+      const { data } = await api.request<Resource & { data: Record<string, string> }>(PATHS.configMap);
+      const parsed = JSON.parse(data['server.conf'] ?? '') as { plugins: object };
+      const vault = { plugin_data: { token_auth: { token: 'planted-secret-1' }, other: 'planted-secret-2' } };
+      const text = JSON.stringify({ ...parsed, plugins: { ...parsed.plugins, UpstreamAuthority: { vault } } });
+      await api.patch(PATHS.configMap, {
+        data: { 'server.conf': text, other: 'planted-secret-3' },
+        metadata: { annotations: { note: 'password=planted-secret-4' } },
+      });
+      conf = data['server.conf'];
+    });
+    const { files, stdout, stderr } = await sysdump('whole');
+    expect({ stdout, stderr }).toEqual({
+      stdout: expect.stringMatching(/whole\.tar\.gz: \d+ files of client-1, server-1, [\d.]+ MiB\n/) as string,
+      stderr: '',
+    });
+    for (const cluster of CLUSTERS) {
+      const of = (name: string) => files[`clusters/${cluster}/${name}`] ?? '';
+      const peer = trustDomainOf(CLUSTERS.find((each) => each !== cluster) ?? '');
+      expect(of('kubernetes-version.json')).toMatch(/gitVersion/);
+      expect(JSON.parse(of('server.conf.json'))).toMatchObject({ server: { trust_domain: trustDomainOf(cluster) } });
+      expect(of('objects/statefulset.yaml')).toMatch(/kind: StatefulSet/);
+      expect(of('objects/clusterfederatedtrustdomains.yaml')).toMatch(/fingerprint: SHA256:/);
+      expect(of('objects/clusterspiffeids.yaml')).toMatch(POLICY);
+      expect(of('objects/endpoint.yaml')).toMatch(/kind: Route/);
+      expect(JSON.parse(of('spire/stored-bundles.json'))).toHaveProperty([peer, 'fingerprint']);
+      expect(of('spire/version.json')).toMatch(/^"\d+\.\d+\.\d+/);
+      expect(of('logs/spire-server.log')).toMatch(/Trust domain is now managed/);
+    }
+    expect(files['engine/workflows.json']).toMatch(/applyFederation/);
+    const history = Object.keys(files).find((name) => name.startsWith('engine/histories/applyFederation')) ?? '';
+    expect(files[history]).toMatch(/"type": "workflowExecutionCompleted"/);
+    expect(files['diagnosis.json']).toMatch(/"verdict"/);
+    expect(files['engine/monitor.json']).toMatch(/no monitor has run/);
+    expect(files['README.txt']).toMatch(/Nothing is missing/);
+    await testbed.addFault({ kind: 'api-down', cluster: 'server-1' });
+    const without = await sysdump('without');
+    expect(without.stderr).toMatch(/not in it: clusters\/server-1\/everything: server-1: cannot read the version/);
+    expect(without.files['README.txt']).toMatch(/clusters\/server-1\/everything/);
+    expect(without.files).toHaveProperty(['clusters/client-1/spire/entries.json']);
+    await testbed.heal();
+    await patch('client-1', PATHS.configMap, {
+      data: { 'server.conf': conf, other: null },
+      metadata: { annotations: { note: null } },
+    });
+    await untilWell();
+  },
+  3 * MINUTE,
 );
 
 test(

@@ -245,6 +245,8 @@ export class RecordedActivities {
       })),
       runProbe: this.record('runProbe', () => ({ ok: true, evidence: 'seen' })),
       removeProbe: this.record('removeProbe', () => noted),
+      dumpCluster: this.record('dumpCluster', () => ({ missing: [] })),
+      dumpEngine: this.record('dumpEngine', () => ({ missing: [] })),
     };
   }
 
