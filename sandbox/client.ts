@@ -24,6 +24,8 @@ export interface Wanted {
   clusters: number;
   /** Of new clusters. */
   spireVersions?: SpireVersionChoice;
+  /** Clusters whose SPIRE the stand-in for ZTWIM's operator is to configure. */
+  operators?: readonly string[];
 }
 
 /** Starts a sandbox, or brings a running or half-started one to at least that many clusters. */
@@ -31,6 +33,7 @@ export async function up({
   directory,
   clusters,
   spireVersions = { byCluster: {} },
+  operators = [],
   onProgress,
 }: SandboxOptions & Wanted): Promise<SandboxStatus> {
   if (process.platform !== 'linux')
@@ -38,7 +41,7 @@ export async function up({
   const versions = plannedSpireVersions({ directory, clusters, spireVersions });
   for (const version of new Set(Object.values(versions))) toolPath(SPIRE_BUILDS[version].server);
   await ensureSupervisor(directory);
-  return ask<SandboxStatus>(directory, '/up', { clusters, spireVersions }, onProgress);
+  return ask<SandboxStatus>(directory, '/up', { clusters, spireVersions, operators }, onProgress);
 }
 
 /**

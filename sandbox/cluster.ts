@@ -12,6 +12,7 @@ import { IngressController, ingressClass } from './ingressController.js';
 import { ApiError, ClusterApi, eventually, type Resource } from './kubernetes.js';
 import { type ClusterAddresses, loopback, nodeName, SPIRE_NAMESPACE } from './layout.js';
 import { delegateEntry, nodeManifest, nodeStatus, spireManifests } from './manifests.js';
+import { OperatorStandIn } from './operatorStandIn.js';
 import { clusterPki, writeKubeconfig, type ClusterPki } from './pki.js';
 import { PodRuntime } from './podRuntime.js';
 import { projectRoot } from './projectRoot.js';
@@ -141,8 +142,19 @@ export class SandboxCluster {
   }
 
   private started = false;
+  private operator: OperatorStandIn | undefined;
+
+  /** Has SPIRE configured by the stand-in for ZTWIM's operator from now on. */
+  async startOperator(): Promise<void> {
+    if (this.operator !== undefined) return;
+    this.operator = new OperatorStandIn(this.name, this.options.spireVersion, this.api);
+    await this.operator.start();
+    await eventually(`${this.name}: SPIRE is ready under its operator`, () => this.requireReady(), 120_000);
+    this.options.onProgress(`${this.name}: operator's stand-in ready`);
+  }
 
   async stop(): Promise<void> {
+    await this.operator?.stop();
     await Promise.all(this.entrances.map((entrance) => entrance.stop()));
     await this.pods.stop();
     await this.controlPlane.stop();

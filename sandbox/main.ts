@@ -29,8 +29,15 @@ function main(): Promise<Command> {
       (text: string, earlier: string[]) => [...earlier, text],
       [],
     )
-    .action(async ({ clusters, spireVersion }: { clusters: number; spireVersion: string[] }) => {
-      const wanted = { ...options(), clusters, spireVersions: parseSpireVersions(spireVersion) };
+    .option(
+      '--operator <clusters>',
+      "have SPIRE there configured by a stand-in for OpenShift's ZTWIM operator",
+      names,
+      [],
+    )
+    .action(async (asked: { clusters: number; spireVersion: string[]; operator: string[] }) => {
+      const { clusters, spireVersion, operator: operators } = asked;
+      const wanted = { ...options(), clusters, spireVersions: parseSpireVersions(spireVersion), operators };
       const versions = new Set(Object.values(plannedSpireVersions(wanted)));
       for (const version of versions) await buildTool(SPIRE_BUILDS[version].module);
       const startedAt = Date.now();
@@ -139,6 +146,10 @@ function namedFault(kind: string, first: string, second: string): Fault {
     default:
       throw new SandboxError(`There is no fault ${kind}. There are: cut, hang, delay, stop-server, api-down.`);
   }
+}
+
+function names(text: string): string[] {
+  return text.split(',').filter((name) => name !== '');
 }
 
 function count(text: string): number {

@@ -24,6 +24,8 @@ export interface SandboxState {
   clusters: string[];
   /** By cluster. */
   spireVersions: Record<string, SpireVersion>;
+  /** Those whose SPIRE the stand-in for ZTWIM's operator configures. */
+  operators?: string[];
   faults: Fault[];
 }
 
@@ -69,10 +71,24 @@ class Supervisor {
     recordProcess(path.join(this.paths.processes, 'supervisor.json'), process.pid, 'supervisor');
   }
 
-  /** Brings the sandbox to at least `count` clusters; what runs is left alone. */
-  async up(count: number, versions: SpireVersionChoice, onProgress: (message: string) => void): Promise<void> {
-    this.state.spireVersions = assignSpireVersions(count, versions, this.state.spireVersions);
-    this.state.clusters = Object.keys(this.state.spireVersions);
+  /** Brings the sandbox to at least `count` clusters, some of them with an operator; what runs is left alone. */
+  async up(
+    count: number,
+    {
+      spireVersions = { byCluster: {} },
+      operators = [],
+    }: { spireVersions?: SpireVersionChoice; operators?: readonly string[] },
+    onProgress: (message: string) => void,
+  ): Promise<void> {
+    const versions = assignSpireVersions(count, spireVersions, this.state.spireVersions);
+    const names = Object.keys(versions);
+    const unknown = operators.filter((name) => !names.includes(name));
+    if (unknown.length > 0) {
+      throw new Error(`There is no cluster ${unknown.join(', ')} to have an operator. There are: ${names.join(', ')}.`);
+    }
+    this.state.spireVersions = versions;
+    this.state.clusters = names;
+    this.state.operators = [...new Set([...(this.state.operators ?? []), ...operators])];
     this.save();
     await this.proxyFor('engine');
     await Promise.all(
@@ -80,6 +96,7 @@ class Supervisor {
         const cluster = await this.cluster(name, index, onProgress);
         if (this.state.faults.some((fault) => 'cluster' in fault && fault.cluster === name)) return;
         await cluster.start();
+        if (this.state.operators?.includes(name) === true) await cluster.startOperator();
       }),
     );
     await this.writeInventory();
@@ -271,15 +288,14 @@ async function main(directory: string): Promise<void> {
       const body = (await readBody(request)) as {
         clusters?: number;
         spireVersions?: SpireVersionChoice;
+        operators?: string[];
         fault?: Fault;
         cluster?: string;
         revoke?: boolean;
       };
       switch (request.url) {
         case '/up':
-          await supervisor.up(body.clusters ?? 2, body.spireVersions ?? { byCluster: {} }, (message) =>
-            line({ progress: message }),
-          );
+          await supervisor.up(body.clusters ?? 2, body, (message) => line({ progress: message }));
           return supervisor.status();
         case '/status':
           return supervisor.status();

@@ -45,12 +45,12 @@ export class Testbed {
     };
   }
 
-  static async start({ clusters = 2 } = {}): Promise<Testbed> {
+  static async start({ clusters = 2, operators = [] as string[] } = {}): Promise<Testbed> {
     const folder = mkdtempSync(path.join(os.tmpdir(), 'federator-test-'));
     const testbed = new Testbed(folder);
     const spireVersions = parseSpireVersions(globalThis.spireVersions ?? []);
     const started = await Promise.allSettled([
-      up({ directory: testbed.directory, clusters, spireVersions }),
+      up({ directory: testbed.directory, clusters, spireVersions, operators }),
       testbed.startTemporal(),
     ]);
     const failed = started.find((each) => each.status === 'rejected');
