@@ -5,6 +5,7 @@ import { ownershipLabels, owningFederation } from '../federation/ownership.js';
 import type { ClusterConnection } from '../kubernetes/connect.js';
 import { patchObject, readObject, type ObjectReference } from '../kubernetes/objects.js';
 import type { Clusters } from './clusters.js';
+import { operatorControl } from './operatorControl.js';
 import { configMapControl } from './server.js';
 
 /** What is done to the configuration of a SPIRE server, in one of the ways in which that can be done. */
@@ -18,7 +19,10 @@ export interface ServerControl extends Pick<
 
 /** Configuring SPIRE servers, each in the way of its cluster. */
 export function serverActivities(clusters: Clusters) {
-  const controls: Readonly<Record<ControlType, ServerControl>> = { configMap: configMapControl(clusters) };
+  const controls: Readonly<Record<ControlType, ServerControl>> = {
+    configMap: configMapControl(clusters),
+    operator: operatorControl(clusters),
+  };
   const by = ({ control }: { control: ControlType }): ServerControl => controls[control];
   const activities: Omit<ServerControl, 'adoptServer'> & Pick<FederatorActivities, 'adoptObjects'> = {
     configureServer: (request) => by(request).configureServer(request),

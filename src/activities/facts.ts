@@ -20,6 +20,7 @@ import { exposureContext } from '../federation/plan.js';
 import { CLUSTER_SPIFFE_ID } from '../federation/policy.js';
 import { CFTD, readRelationship } from '../federation/relationship.js';
 import { endpointPort } from '../federation/serverConfPlan.js';
+import { SPIRE_SERVER } from '../federation/spireServerPlan.js';
 import { describePermission, missingPermissions } from '../kubernetes/access.js';
 import type { ClusterConnection } from '../kubernetes/connect.js';
 import { kindExists, listObjects, readObject } from '../kubernetes/objects.js';
@@ -38,8 +39,10 @@ import { fetchBundleEndpoint } from '../spire/endpoint.js';
 import { readServerConf, recordedPeers } from '../spire/serverConf.js';
 import type { Clusters } from './clusters.js';
 import { readControllerManager } from './controllerManager.js';
+import { readControl } from './controlFacts.js';
 import { endpointIdentity, webAuthorities } from './endpoint.js';
-import { readEndpointObjects, resolveExposure } from './exposureFacts.js';
+import { declaredExposure, readEndpointObjects, resolveExposure } from './exposureFacts.js';
+import { readConfigHash } from './operatorControl.js';
 import { requiredPermissions } from './permissions.js';
 import { parseRecord, readServerConfMap, readTemplate } from './server.js';
 
@@ -128,9 +131,13 @@ async function readClusterFacts(
   // Nothing else can be asked of a cluster that cannot be reached or does not accept the credentials.
   await requestJson(connection, { method: 'GET', path: '/version', attempt: 'ask its version' });
 
-  const exposure = await problems.collect(resolveExposure(connection));
+  const operated = await kindExists(connection, SPIRE_SERVER.apiVersion, SPIRE_SERVER.kind);
   // All at once; what of it is reported depends on what else is wrong.
   const reads = new Problems(name);
+  const control = await reads.collect(readControl(connection, { operated, preflight: permissions !== undefined }));
+  const exposure = await problems.collect(
+    control === undefined ? declaredExposure(connection) : resolveExposure(connection, control),
+  );
   const asked = new Problems(name);
   const exposing = exposure && reads.collect(readEndpointObjects(connection, exposure));
   const [missing, kinds, set, pod, serverConf, controllerManager, endpointObjects, relationships, identities, answers] =
@@ -140,8 +147,9 @@ async function readClusterFacts(
         : reads.collect(
             (async () => {
               const own = ((await exposing) ?? []).filter((object) => owningFederation(object) !== undefined);
-              const kinds = own.map(({ kind }) => kind);
-              return missingPermissions(connection, requiredPermissions(cluster, exposure, permissions, kinds));
+              const exposedBy = own.map(({ kind }) => kind);
+              const known = { operated, control: control?.type, exposedBy };
+              return missingPermissions(connection, requiredPermissions(cluster, exposure, permissions, known));
             })(),
           ),
       reads.collect(checkKinds(connection, reads)),
@@ -167,8 +175,7 @@ async function readClusterFacts(
     return undefined;
   }
   problems.addAll(reads);
-  if (set === undefined || kinds === undefined) return undefined;
-  const control = readControl(connection, serverConf?.map, kinds.operator, problems);
+  if (set === undefined || kinds === undefined || control === undefined) return undefined;
   const conf = serverConf && (await problems.collect((async () => readServerConf(serverConf.text))()));
   const ready = pod?.status?.conditions?.some((each) => each.type === 'Ready' && each.status === 'True');
   if (ready !== true) {
@@ -196,8 +203,12 @@ async function readClusterFacts(
   checkTrustDomain(name, conf.trustDomain, own, problems);
   const port = endpointPort(conf);
   const template = readTemplate(connection, set, port);
-  const recorded = parseRecord(serverConf?.annotations[SERVER_CONF_RECORD]);
-  const federation = membership([...relationships, ...endpointObjects], recorded?.federation, template.federation);
+  const configHash = readConfigHash(set);
+  const federation = membership([...relationships, ...endpointObjects], control, {
+    configMap: serverConf?.annotations[SERVER_CONF_RECORD],
+    statefulSet: template.federation,
+  });
+  const { recorded, peers } = readRecord(control, serverConf?.annotations[SERVER_CONF_RECORD]);
   const facts: ClusterFacts = {
     cluster: name,
     namespace: cluster.namespace,
@@ -212,9 +223,9 @@ async function readClusterFacts(
     selector: set.spec.selector.matchLabels ?? {},
     endpointObjects,
     serverConf: conf,
-    serverConfRecorded: recorded !== undefined,
-    recordedPeers: recorded === undefined ? [] : recordedPeers(recorded),
-    statefulSet: template,
+    serverConfRecorded: recorded,
+    recordedPeers: peers,
+    statefulSet: { ...template, ...(configHash === undefined ? {} : { configHash }) },
     container: containerFacts(connection, set),
     relationships: relationships.map(readRelationship),
     storedBundles: Object.fromEntries(
@@ -283,35 +294,54 @@ function rbacNames({ namespace, server }: Cluster): string {
     : `, with namespace ${namespace} and server ${server} in it (it is written for ${DEFAULT_NAMESPACE} and ${DEFAULT_SERVER})`;
 }
 
+/** Whether the engine configured the server before, and which static peers are its own. */
+function readRecord(control: ControlFacts, annotation: string | undefined): { recorded: boolean; peers: string[] } {
+  if (control.type === 'operator') {
+    return { recorded: control.record !== undefined, peers: control.record?.peers ?? [] };
+  }
+  const record = parseRecord(annotation);
+  return { recorded: record !== undefined, peers: record === undefined ? [] : recordedPeers(record) };
+}
+
 /** The federation that a cluster is a member of, also if all that is left of it is an unfinished teardown. */
 async function memberOf(connection: ClusterConnection): Promise<string | undefined> {
   const labelSelector = `${MANAGED_BY_LABEL}=${MANAGED_BY}`;
   const { namespace, server: name } = connection.cluster;
   const metadata = { namespace, name };
-  const [relationships, objects, serverConf, server] = await Promise.all([
+  const [relationships, objects, serverConf, server, control] = await Promise.all([
     listObjects(connection, CFTD, { labelSelector }),
-    resolveExposure(connection).then((exposure) => readEndpointObjects(connection, exposure)),
+    declaredExposure(connection).then((exposure) => readEndpointObjects(connection, exposure)),
     readObject(connection, { apiVersion: 'v1', kind: 'ConfigMap', metadata }),
     readObject(connection, { apiVersion: 'apps/v1', kind: 'StatefulSet', metadata }),
+    readControl(connection),
   ]);
-  return membership(
-    [...relationships, ...objects],
-    parseRecord(serverConf?.metadata.annotations?.[SERVER_CONF_RECORD])?.federation,
-    server?.metadata.annotations?.[SERVER_FEDERATION],
-  );
+  return membership([...relationships, ...objects], control, {
+    configMap: serverConf?.metadata.annotations?.[SERVER_CONF_RECORD],
+    statefulSet: server?.metadata.annotations?.[SERVER_FEDERATION],
+  });
 }
 
-/** The federation by the objects of the engine, or by what it wrote into those of others. */
-function membership(objects: readonly KubernetesObject[], ...written: (string | undefined)[]): string | undefined {
-  return [...objects.map(owningFederation), ...written].find((each) => each !== undefined);
+/**
+ * The federation by the objects of the engine, or by what it wrote into those of others: where the server is configured
+ * now. What it left elsewhere, before an operator took over or was put into create-only mode, no teardown would remove.
+ */
+function membership(
+  objects: readonly KubernetesObject[],
+  control: ControlFacts,
+  annotations: { configMap: string | undefined; statefulSet: string | undefined },
+): string | undefined {
+  const notes =
+    control.type === 'operator'
+      ? [control.record?.federation]
+      : [parseRecord(annotations.configMap)?.federation, annotations.statefulSet];
+  return [...objects.map(owningFederation), ...notes].find((each) => each !== undefined);
 }
 
-async function checkKinds(connection: ClusterConnection, problems: Problems): Promise<{ operator: boolean }> {
+async function checkKinds(connection: ClusterConnection, problems: Problems): Promise<true> {
   const { name } = connection.cluster;
-  const [relationships, identities, operator] = await Promise.all([
+  const [relationships, identities] = await Promise.all([
     kindExists(connection, CFTD.apiVersion, CFTD.kind),
     kindExists(connection, CLUSTER_SPIFFE_ID.apiVersion, CLUSTER_SPIFFE_ID.kind),
-    kindExists(connection, 'operator.openshift.io/v1alpha1', 'SpireServer'),
   ]);
   const absent = [
     ...(relationships ? [] : ['clusterfederatedtrustdomains.spire.spiffe.io']),
@@ -323,26 +353,7 @@ async function checkKinds(connection: ClusterConnection, problems: Problems): Pr
       `${name}: CRD ${absent.join(', ')} is absent. Install SPIRE controller manager on that cluster.`,
     );
   }
-  return { operator };
-}
-
-/** How the server is configured. An operator that owns server.conf would revert every edit of it. */
-function readControl(
-  connection: ClusterConnection,
-  map: KubernetesObject | undefined,
-  operator: boolean,
-  problems: Problems,
-): ControlFacts {
-  const { name, control } = connection.cluster;
-  if (control === 'configMap') return { type: 'configMap', told: 'by the inventory' };
-  const owners = (map?.metadata as { ownerReferences?: { kind: string }[] } | undefined)?.ownerReferences ?? [];
-  if (operator && owners.some((owner) => owner.kind === 'SpireServer')) {
-    problems.add(
-      'InvalidInput',
-      `${name}: the Zero Trust Workload Identity Manager operator owns ConfigMap ${map?.metadata.name ?? ''} and reverts edits of it. Put the operator into create-only mode and say control: configMap for this cluster in the inventory.`,
-    );
-  }
-  return { type: 'configMap', told: 'no operator owns the ConfigMap' };
+  return true;
 }
 
 /** SPIRE's CA certificates name their trust domain, unless an upstream authority issued them. */

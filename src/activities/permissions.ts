@@ -1,39 +1,59 @@
 import type { PermissionUse } from '../contract/activities.js';
-import type { Cluster, Exposure } from '../contract/inventory.js';
+import type { ControlType } from '../contract/control.js';
+import type { ExposureFacts } from '../contract/facts.js';
+import type { Cluster } from '../contract/inventory.js';
 import { BUNDLE_ENDPOINT_OBJECT, CONTROLLER_MANAGER, PROBE_NAMESPACE } from '../contract/names.js';
-import { EXPOSING_KINDS, type ExposingKind } from '../federation/exposingKinds.js';
+import { OPERATOR_DEPLOYMENT } from '../federation/controlDetection.js';
+import { EXPOSING_KINDS, neededExposure, type ExposingKind } from '../federation/exposingKinds.js';
 import { PROBE_ENDPOINT, PROBE_ROLES, probeExposure } from '../federation/probe.js';
+import { SPIRE_SERVER } from '../federation/spireServerPlan.js';
 import { describePermission, type Permission } from '../kubernetes/access.js';
 
 type Resource = Omit<Permission, 'verb'>;
 type NamedResource = Resource & { name: string };
 
+/** What is known of a cluster that decides what is done there. */
+export interface KnownOfCluster {
+  /** Whether the cluster knows ZTWIM's SpireServer. */
+  operated?: boolean;
+  /** Undefined where it could not be told. */
+  control?: ControlType | undefined;
+  /** Kinds of the engine's own objects that expose the endpoint now; those of another way have to go. */
+  exposedBy?: readonly string[];
+}
+
 /**
  * What the engine must be allowed to do on a cluster for reading it and for these uses, each once; deploy/rbac.yaml
  * grants just what all of them take.
  * @param exposure undefined where it could not be found out
- * @param exposedBy kinds of the engine's own objects that expose the endpoint now; those of another way have to go
  */
 export function requiredPermissions(
   cluster: Cluster,
-  exposure: Exposure | undefined,
+  exposure: ExposureFacts | undefined,
   uses: readonly PermissionUse[],
-  exposedBy: readonly string[] = [],
+  known: KnownOfCluster = {},
 ): Permission[] {
-  const all = (['read', ...uses] as const).flatMap((use) => BY_USE[use](cluster, exposure, exposedBy));
+  const all = (['read', ...uses] as const).flatMap((use) => BY_USE[use](cluster, exposure, known));
   return [...new Map(all.map((permission) => [describePermission(permission), permission])).values()];
 }
 
-type ByUse = (cluster: Cluster, exposure: Exposure | undefined, exposedBy: readonly string[]) => Permission[];
+type ByUse = (cluster: Cluster, exposure: ExposureFacts | undefined, known: KnownOfCluster) => Permission[];
 
+const OPERATED_BY: NamedResource = {
+  group: 'operator.openshift.io',
+  resource: 'spireservers',
+  name: SPIRE_SERVER.metadata.name,
+};
 const RELATIONSHIPS: Resource = { group: 'spire.spiffe.io', resource: 'clusterfederatedtrustdomains' };
 const IDENTITIES: Resource = { group: 'spire.spiffe.io', resource: 'clusterspiffeids' };
 const SERVICES: Resource = { group: '', resource: 'services' };
 const ROUTES: Resource = { group: 'route.openshift.io', resource: 'routes' };
 
 const BY_USE: Readonly<Record<'read' | PermissionUse, ByUse>> = {
-  read(cluster, exposure) {
+  read(cluster, exposure, { operated = false }) {
     const { configMap, statefulSet, pod, endpoint } = serverObjects(cluster, exposure);
+    const { namespace } = cluster;
+    const operator = { group: 'apps', resource: 'deployments', namespace, name: OPERATOR_DEPLOYMENT };
     return [
       ...allowed(RELATIONSHIPS, 'get', 'list'),
       ...allowed(IDENTITIES, 'get', 'list'),
@@ -41,10 +61,11 @@ const BY_USE: Readonly<Record<'read' | PermissionUse, ByUse>> = {
       ...allowed({ ...configMap, name: CONTROLLER_MANAGER }, 'get'),
       ...executed(pod),
       ...allowed({ ...pod, subresource: 'log' }, 'get'),
+      ...(operated ? [OPERATED_BY, operator].flatMap((object) => allowed(object, 'get')) : []),
     ];
   },
 
-  change(cluster, exposure, exposedBy) {
+  change(cluster, exposure, { control, exposedBy = [] }) {
     const { configMap, statefulSet, pod, endpoint } = serverObjects(cluster, exposure);
     const { namespace } = cluster;
     const leaving = EXPOSING_KINDS.filter(({ kind }) => exposedBy.includes(kind))
@@ -57,10 +78,12 @@ const BY_USE: Readonly<Record<'read' | PermissionUse, ByUse>> = {
     return [
       ...allowed(RELATIONSHIPS, 'create', 'patch', 'delete'),
       ...allowed(IDENTITIES, 'create', 'patch', 'delete'),
-      ...allowed(configMap, 'patch'),
-      ...allowed(statefulSet, 'patch'),
+      ...(control === 'operator'
+        ? allowed(OPERATED_BY, 'patch')
+        : [...allowed(configMap, 'patch'), ...allowed(statefulSet, 'patch')]),
       ...allowed(pod, 'delete'),
-      ...endpoint.flatMap(written),
+      // The operator makes the Route and the port of its own Service.
+      ...(exposure?.type === 'managedRoute' ? [] : endpoint.flatMap(written)),
       ...leaving.flatMap((kind) => written({ ...kind, namespace, name: BUNDLE_ENDPOINT_OBJECT })),
       ...(hosted ? allowed({ ...ROUTES, namespace, subresource: 'custom-host' }, 'create', 'update') : []),
     ];
@@ -87,7 +110,7 @@ const BY_USE: Readonly<Record<'read' | PermissionUse, ByUse>> = {
 };
 
 /** What makes up a SPIRE server and its bundle endpoint. */
-function serverObjects({ namespace, server }: Cluster, exposure: Exposure | undefined) {
+function serverObjects({ namespace, server }: Cluster, exposure: ExposureFacts | undefined) {
   return {
     configMap: { group: '', resource: 'configmaps', namespace, name: server },
     statefulSet: { group: 'apps', resource: 'statefulsets', namespace, name: server },
@@ -97,8 +120,10 @@ function serverObjects({ namespace, server }: Cluster, exposure: Exposure | unde
 }
 
 /** The Service and, where the exposure has one, what leads to it. */
-function exposing(exposure: Exposure | undefined, at: { namespace: string; name: string }): NamedResource[] {
-  const leading = EXPOSING_KINDS.filter((each) => each.exposure === exposure?.type).map(asResource);
+function exposing(exposure: ExposureFacts | undefined, at: { namespace: string; name: string }): NamedResource[] {
+  const leading = EXPOSING_KINDS.filter(
+    (each) => exposure !== undefined && each.exposure === neededExposure(exposure),
+  ).map(asResource);
   return [SERVICES, ...leading].map((kind) => ({ ...kind, ...at }));
 }
 

@@ -3,12 +3,12 @@ import { Context } from '@temporalio/activity';
 import type { ReadClusterRequest, RefreshEdgesRequest } from '../contract/activities.js';
 import { FederatorError } from '../contract/errors.js';
 import type { ClusterReading, EdgeRefresh, PollError, ServerReading, StoredBundle } from '../contract/health.js';
-import type { Exposure } from '../contract/inventory.js';
+import type { ExposureFacts } from '../contract/facts.js';
 import type { KubernetesObject } from '../contract/kubernetes.js';
 import { BUNDLE_ENDPOINT_OBJECT, DEFAULT_REFRESH_HINT_SECONDS } from '../contract/names.js';
 import { durationSeconds, type ServerConf } from '../contract/serverConf.js';
 import { configDigest } from '../federation/configDigest.js';
-import { EXPOSING_KINDS } from '../federation/exposingKinds.js';
+import { EXPOSING_KINDS, neededExposure } from '../federation/exposingKinds.js';
 import { exposureStrategy } from '../federation/exposure.js';
 import { classifyPollError, pollDueMs, silenceLimitMs } from '../federation/freshness.js';
 import { exposureContext } from '../federation/plan.js';
@@ -160,23 +160,23 @@ async function readServer(
   };
 }
 
-const exposures = new WeakMap<OpenCluster, Promise<Exposure>>();
+/** How the endpoint is exposed changes when the inventory does, or an operator leaves the cluster or comes to it. */
+const EXPOSURE_HOLDS_MS = 5 * 60_000;
+const exposures = new WeakMap<OpenCluster, { readAt: number; exposure: Promise<ExposureFacts> }>();
 
-/** How the endpoint is exposed does not change while a cluster's inventory entry does not. */
-function exposureOf(open: OpenCluster): Promise<Exposure> {
-  let exposure = exposures.get(open);
-  if (exposure === undefined) {
-    exposure = resolveExposure(open.connection);
-    exposures.set(open, exposure);
-    exposure.catch(() => exposures.delete(open));
-  }
+function exposureOf(open: OpenCluster): Promise<ExposureFacts> {
+  const known = exposures.get(open);
+  if (known !== undefined && Date.now() - known.readAt < EXPOSURE_HOLDS_MS) return known.exposure;
+  const exposure = resolveExposure(open.connection);
+  exposures.set(open, { readAt: Date.now(), exposure });
+  exposure.catch(() => exposures.delete(open));
   return exposure;
 }
 
 /** Every object that the engine configures or depends on, from watches. */
 async function readConfiguration(
   { connection, watches }: OpenCluster,
-  exposure: Exposure,
+  exposure: ExposureFacts,
 ): Promise<KubernetesObject[]> {
   const { namespace, server } = connection.cluster;
   const endpoint = { namespace, name: BUNDLE_ENDPOINT_OBJECT };
@@ -187,7 +187,7 @@ async function readConfiguration(
     { apiVersion: 'apps/v1', kind: 'StatefulSet', namespace, name: server },
     { apiVersion: 'v1', kind: 'Pod', namespace, name: `${server}-0` },
     { apiVersion: 'v1', kind: 'Service', ...endpoint },
-    ...EXPOSING_KINDS.filter((each) => each.exposure === exposure.type).map(({ apiVersion, kind }) => ({
+    ...EXPOSING_KINDS.filter((each) => each.exposure === neededExposure(exposure)).map(({ apiVersion, kind }) => ({
       apiVersion,
       kind,
       ...endpoint,
@@ -207,7 +207,7 @@ function readEndpoint(
   { connection }: OpenCluster,
   objects: readonly KubernetesObject[],
   text: string,
-  exposure: Exposure,
+  exposure: ExposureFacts,
 ): EndpointReading {
   const conf = readServerConf(text);
   const set = objects.find(({ kind }) => kind === 'StatefulSet') as StatefulSet | undefined;

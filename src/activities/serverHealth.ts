@@ -6,6 +6,7 @@ import { deleteObject } from '../kubernetes/objects.js';
 import { waitForRollout } from '../kubernetes/rollout.js';
 import { readFederationSection, withFederationSection } from '../spire/serverConf.js';
 import type { Clusters, OpenCluster } from './clusters.js';
+import { readControl } from './controlFacts.js';
 import { optimistically, readServerConfMap, writeServerConf } from './server.js';
 
 /** What keeps a SPIRE server running: its configuration as it last ran well, and a restart. */
@@ -13,10 +14,11 @@ export function serverHealthActivities(clusters: Clusters) {
   return {
     /**
      * Remembers the federation settings that SPIRE server runs well with, beside the file. Nothing else of the file is
-     * remembered: it may hold passwords.
+     * remembered: it may hold passwords. An operator renders the file from what it holds, and needs no reminder.
      */
     async keepGoodServerConf({ cluster }: ClusterRequest): Promise<StepOutcome> {
       const { connection } = await clusters.get(cluster);
+      if ((await readControl(connection)).type === 'operator') return { changed: false };
       const changed = await optimistically(async () => {
         const { map, text, annotations } = await readServerConfMap(connection);
         const section = readFederationSection(text);
@@ -34,6 +36,12 @@ export function serverHealthActivities(clusters: Clusters) {
     async restoreGoodServerConf({ cluster, timeoutMs }: ClusterRequest & { timeoutMs: number }): Promise<StepOutcome> {
       const open = await clusters.get(cluster);
       const { connection } = open;
+      if ((await readControl(connection)).type === 'operator') {
+        throw new FederatorError(
+          'NotFound',
+          `${cluster}: an operator renders server.conf and would revert what is put back. Look at SpireServer cluster and at the server's log: kubectl -n ${connection.cluster.namespace} logs ${connection.cluster.server}-0 -c ${connection.cluster.server} --previous`,
+        );
+      }
       await optimistically(async () => {
         const { map, text, annotations } = await readServerConfMap(connection);
         const good = annotations[SERVER_CONF_LAST_GOOD];

@@ -21,6 +21,8 @@ export interface StepOutcome {
   changed: boolean;
   /** What an operator should read beside the step, e.g. "8 of 8 keys". */
   note?: string;
+  /** What an undo could not put back as it was, for good and not for want of trying. */
+  stays?: string;
 }
 
 /** An edit of server.conf takes effect when the pod that runs with the old one is replaced. */
@@ -80,11 +82,15 @@ export interface RolloutRequest extends ServerRequest {
   wanted: WantedFederation;
   /** UID of a pod that runs with an older server.conf: it is replaced, also where the template tells no difference. */
   outdatedPod?: string | undefined;
+  /** Under an operator: hash of the configuration that must be replaced; absent where no restart is expected. */
+  replaces?: string;
   timeoutMs: number;
 }
 
 export interface RestoreServerRequest extends ServerRequest {
   changeId: string;
+  /** What cannot be put back, if anything was changed: a sentence. */
+  stays?: string;
   port: number;
   template: TemplateBefore;
   timeoutMs: number;

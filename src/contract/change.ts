@@ -48,6 +48,7 @@ const watch = {
 };
 
 const relationships = z.enum(['static', 'dynamic']);
+const relationshipsByControl = z.strictObject({ configMap: relationships, operator: relationships });
 const refreshHintSeconds = z.number().int().min(MIN_REFRESH_HINT_SECONDS).max(3600);
 
 /** What a federation should be like; what is absent is as its members have it, or the default where there are none. */
@@ -154,7 +155,8 @@ export const federationFileSchema = z
     clusters: clusterNames.min(2, 'a federation takes two clusters at least'),
     topology: z.enum(['mesh', 'hub']).default('mesh'),
     hub: z.string().min(1).optional(),
-    relationships: relationships.default('static'),
+    /** Absent: static, and dynamic for members whose SPIRE server an operator configures. */
+    relationships: z.union([relationships, relationshipsByControl]).optional(),
     refreshHintSeconds: refreshHintSeconds.default(DEFAULT_REFRESH_HINT_SECONDS),
     policies: policiesSchema.default([]),
     /** What the engine may repair by itself. */

@@ -102,6 +102,18 @@ export const CHECKS: Readonly<Record<string, CheckKnowledge>> = {
     cause: 'federates_with is keyed by a URL; SPIRE takes the key for a trust domain and ignores the peer.',
     command: kubectl('get configmaps -A --field-selector metadata.name=spire-server -o yaml'),
   },
+  'managed-route': {
+    cause: 'spec.federation.managedRoute was switched off, or the operator does not run.',
+    command: kubectl('get spireserver cluster -o yaml'),
+  },
+  'spire-server': {
+    cause: 'spec.federation of SpireServer cluster was edited, or SpireServer was made anew without it.',
+    command: setUpAgain,
+  },
+  rendering: {
+    cause: "ZTWIM's operator does not run, is in create-only mode, or refuses what SpireServer says.",
+    command: kubectl('get spireserver cluster -o yaml'),
+  },
   'member-removed': {
     cause: 'Everything of the federation is gone from the cluster at once, which looks like somebody’s will.',
     command: setUpAgain,

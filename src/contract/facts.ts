@@ -54,6 +54,9 @@ export interface RelationshipFacts {
   hub?: string;
 }
 
+/** How a bundle endpoint is exposed: as the inventory says, or by the Route that ZTWIM's operator makes. */
+export type ExposureFacts = Exposure | { type: 'managedRoute' };
+
 /** What a cluster looks like to the engine. Read at once, decided upon by pure functions. Holds no secrets. */
 export interface ClusterFacts {
   cluster: string;
@@ -62,7 +65,7 @@ export interface ClusterFacts {
   trustDomain: string;
   spireVersion: string;
   className: string;
-  exposure: Exposure;
+  exposure: ExposureFacts;
   profile: ProfileFacts;
   control: ControlFacts;
   /** SPIRE server's own trust bundle, read through this cluster's Kubernetes API. */
@@ -87,6 +90,8 @@ export interface ClusterFacts {
     portAdded: boolean;
     /** The federation for which the engine gave the pod its settings. */
     federation?: string;
+    /** Hash of the configuration that an operator started the pod with. */
+    configHash?: string;
   };
   /** SPIRE server's container, as far as it decides which files there are. Values of its environment are not read. */
   container: { mountPaths: string[]; environment: string[] };

@@ -96,8 +96,8 @@ export const clusterSchema = z.strictObject({
   exposure: exposureSchema.optional(),
   /** As SPIRE server's configuration has it when absent; where that has none, https_spiffe. */
   bundleEndpoint: bundleEndpointSchema.optional(),
-  /** `configMap`: server.conf may be edited though an operator made it, as that is in create-only mode. Detected when absent. */
-  control: z.literal('configMap').optional(),
+  /** How SPIRE server is configured: by its ConfigMap, or by the SpireServer of ZTWIM's operator. Detected when absent. */
+  control: z.enum(['configMap', 'operator']).optional(),
 });
 export type Cluster = z.infer<typeof clusterSchema>;
 

@@ -18,6 +18,10 @@ export const SERVER_CONF_UNDO = 'spire-federator.io/server-conf-undo';
 export const SERVER_CONF_LAST_GOOD = 'spire-federator.io/server-conf-last-good';
 /** Annotation on the StatefulSet: the federation for which its pod was given federation settings. */
 export const SERVER_FEDERATION = 'spire-federator.io/federation';
+/** Annotation on SpireServer: what the engine changed of spec.federation (SpireServerRecord as JSON). */
+export const SPIRE_SERVER_RECORD = 'spire-federator.io/federation-record';
+/** Annotation on SpireServer: how to undo the change that wrote it last (SpireServerUndo as JSON). */
+export const SPIRE_SERVER_UNDO = 'spire-federator.io/federation-undo';
 /** Annotation on the StatefulSet's pod template: hash of the federation settings the pod was started with. */
 export const FEDERATION_HASH = 'spire-federator.io/federation-hash';
 /** Annotation on an adopted StatefulSet: hash of the federation settings its pod runs with, which others started. */

@@ -55,6 +55,8 @@ export interface WantedFederation {
   };
   /** Keyed by trust domain; empty for dynamic relationships. */
   federatesWith: Record<string, FederatesWith>;
+  /** Where an operator renders it: whether that makes the Route. */
+  managedRoute?: 'true' | 'false';
 }
 
 const UNIT_SECONDS: Readonly<Record<string, number>> = { h: 3600, m: 60, s: 1, ms: 0.001 };

@@ -1,16 +1,21 @@
 import type { AdoptRequest } from '../contract/activities.js';
 import type { FederationFile, PlannedStep } from '../contract/change.js';
 import type { ClusterFacts, IdentityFacts, Problem } from '../contract/facts.js';
+import type { KubernetesObject } from '../contract/kubernetes.js';
 import { DEFAULT_REFRESH_HINT_SECONDS, POLICY } from '../contract/names.js';
 import type { Policy } from '../contract/policy.js';
 import { durationSeconds } from '../contract/serverConf.js';
 import type { Check } from '../contract/verify.js';
+import type { ControlFacts, Relationships } from '../contract/control.js';
 import { controlStrategy } from './control.js';
 import { owned, owningFederation } from './ownership.js';
-import { planSetup, planSteps } from './plan.js';
+import { exposureContext, planSetup, planSteps } from './plan.js';
 import { CLUSTER_SPIFFE_ID } from './policy.js';
 import { CFTD } from './relationship.js';
+import { exposureStrategy } from './exposure.js';
 import { asPeer, wantedFederation } from './serverConfPlan.js';
+import { adoptedSpireServer } from './spireServerPlan.js';
+import { relationshipsOf } from './settings.js';
 import { step } from './step.js';
 
 /** What taking one member under management takes. */
@@ -37,9 +42,10 @@ export function planAdoption(federation: string, clusters: readonly ClusterFacts
   const isMember = (facts: ClusterFacts) =>
     clusters.some((peer) => peer !== facts && (trustsAlready(facts, peer) || trustsAlready(peer, facts)));
   const found = clusters.filter(isMember);
-  const relationships = found.some(({ serverConf }) => Object.keys(serverConf.federatesWith).length > 0)
-    ? 'static'
-    : 'dynamic';
+  const relationships = relationshipsOf(
+    found.map((facts) => ({ ...facts, recordedPeers: Object.keys(facts.serverConf.federatesWith) })),
+    found,
+  );
   const hints = found.flatMap(({ serverConf }) => durationSeconds(serverConf.bundleEndpoint?.refreshHint) ?? []);
   const refreshHintSeconds = hints[0] ?? DEFAULT_REFRESH_HINT_SECONDS;
   const settings = { relationships, refreshHintSeconds } as const;
@@ -80,7 +86,7 @@ function planMember(
   facts: ClusterFacts,
   adopted: ClusterFacts,
   members: readonly ClusterFacts[],
-  settings: { relationships: 'static' | 'dynamic'; refreshHintSeconds: number },
+  settings: { relationships: Relationships; refreshHintSeconds: number },
 ): AdoptionMember {
   const { cluster } = facts;
   const peers = members.filter((peer) => peer !== facts);
@@ -93,7 +99,7 @@ function planMember(
   );
   const objects: AdoptRequest['objects'] = [
     ...facts.endpointObjects
-      .filter((object) => owningFederation(object) === undefined)
+      .filter((object) => owningFederation(object) === undefined && exposes(facts, object))
       .map(({ apiVersion, kind, metadata: { name, namespace } }) => ({
         reference: { apiVersion, kind, metadata: { name, ...(namespace === undefined ? {} : { namespace }) } },
       })),
@@ -136,20 +142,35 @@ function planMember(
   };
 }
 
+/** Whether the engine would make such an object; of an operator's it is the operator that does. */
+function exposes(facts: ClusterFacts, { kind }: KubernetesObject): boolean {
+  return exposureStrategy(facts.exposure.type)
+    .objects(exposureContext(facts))
+    .some((object) => object.kind === kind);
+}
+
 /** Facts of a member as they will be once its objects are marked. */
 function adoptedFacts(federation: string, facts: ClusterFacts, members: readonly ClusterFacts[]): ClusterFacts {
   const domains = members.filter((peer) => peer !== facts).map(({ trustDomain }) => trustDomain);
   return {
     ...facts,
     federation,
-    endpointObjects: facts.endpointObjects.map((object) => owned(object, federation)),
+    endpointObjects: facts.endpointObjects.map((object) =>
+      exposes(facts, object) ? owned(object, federation) : object,
+    ),
     relationships: facts.relationships.map((each) =>
       domains.includes(each.trustDomain) ? { ...each, federation } : each,
     ),
+    control: adoptedControl(federation, facts.control, domains),
     serverConfRecorded: true,
     recordedPeers: domains.filter((trustDomain) => facts.serverConf.federatesWith[trustDomain] !== undefined),
     identities: facts.identities.map((identity) => adoptedIdentity(federation, identity, facts, members)),
   };
+}
+
+function adoptedControl(federation: string, control: ControlFacts, domains: readonly string[]): ControlFacts {
+  if (control.type !== 'operator') return control;
+  return { ...control, record: adoptedSpireServer(federation, control.federation, control.record, domains) };
 }
 
 /** A ClusterSPIFFEID that federates with members becomes a policy, just as it is. */

@@ -12,17 +12,35 @@ export const configMapControl: ControlStrategy = {
   place: ({ server }) => `server.conf in ConfigMap ${server}`,
 
   plan(facts, wanted) {
+    const { cluster, server, control } = facts;
     const differences = serverConfDifferences(facts.serverConf, wanted, facts.recordedPeers);
-    return { differences, restart: differences.length > 0 || !facts.statefulSet.portDeclared };
+    const createOnly = control.type === 'configMap' ? control.createOnly : undefined;
+    return {
+      title: `Edit server.conf in ConfigMap ${server} on ${cluster}`,
+      differences,
+      explained:
+        createOnly === undefined || differences.length === 0
+          ? []
+          : [`the operator is in create-only mode (${createOnly}): once it leaves that, it overwrites this edit`],
+      restart: differences.length > 0 || !facts.statefulSet.portDeclared,
+      rollout: `Restart StatefulSet ${server} on ${cluster} with port ${wanted.bundleEndpoint.port}`,
+      problems: [],
+    };
   },
+
+  written: (facts) => facts,
 
   teardown({ cluster, server, serverConfRecorded, statefulSet }) {
     const configured = serverConfRecorded || statefulSet.portAdded || statefulSet.federationHash !== undefined;
     return {
       title: `Restore server.conf and StatefulSet ${server} on ${cluster}`,
       action: configured ? 'restart' : 'none',
+      details: [],
+      stays: [],
     };
   },
+
+  irrevocable: () => undefined,
 
   adoption: ({ server }) => `ConfigMap and StatefulSet ${server}: annotations`,
 

@@ -1,4 +1,5 @@
 import type { DiagnosedCheck } from '../contract/diagnosis.js';
+import type { ClusterFacts } from '../contract/facts.js';
 import type { Finding, RepairAction } from '../contract/health.js';
 import type { Check } from '../contract/verify.js';
 import { checker } from './check.js';
@@ -16,6 +17,7 @@ const ACTIONS: Readonly<Record<string, RepairAction>> = {
   ingress: 'restore',
   port: 'restart',
   'server-conf': 'restart',
+  'spire-server': 'restart',
   relationship: 'restore',
   policy: 'restore',
   'stored-bundle': 'rebootstrap',
@@ -132,8 +134,15 @@ function looksRemoved(federation: string, { facts }: MemberObservation): boolean
   return (
     facts.endpointObjects.every((object) => owningFederation(object) !== federation) &&
     facts.relationships.every((each) => each.federation !== federation) &&
-    facts.serverConf.bundleEndpoint === undefined
+    !servesByConfiguration(facts)
   );
+}
+
+/** Whether the settings of the federation have SPIRE server serve its bundle. */
+function servesByConfiguration({ control, exposure, serverConf }: ClusterFacts): boolean {
+  if (control.type === 'configMap') return serverConf.bundleEndpoint !== undefined;
+  // An operator does not let the endpoint be taken away; what somebody can end is that its Route leads there.
+  return exposure.type === 'managedRoute' && control.federation?.managedRoute === 'true';
 }
 
 function toFinding({ name, scope, evidence, remedy = '' }: Check, members: readonly MemberObservation[]): Finding {

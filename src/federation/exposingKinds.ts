@@ -1,3 +1,4 @@
+import type { ExposureFacts } from '../contract/facts.js';
 import type { Exposure } from '../contract/inventory.js';
 
 /** A kind of object that exposes a port beside its Service, and the exposure that needs it. */
@@ -18,4 +19,9 @@ export const EXPOSING_KINDS: readonly ExposingKind[] = [
 
 function exposingKind(exposure: Exposure['type'], group: string, kind: string, resource: string): ExposingKind {
   return { exposure, apiVersion: `${group}/v1`, kind, group, resource };
+}
+
+/** The operator's Route is a Route like others to whoever reads it. */
+export function neededExposure({ type }: ExposureFacts): Exposure['type'] {
+  return type === 'managedRoute' ? 'route' : type;
 }

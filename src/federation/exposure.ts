@@ -1,6 +1,8 @@
-import type { Exposure } from '../contract/inventory.js';
+import type { ExposureFacts } from '../contract/facts.js';
 import type { KubernetesObject } from '../contract/kubernetes.js';
-import { BUNDLE_ENDPOINT_PORT_NAME } from '../contract/names.js';
+import { BUNDLE_ENDPOINT_OBJECT, BUNDLE_ENDPOINT_PORT_NAME } from '../contract/names.js';
+import { managedRoute, managedRouteSpec } from './managedRoute.js';
+import { covers } from './ownership.js';
 
 /** What the strategies need to know to expose one port of one cluster. */
 export interface ExposureContext {
@@ -12,7 +14,7 @@ export interface ExposureContext {
   selector: Record<string, string>;
   /** Port of the pod, and of the Service. */
   targetPort: number;
-  exposure: Exposure;
+  exposure: ExposureFacts;
   trustDomain: string;
 }
 
@@ -148,16 +150,17 @@ const address: ExposureStrategy = {
   endpointUrl: ({ exposure }) => (exposure.type === 'address' ? exposure.url : undefined),
 };
 
-const STRATEGIES: Readonly<Record<Exposure['type'], ExposureStrategy>> = {
+const STRATEGIES: Readonly<Record<ExposureFacts['type'], ExposureStrategy>> = {
   route,
   ingress,
   loadBalancer,
   nodePort,
   address,
+  managedRoute,
 };
 
 /** The strategy for a kind of exposure. */
-export function exposureStrategy(type: Exposure['type']): ExposureStrategy {
+export function exposureStrategy(type: ExposureFacts['type']): ExposureStrategy {
   return STRATEGIES[type];
 }
 
@@ -217,6 +220,15 @@ export function exposureProblems(context: ExposureContext, live: readonly Kubern
     const found = live.find((each) => each.kind === kind);
     return found === undefined ? `${kind} ${metadata.name} is missing` : (admissionProblem(found) ?? []);
   });
+}
+
+/** What of the Route that ZTWIM's operator makes is not as it must be; undefined when all is. */
+export function managedRouteProblem(trustDomain: string, live: readonly KubernetesObject[]): string | undefined {
+  const found = live.find(({ kind }) => kind === 'Route');
+  if (found === undefined) return `Route ${BUNDLE_ENDPOINT_OBJECT} is missing: the operator has not made it`;
+  return covers(found['spec'], managedRouteSpec(trustDomain))
+    ? admissionProblem(found)
+    : `Route ${found.metadata.name} is not as the operator makes it`;
 }
 
 /** Hosts under which routers have admitted a Route; one router may refuse what another takes. */

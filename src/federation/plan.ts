@@ -267,7 +267,8 @@ function planMember(planning: Planning, facts: ClusterFacts): MemberPlan {
   );
   const control = controlStrategy(facts);
   const relationships = relationshipKind(facts, options.relationships);
-  const { differences, restart } = control.plan(facts, wanted);
+  const server = control.plan(facts, wanted);
+  problems.push(...server.problems.map((message) => ({ cluster, type: 'InvalidInput' as const, message })));
   const edges = peers.map((trusted) => planEdge(planning, facts, trusted));
   refuseOtherTopology(planning, facts);
   const open = edges.filter((edge) => edge.action !== 'none' || !isSettled(edge, relationships));
@@ -278,26 +279,18 @@ function planMember(planning: Planning, facts: ClusterFacts): MemberPlan {
     peers,
     objects: planObjects(options.federation, facts, problems, leftAlone),
     obsolete: planObsolete(options.federation, facts),
-    configureServer: step(
-      control.step,
-      cluster,
-      `Edit ${control.place(facts)} on ${cluster}`,
-      differences.length > 0 ? 'change' : 'none',
-      differences,
-    ),
-    rolloutServer: restart
-      ? step(
-          'rolloutServer',
-          cluster,
-          `Restart StatefulSet ${facts.server} on ${cluster} with port ${wanted.bundleEndpoint.port}`,
-          'restart',
-        )
+    configureServer: step(control.step, cluster, server.title, server.differences.length > 0 ? 'change' : 'none', [
+      ...server.differences,
+      ...server.explained,
+    ]),
+    rolloutServer: server.restart
+      ? step('rolloutServer', cluster, server.rollout, 'restart')
       : step(
           'rolloutServer',
           cluster,
           `See that ${facts.server} on ${cluster} runs with its server.conf`,
           // Written by the engine before: whether the server was restarted since can only be told by looking again.
-          facts.serverConfRecorded ? 'check' : 'none',
+          server.differences.length > 0 || facts.serverConfRecorded ? 'check' : 'none',
         ),
     readBundle: step(
       'readBundle',

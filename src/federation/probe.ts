@@ -1,4 +1,5 @@
 import type { DeployProbeRequest, ProbeRole } from '../contract/activities.js';
+import type { ExposureFacts } from '../contract/facts.js';
 import type { Exposure } from '../contract/inventory.js';
 import type { KubernetesObject } from '../contract/kubernetes.js';
 import { BUNDLE_ENDPOINT_PORT, PROBE_NAMESPACE } from '../contract/names.js';
@@ -26,9 +27,10 @@ function probePath(role: ProbeRole): string {
  * How a test workload is reached: the way the bundle endpoint is, under a host of its own. Undefined where only one
  * given address leads to the cluster: from there others can be reached, but not the other way round.
  */
-export function probeExposure(exposure: Exposure): Exposure | undefined {
+export function probeExposure(exposure: ExposureFacts): Exposure | undefined {
   switch (exposure.type) {
     case 'route':
+    case 'managedRoute':
       return { type: 'route' };
     case 'ingress':
       return { ...exposure, host: `probe-${exposure.host}` };

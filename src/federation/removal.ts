@@ -30,6 +30,8 @@ export interface RemovalPlan {
   leaving: TeardownMember[];
   problems: Problem[];
   leftAlone: string[];
+  /** What cannot be put back on those that leave, a sentence each. */
+  stays: string[];
   changes: boolean;
 }
 
@@ -68,8 +70,10 @@ export function planRemoval(
           { relationships, refreshHintSeconds },
         );
         const control = controlStrategy(facts);
-        const { differences } = control.plan(facts, wanted);
-        const restart: StepAction = differences.length > 0 ? 'restart' : 'none';
+        const { differences, restart: restarts, problems: refusals } = control.plan(facts, wanted);
+        problems.push(...refusals.map((message) => ({ cluster, type: 'InvalidInput' as const, message })));
+        const changed = differences.length > 0;
+        const restart: StepAction = !changed ? 'none' : restarts ? 'restart' : 'check';
         const ended = facts.relationships
           .filter((each) => each.federation === federation && withdrawn.includes(each.trustDomain))
           .map((each) => removal(federation, facts, each, leftAlone));
@@ -98,7 +102,7 @@ export function planRemoval(
             control.step,
             cluster,
             `Take ${withdrawn.join(', ')} out of ${control.place(facts)} on ${cluster}`,
-            restart === 'restart' ? 'change' : 'none',
+            changed ? 'change' : 'none',
             differences,
           ),
           rolloutServer: forget('rolloutServer', cluster, `Restart StatefulSet ${facts.server} on ${cluster}`, restart),
@@ -107,7 +111,7 @@ export function planRemoval(
       });
   const torn = planTeardown(federation, alone ? [...staying, ...gone] : gone);
   leftAlone.push(...torn.leftAlone);
-  const plan = { withdrawn, remaining, leaving: torn.members, problems, leftAlone };
+  const plan = { withdrawn, remaining, leaving: torn.members, problems, leftAlone, stays: torn.stays };
   return { ...plan, changes: removalSteps(plan).some(({ action }) => action !== 'none' && action !== 'check') };
 }
 
@@ -123,7 +127,7 @@ function forget(...parameters: Parameters<typeof step>): PlannedStep {
 /** The members that stay as they will be when a removal is done: what comes next is planned from these. */
 export function afterRemoval({ remaining, withdrawn }: RemovalPlan, federation: string): ClusterFacts[] {
   return remaining.map(({ facts, policies, wanted }) => ({
-    ...facts,
+    ...controlStrategy(facts).written(facts, wanted),
     relationships: facts.relationships.filter(
       (each) => each.federation !== federation || !withdrawn.includes(each.trustDomain),
     ),

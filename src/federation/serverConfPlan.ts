@@ -10,6 +10,7 @@ import {
   type WantedFederation,
 } from '../contract/serverConf.js';
 import { federatesWithEntry } from './relationship.js';
+import { wantedManagedRoute } from './managedRoute.js';
 import { relationshipKind } from './settings.js';
 
 /** A peer as a member's server.conf has to know it. */
@@ -59,6 +60,7 @@ export function wantedFederation(
             ]),
           )
         : {},
+    ...(facts.control.type === 'operator' ? { managedRoute: wantedManagedRoute(facts) } : {}),
   };
 }
 

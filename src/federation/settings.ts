@@ -1,4 +1,4 @@
-import type { RelationshipKind, Relationships } from '../contract/control.js';
+import type { ControlType, RelationshipKind, Relationships } from '../contract/control.js';
 import type { ClusterFacts } from '../contract/facts.js';
 import { DEFAULT_REFRESH_HINT_SECONDS } from '../contract/names.js';
 import { durationSeconds } from '../contract/serverConf.js';
@@ -20,7 +20,7 @@ export function federationSettings(federation: string, members: readonly Cluster
     .flatMap((relationship) => relationship.hub ?? []);
   const hub = members.find(({ trustDomain }) => trustDomain === mostFrequent(hubs))?.cluster;
   return {
-    relationships: members.some(({ recordedPeers }) => recordedPeers.length > 0) ? 'static' : 'dynamic',
+    relationships: relationshipsOf(members, members),
     refreshHintSeconds: mostFrequent(hints) ?? DEFAULT_REFRESH_HINT_SECONDS,
     ...(hub === undefined ? {} : { hub }),
   };
@@ -41,10 +41,31 @@ export function resolveSettings(
   const found = members.length === 0 ? undefined : federationSettings(federation, members);
   const hub = asked.topology === 'mesh' ? undefined : (asked.hub ?? found?.hub);
   return {
-    relationships: asked.relationships ?? found?.relationships ?? 'static',
+    relationships: asked.relationships ?? relationshipsOf(members, clusters),
     refreshHintSeconds: asked.refreshHintSeconds ?? found?.refreshHintSeconds ?? DEFAULT_REFRESH_HINT_SECONDS,
     ...(hub === undefined ? {} : { hub }),
   };
+}
+
+/** Under an operator every static relationship is a restart and one of a limited number, and both are needless. */
+const DEFAULT_RELATIONSHIPS: Readonly<Record<ControlType, RelationshipKind>> = {
+  configMap: 'static',
+  operator: 'dynamic',
+};
+
+/**
+ * How the members know their peers, by how their SPIRE servers are configured; where none is configured so, by default.
+ * @param clusters for whom it has to be said: in one word, if one says it for all of them
+ */
+export function relationshipsOf(members: readonly ClusterFacts[], clusters: readonly ClusterFacts[]): Relationships {
+  const kindOf = (type: ControlType): RelationshipKind => {
+    const alike = members.filter(({ control }) => control.type === type);
+    if (alike.length === 0) return DEFAULT_RELATIONSHIPS[type];
+    return alike.some(({ recordedPeers }) => recordedPeers.length > 0) ? 'static' : 'dynamic';
+  };
+  const kinds = { configMap: kindOf('configMap'), operator: kindOf('operator') };
+  const [kind, ...others] = new Set(clusters.map(({ control }) => kinds[control.type]));
+  return kind !== undefined && others.length === 0 ? kind : kinds;
 }
 
 /** How a member knows its peers. */

@@ -20,6 +20,8 @@ export interface TeardownMember {
 export interface TeardownPlan {
   members: TeardownMember[];
   leftAlone: string[];
+  /** What cannot be put back as it was, a sentence each. */
+  stays: string[];
   changes: boolean;
 }
 
@@ -28,7 +30,8 @@ export function planTeardown(federation: string, clusters: readonly ClusterFacts
   const leftAlone: string[] = [];
   const members = clusters.map((facts) => planMember(federation, facts, leftAlone));
   const steps = members.flatMap((member) => memberSteps(member));
-  return { members, leftAlone, changes: steps.some(({ action }) => action !== 'none' && action !== 'check') };
+  const stays = clusters.flatMap((facts) => controlStrategy(facts).teardown(facts).stays);
+  return { members, leftAlone, stays, changes: steps.some(({ action }) => action !== 'none' && action !== 'check') };
 }
 
 /** Every step on one member, in the order in which it is taken. */
@@ -75,7 +78,11 @@ function planMember(federation: string, facts: ClusterFacts, leftAlone: string[]
   const policies = facts.identities
     .filter((identity) => identity.federation === federation && identity.policy !== undefined)
     .map(({ name }) => name);
-  const deleteObjects = facts.endpointObjects.flatMap((object) => {
+  const objects = facts.endpointObjects.filter(
+    // That of the operator goes with what the operator holds, and is told of with it.
+    (object) => facts.exposure.type !== 'managedRoute' || owningFederation(object) === federation,
+  );
+  const deleteObjects = objects.flatMap((object) => {
     const { name, namespace } = object.metadata;
     const title = `Delete ${object.kind} ${name} on ${cluster}`;
     if (owningFederation(object) !== federation) {
@@ -112,7 +119,7 @@ function planMember(federation: string, facts: ClusterFacts, leftAlone: string[]
       relationships.map(({ trustDomain }) => trustDomain),
     ),
     relationships,
-    restoreServer: step('removeFederationFromServer', cluster, server.title, server.action),
+    restoreServer: step('removeFederationFromServer', cluster, server.title, server.action, server.details),
     deleteObjects,
   };
 }

@@ -4,7 +4,7 @@ import { edgeName } from '../contract/names.js';
 import type { Check } from '../contract/verify.js';
 import { checker } from './check.js';
 import { controlStrategy } from './control.js';
-import { admissionProblem, exposureStrategy } from './exposure.js';
+import { admissionProblem, exposureStrategy, managedRouteProblem } from './exposure.js';
 import { covers } from './ownership.js';
 import { exposureContext } from './plan.js';
 import { maskedBy, policiesOf } from './policy.js';
@@ -82,6 +82,7 @@ function clusterChecks(
       `SPIRE ${facts.spireVersion}, trust domain ${facts.trustDomain}, control ${facts.control.type} (${facts.control.told})`,
     ),
     ...objects,
+    ...(facts.exposure.type === 'managedRoute' ? [managedRouteCheck(facts)] : []),
     ...serverChecks(facts, peers),
     ...(observation === undefined ? [] : [endpointCheck(facts, observation)]),
     ...facts.identities
@@ -121,6 +122,20 @@ function policyDrift(facts: ClusterFacts, members: readonly MemberObservation[],
       'Run setupMesh again: it puts it back.',
     ),
   );
+}
+
+/** The operator puts its Route right by itself; where it does not, something is wrong with the operator. */
+function managedRouteCheck({ cluster, trustDomain, endpointObjects }: ClusterFacts): Check {
+  const check = checker(cluster);
+  const problem = managedRouteProblem(trustDomain, endpointObjects);
+  return problem === undefined
+    ? check('managed-route', 'ok', "the operator's Route spire-server-federation is as it must be")
+    : check(
+        'managed-route',
+        'failed',
+        problem,
+        "Look at the conditions of SpireServer cluster and at the operator's log.",
+      );
 }
 
 function serverChecks(facts: ClusterFacts, members: readonly MemberObservation[]): Check[] {

@@ -14,6 +14,7 @@ export interface ObjectReference {
 /** The kinds the engine deals with, by their names in a URL. Known ahead, they cost no discovery requests. */
 const RESOURCES: Readonly<Record<string, string>> = {
   ConfigMap: 'configmaps',
+  Deployment: 'deployments',
   ClusterFederatedTrustDomain: 'clusterfederatedtrustdomains',
   ClusterSPIFFEID: 'clusterspiffeids',
   Ingress: 'ingresses',
@@ -21,6 +22,7 @@ const RESOURCES: Readonly<Record<string, string>> = {
   Pod: 'pods',
   Route: 'routes',
   Service: 'services',
+  SpireServer: 'spireservers',
   StatefulSet: 'statefulsets',
 };
 
@@ -109,15 +111,17 @@ export async function applyObject(connection: ClusterConnection, object: Kuberne
 /**
  * Patches an object that may belong to someone else. With `metadata.resourceVersion` in the patch it fails with Conflict
  * when anybody changed the object since that version was read.
+ * With `dryRun` the API server checks the patch and returns what would come of it.
  * @param strategy `merge` (null removes a key) or `strategic` (lists merge by their keys; built-in kinds only)
  */
 export async function patchObject(
   connection: ClusterConnection,
   change: ObjectReference & Record<string, unknown>,
   strategy: 'merge' | 'strategic' = 'merge',
+  { dryRun = false }: { dryRun?: boolean } = {},
 ): Promise<KubernetesObject> {
   const contentType = strategy === 'merge' ? 'application/merge-patch+json' : 'application/strategic-merge-patch+json';
-  return patch(connection, change, contentType, {}, 'patch');
+  return patch(connection, change, contentType, dryRun ? { dryRun: 'All' } : {}, 'patch');
 }
 
 /** Deletes an object; returns false when it was gone already. */

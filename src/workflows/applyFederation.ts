@@ -1,6 +1,7 @@
 import type { ApplyInput, ChangeResult, SetupInput } from '../contract/change.js';
 import type { ClusterFacts } from '../contract/facts.js';
 import { planSetup, planSteps } from '../federation/plan.js';
+import { relationshipsOf } from '../federation/settings.js';
 import { afterRemoval, planRemoval, removalSteps } from '../federation/removal.js';
 import { awaitNoRepair } from './engine.js';
 import { findMembers, readAllFacts, usesOf } from './facts.js';
@@ -19,7 +20,8 @@ export async function applyFederation(input: ApplyInput): Promise<ChangeResult> 
   const { members } = await findMembers(federation);
   const leaving = members.filter((member) => !clusters.includes(member));
   const facts = await readAllFacts(federation, [...new Set([...clusters, ...leaving])], usesOf(input));
-  const setup: SetupInput = { ...options, federation, clusters };
+  const relationships = options.relationships ?? relationshipsOf([], facts);
+  const setup: SetupInput = { ...options, federation, clusters, relationships };
   if (leaving.length === 0) return setUp(setup, facts, progress);
   const removal = planRemoval(
     federation,
@@ -36,13 +38,22 @@ export async function applyFederation(input: ApplyInput): Promise<ChangeResult> 
   const leftAlone = [...removal.leftAlone, ...plan.leftAlone];
   if (input.planOnly) {
     progress.enter('finished');
-    return { federation, planned: true, changed: true, steps: progress.list, members: [], probes: [], leftAlone };
+    return {
+      federation,
+      planned: true,
+      changed: true,
+      steps: progress.list,
+      members: [],
+      probes: [],
+      leftAlone,
+      notes: removal.stays,
+    };
   }
   await awaitNoRepair(federation, input.timeouts);
   await remove(input, removal, progress);
   try {
     const outcome = await setUp(setup, await readAllFacts(federation, clusters, usesOf(input), 'again'), progress);
-    return { ...outcome, changed: true, leftAlone };
+    return { ...outcome, changed: true, leftAlone, notes: [...removal.stays, ...(outcome.notes ?? [])] };
   } catch (error) {
     throw afterLeaving(error, leaving);
   }

@@ -23,10 +23,10 @@ export function rootMessage(error: unknown): string {
 }
 
 /** What a change that did not finish tells its caller: the cause, and that everything is as before (or what is not). */
-export function changeFailure({ cause, cancelled, failedUndos }: SagaFailure): Error {
+export function changeFailure({ cause, cancelled, failedUndos, stays }: SagaFailure): Error {
   const undone =
     failedUndos.length === 0
-      ? 'Every cluster is as it was before.'
+      ? asBefore(stays)
       : `NOT undone, to be done by hand:\n${failedUndos.map(({ title, error }) => `- ${title}: ${rootMessage(error)}`).join('\n')}`;
   const failed = [cause, cause instanceof Error ? cause.cause : undefined].find(
     (each) => each instanceof ApplicationFailure,
@@ -35,6 +35,11 @@ export function changeFailure({ cause, cancelled, failedUndos }: SagaFailure): E
   const type = cancelled ? 'Cancelled' : (failed?.type ?? 'Internal');
   const what = cancelled ? 'The change was cancelled.' : rootMessage(cause);
   return ApplicationFailure.nonRetryable(`${what}\n${undone}`, failedUndos.length === 0 ? type : 'UndoFailed');
+}
+
+function asBefore(stays: readonly string[]): string {
+  if (stays.length === 0) return 'Every cluster is as it was before.';
+  return `Every cluster is as it was before, but for what cannot be taken back:\n${stays.map((each) => `- ${each}`).join('\n')}`;
 }
 
 /** What failed or stopped a change after members had left for good: not everything is as it was before. */

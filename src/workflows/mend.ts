@@ -159,6 +159,7 @@ class MemberMending {
       control,
       wanted,
       outdatedPod: edited?.pod,
+      ...(rolloutServer.action === 'restart' ? { replaces: facts.statefulSet.configHash ?? '' } : {}),
       timeoutMs: ROLLOUT_MS,
     });
     if (facts.endpointUrl === undefined) return;

@@ -77,6 +77,7 @@ class Removal {
           control,
           wanted,
           outdatedPod: edited?.pod,
+          ...(rolloutServer.action === 'restart' ? { replaces: facts.statefulSet.configHash ?? '' } : {}),
           timeoutMs: timeouts.rolloutMs,
         }),
       );

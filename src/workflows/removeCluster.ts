@@ -43,7 +43,7 @@ export async function removeCluster(input: RemoveClusterInput): Promise<ChangeRe
     members: [],
     probes: [],
     leftAlone: plan.leftAlone,
-    notes: [...(unreachable ? unreachableNotes(input, plan) : []), ...unwatched],
+    notes: [...plan.stays, ...(unreachable ? unreachableNotes(input, plan) : []), ...unwatched],
   };
 }
 

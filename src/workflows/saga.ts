@@ -1,10 +1,11 @@
 import { CancellationScope, isCancellation, log } from '@temporalio/workflow';
+import type { StepOutcome } from '../contract/activities.js';
 
 interface Undo {
   cluster: string;
   title: string;
   stage: number;
-  run: () => Promise<unknown>;
+  run: () => Promise<StepOutcome | void>;
 }
 
 /**
@@ -23,7 +24,7 @@ export class Saga {
    * Registers how to undo what comes next.
    * @param stage undos of a higher stage run before those of a lower one of the same cluster
    */
-  onUndo(stage: number, cluster: string, title: string, run: () => Promise<unknown>): void {
+  onUndo(stage: number, cluster: string, title: string, run: () => Promise<StepOutcome | void>): void {
     this.undos.push({ cluster, title, stage, run });
   }
 
@@ -37,16 +38,20 @@ export class Saga {
     }
   }
 
-  /** Waits for steps that were cancelled, then undoes what was done. Returns the undos that failed. */
-  async undo(observer: UndoObserver): Promise<FailedUndo[]> {
+  /** Waits for steps that were cancelled, then undoes what was done, as far as it can be. */
+  async undo(observer: UndoObserver): Promise<Pick<SagaFailure, 'failedUndos' | 'stays'>> {
     await Promise.allSettled(this.running);
-    const failed: FailedUndo[] = [];
+    const outcome: Pick<SagaFailure, 'failedUndos' | 'stays'> = { failedUndos: [], stays: [] };
     const clusters = [...new Set(this.undos.map(({ cluster }) => cluster))];
-    await Promise.all(clusters.map((cluster) => this.undoOn(cluster, observer, failed)));
-    return failed;
+    await Promise.all(clusters.map((cluster) => this.undoOn(cluster, observer, outcome)));
+    return outcome;
   }
 
-  private async undoOn(cluster: string, observer: UndoObserver, failed: FailedUndo[]): Promise<void> {
+  private async undoOn(
+    cluster: string,
+    observer: UndoObserver,
+    { failedUndos: failed, stays }: Pick<SagaFailure, 'failedUndos' | 'stays'>,
+  ): Promise<void> {
     const undos = this.undos.filter((each) => each.cluster === cluster);
     const stages = [...new Set(undos.map(({ stage }) => stage))].sort((a, b) => b - a);
     for (const stage of stages) {
@@ -57,7 +62,8 @@ export class Saga {
           .map(async ({ title, run }) => {
             observer.undo(cluster, title, 'undoing');
             try {
-              await run();
+              const outcome = await run();
+              if (outcome?.stays !== undefined) stays.push(outcome.stays);
               observer.undo(cluster, title, 'undone');
             } catch (error) {
               log.error('Undo failed', { title, error });
@@ -86,6 +92,8 @@ export interface SagaFailure {
   cause: unknown;
   cancelled: boolean;
   failedUndos: FailedUndo[];
+  /** What cannot be put back as it was, for good: a sentence each. */
+  stays: string[];
 }
 
 /**
@@ -103,7 +111,7 @@ export async function runSaga<T>(
     return await scope.run(() => change(saga));
   } catch (cause) {
     scope.cancel();
-    const failedUndos = await CancellationScope.nonCancellable(() => saga.undo(observer));
-    throw describe({ cause, cancelled: isCancellation(cause), failedUndos });
+    const undone = await CancellationScope.nonCancellable(() => saga.undo(observer));
+    throw describe({ cause, cancelled: isCancellation(cause), ...undone });
   }
 }

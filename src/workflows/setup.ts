@@ -3,7 +3,6 @@ import type { ReadBundleOutcome, WatchRequest } from '../contract/activities.js'
 import type { ChangeResult, PlannedStep, ProbeSummary, SetupInput } from '../contract/change.js';
 import type { ClusterFacts } from '../contract/facts.js';
 import type { KubernetesObject } from '../contract/kubernetes.js';
-import { SERVER_CONF_UNDO } from '../contract/names.js';
 import { controlStrategy } from '../federation/control.js';
 import { planSetup, planSteps, type MemberPlan, type SetupPlan } from '../federation/plan.js';
 import { CLUSTER_SPIFFE_ID } from '../federation/policy.js';
@@ -63,7 +62,7 @@ async function forgetUndos({ federation, timeouts }: SetupInput, { members }: Se
   const changeId = workflowInfo().runId;
   const edited = members.filter(({ configureServer }) => configureServer.action !== 'none');
   const notes = await Promise.all(
-    edited.map(async ({ facts: { cluster, server, control } }) => {
+    edited.map(async ({ facts: { cluster, control } }) => {
       const step = { id: `forgetUndo/${cluster}`, title: `Forget how to undo the change on ${cluster}` };
       try {
         await runStep('forgetUndo', step, timeouts.attempts, {
@@ -75,7 +74,7 @@ async function forgetUndos({ federation, timeouts }: SetupInput, { members }: Se
         return [];
       } catch (error) {
         return [
-          `annotation ${SERVER_CONF_UNDO} stays on ConfigMap ${server} of ${cluster}, which does no harm: ${rootMessage(error)}`,
+          `how to undo the change stays noted in an annotation on ${cluster}, which does no harm: ${rootMessage(error)}`,
         ];
       }
     }),
@@ -216,7 +215,9 @@ class Setup {
       );
     if (configure.action === 'none' && rolloutServer.action === 'none') return read();
     // One undo for both steps: the old configuration must be back before the server restarts.
-    const { title } = controlStrategy(facts).teardown(facts);
+    const strategy = controlStrategy(facts);
+    const { title } = strategy.teardown(facts);
+    const irrevocable = strategy.irrevocable(facts);
     const fetched = fetchedUnasked(wanted.federatesWith).filter((each) => facts.storedBundles[each] === undefined);
     const before = {
       cluster,
@@ -225,12 +226,15 @@ class Setup {
       changeId,
       port: endpointPort(facts.serverConf),
       template: facts.statefulSet,
+      ...(irrevocable === undefined ? {} : { stays: irrevocable }),
       timeoutMs: timeouts.rolloutMs,
     };
     this.saga.onUndo(STAGE.configure, cluster, title, async () => {
-      await runUndo('restoreServer', title, before, newcomer ? undefined : this.restarts);
-      if (fetched.length === 0) return;
-      await runUndo('deleteBundles', `${title} (bundles)`, { cluster, federation, trustDomains: fetched });
+      const outcome = await runUndo('restoreServer', title, before, newcomer ? undefined : this.restarts);
+      if (fetched.length > 0) {
+        await runUndo('deleteBundles', `${title} (bundles)`, { cluster, federation, trustDomains: fetched });
+      }
+      return outcome;
     });
     return inTurn(async () => {
       const edited = await this.step(configure, () =>
@@ -243,6 +247,7 @@ class Setup {
           control,
           wanted,
           outdatedPod: edited?.pod,
+          ...(rolloutServer.action === 'restart' ? { replaces: facts.statefulSet.configHash ?? '' } : {}),
           timeoutMs: timeouts.rolloutMs,
         }),
       );

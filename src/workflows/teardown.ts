@@ -38,6 +38,7 @@ export async function teardown(input: TeardownInput): Promise<ChangeResult> {
     members: [],
     probes: [],
     leftAlone: plan.leftAlone,
+    notes: plan.stays,
   };
 }
 

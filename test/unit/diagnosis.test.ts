@@ -69,3 +69,29 @@ test('a member of which only the notes of the engine are left was removed on pur
     { check: 'member-removed', needsApproval: expect.stringMatching(/on purpose/) as string },
   ]);
 });
+
+test.each([
+  { managedRoute: 'true', finds: ['relationship'] },
+  { managedRoute: 'false', finds: ['member-removed'] },
+])(
+  'the last relationship of a member whose operator has managedRoute "$managedRoute" is gone: $finds',
+  ({ managedRoute, finds }) => {
+    const federation = { bundleEndpoint: { profile: 'https_spiffe', refreshHint: 300 }, managedRoute };
+    const written = { ...federation, managedRoute: 'true' };
+    const { findings } = look(() => ({
+      control: {
+        type: 'operator',
+        told: 'the inventory says so',
+        federation,
+        record: { federation: FEDERATION, before: null, written, peers: [] },
+        complaints: [],
+      },
+      exposure: { type: 'managedRoute' },
+      endpointObjects: [],
+      relationships: [],
+    }));
+    const named = findings.filter(({ scope }) => scope.startsWith('a')).map(({ check }) => check);
+    expect(named).toEqual(expect.arrayContaining(finds));
+    expect(named.includes('member-removed')).toBe(finds.includes('member-removed'));
+  },
+);

@@ -51,7 +51,11 @@ function granted(): Permission[] {
 
 /** Everything that the engine may ever ask for. */
 function required(): Permission[] {
-  return EXPOSURES.flatMap((exposure) => requiredPermissions(CLUSTER, exposure, ['change', 'probe', 'monitor']));
+  const uses = ['change', 'probe', 'monitor'] as const;
+  return [
+    ...EXPOSURES.flatMap((exposure) => requiredPermissions(CLUSTER, exposure, uses)),
+    ...requiredPermissions(CLUSTER, { type: 'managedRoute' }, uses, { operated: true, control: 'operator' }),
+  ];
 }
 
 const sorted = (permissions: readonly Permission[]) => [...new Set(permissions.map(describePermission))].sort();
@@ -108,7 +112,10 @@ describe('what is asked for depends on what is going to be done', () => {
 
   test('a host of one’s own: routes/custom-host', () => {
     expect(
-      has(requiredPermissions(CLUSTER, { type: 'route' }, ['change'], ['Service', 'Route']), /custom-host/),
+      has(
+        requiredPermissions(CLUSTER, { type: 'route' }, ['change'], { exposedBy: ['Service', 'Route'] }),
+        /custom-host/,
+      ),
     ).toEqual([]);
     expect(
       has(requiredPermissions(CLUSTER, { type: 'route', host: 'a.example.org' }, ['change']), /custom-host/),
@@ -118,8 +125,25 @@ describe('what is asked for depends on what is going to be done', () => {
   test('a Route that has to go because the cluster is exposed in another way now', () => {
     const exposure = { type: 'ingress', host: 'spire.example.org' } as const;
     expect(has(requiredPermissions(CLUSTER, exposure, ['change']), /routes/)).toEqual([]);
-    const changed = requiredPermissions(CLUSTER, exposure, ['change'], ['Service', 'Route']);
+    const changed = requiredPermissions(CLUSTER, exposure, ['change'], { exposedBy: ['Service', 'Route'] });
     expect(has(changed, /^delete routes.* spire-server-federation /)).toHaveLength(1);
+  });
+
+  test('an operator: SpireServer is patched, and what it renders only read', () => {
+    const known = { operated: true, control: 'operator' } as const;
+    const asked = requiredPermissions(CLUSTER, { type: 'managedRoute' }, ['change', 'monitor'], known);
+    expect(has(asked, /^patch spireservers/)).toHaveLength(1);
+    expect(has(asked, /^(create|patch|delete) (configmaps|statefulsets|services|routes)/)).toEqual([]);
+    expect(has(asked, /^watch routes/)).toHaveLength(1);
+    // In create-only mode the operator is only asked whether it is in it.
+    const edited = requiredPermissions(CLUSTER, { type: 'route' }, ['change'], {
+      operated: true,
+      control: 'configMap',
+    });
+    expect(has(edited, /spireservers/)).toEqual([expect.stringMatching(/^get /)]);
+    expect(has(edited, /^patch configmaps/)).toHaveLength(1);
+    // Nothing of it where there is no such kind.
+    expect(has(requiredPermissions(CLUSTER, { type: 'route' }, ['change']), /spireservers|deployments/)).toEqual([]);
   });
 
   test('reading: no right to change anything', () => {
