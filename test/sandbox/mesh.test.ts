@@ -22,6 +22,13 @@ const LIMIT = 8 * MINUTE;
 const CFTDS = '/apis/spire.spiffe.io/v1alpha1/clusterfederatedtrustdomains';
 const IDENTITIES = '/apis/spire.spiffe.io/v1alpha1/clusterspiffeids';
 
+/** An event of a workflow's history, as far as it is looked at. */
+interface HistoryEvent {
+  eventId: string;
+  activityTaskScheduledEventAttributes?: { activityType: { name: string } };
+  activityTaskFailedEventAttributes?: { scheduledEventId: string };
+}
+
 let testbed: Testbed;
 let worker: ChildProcess;
 let before: Record<string, unknown>[];
@@ -78,6 +85,20 @@ function withInventory(change: (clusters: { name: string }[]) => unknown): Promi
   change(inventory.clusters);
   writeFileSync(file, stringify(inventory));
   return Promise.resolve(() => Promise.resolve(writeFileSync(file, text)));
+}
+
+/** Names of the activities of the running change that failed at least once and were given up. */
+async function failedActivities(): Promise<(string | undefined)[]> {
+  const shown = await testbed.temporal(
+    ...['workflow', 'show', '-w', `federation/${FEDERATION}/change`, '--output', 'json'],
+  );
+  const { events } = JSON.parse(shown) as { events: HistoryEvent[] };
+  const scheduled = new Map(
+    events.map((event) => [event.eventId, event.activityTaskScheduledEventAttributes?.activityType.name]),
+  );
+  return events.flatMap(({ activityTaskFailedEventAttributes: failed }) =>
+    failed === undefined ? [] : [scheduled.get(failed.scheduledEventId)],
+  );
 }
 
 async function expectHealthy(): Promise<void> {
@@ -267,6 +288,38 @@ describe('a third cluster', () => {
       await eventually(async () => expect(await snapshot()).toEqual([...pair, ...before.slice(2)]), 180_000);
     },
     LIMIT,
+  );
+
+  test(
+    'whose addition meets a member that can no longer be reached leaves no trace once that is back',
+    async () => {
+      const change = testbed.startFederator(
+        ...['start-workflow', 'addCluster', '--federation', FEDERATION, '--no-probe', '--attempts', '1'],
+        // Seconds after which a server that is not heard of has failed to restart.
+        ...['--rollout-timeout', '45'],
+      );
+      let stderr = '';
+      change.stderr?.on('data', (chunk) => (stderr += String(chunk)));
+      const ended = new Promise<number | null>((resolve) => change.once('exit', resolve));
+      await line(change.stderr, /Edit server\.conf in ConfigMap spire-server on server-1/);
+      await testbed.addFault({ kind: 'api-down', cluster: 'server-1' });
+      try {
+        await eventually(async () => expect(await failedActivities()).toContain('restoreServer'), 5 * MINUTE);
+        await eventually(
+          async () => expect(await snapshot(['client-1', 'edge-1'])).toEqual([pair[0], before[2]]),
+          5 * MINUTE,
+        );
+        expect(change.exitCode).toBeNull();
+      } finally {
+        await testbed.heal();
+      }
+      expect(await ended).toBe(1);
+      expect(stderr).toMatch(/server-1: .*cannot be reached/);
+      expect(stderr).toContain('Every cluster is as it was before.');
+      expect(await snapshot()).toEqual([...pair, ...before.slice(2)]);
+      await expectHealthy();
+    },
+    2 * LIMIT,
   );
 
   test(
