@@ -40,18 +40,19 @@ export async function setUp(
   const outcome = await runSaga((saga) => new Setup(input, plan, progress, saga).run(), progress, changeFailure);
   const notes = await CancellationScope.nonCancellable(async () => [
     ...(await forgetUndos(input, plan)),
-    ...(input.monitor === true ? await watchOver(watchRequest(input, facts), input.timeouts) : []),
+    ...(await watchOver(watchRequest(input, facts), input.timeouts)),
   ]);
   return notes.length === 0 ? outcome : { ...outcome, notes };
 }
 
 function watchRequest(input: SetupInput, facts: readonly ClusterFacts[]): WatchRequest {
-  const { federation, refreshHintSeconds, hub, repair } = input;
+  const { federation, refreshHintSeconds, hub, repair, monitor } = input;
   return {
     federation,
     clusters: facts.map(({ cluster }) => cluster),
     refreshHintSeconds,
-    start: true,
+    // One that runs has to know of another topology or member in any case.
+    start: monitor === true,
     ...(hub === undefined ? {} : { hub }),
     ...(repair === undefined ? {} : { repair }),
   };
