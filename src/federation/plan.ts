@@ -15,6 +15,7 @@ import { relationshipDifferences, wantedRelationship } from './relationship.js';
 import { asPeer, endpointPort, wantedFederation } from './serverConfPlan.js';
 import { relationshipKind, trusts } from './settings.js';
 import { step } from './step.js';
+import { planEnding, type EndingPlan } from './unwantedEdges.js';
 import { isOlder } from './version.js';
 import { profileProblems } from './webProfile.js';
 
@@ -52,6 +53,8 @@ export interface MemberPlan {
   applyRelationships: PlannedStep;
   awaitBundles: PlannedStep;
   policies: PolicyPlan;
+  /** Edges of another topology, which end once no policy needs them. */
+  ending: EndingPlan;
   /** Of dynamic relationships, where there is time to prove: the first refresh that SPIRE makes by itself. */
   awaitRefreshes: PlannedStep;
 }
@@ -129,6 +132,7 @@ export function planSteps({ members, verify, probe }: SetupPlan): PlannedStep[] 
     ...members.map((member) => member.applyRelationships),
     ...members.map((member) => member.awaitBundles),
     ...members.flatMap((member) => [member.policies.apply, member.policies.await]),
+    ...members.map((member) => member.ending.step).filter(({ action }) => action !== 'none'),
     ...members.flatMap((member) => member.obsolete.map((object) => object.step)),
     verify,
     ...members.map((member) => member.awaitRefreshes).filter(({ action }) => action !== 'none'),
@@ -161,6 +165,7 @@ function memberSteps(member: MemberPlan): PlannedStep[] {
     member.awaitBundles,
     member.policies.apply,
     member.policies.await,
+    member.ending.step,
     ...member.obsolete.map((object) => object.step),
   ];
 }
@@ -270,7 +275,6 @@ function planMember(planning: Planning, facts: ClusterFacts): MemberPlan {
   const server = control.plan(facts, wanted);
   problems.push(...server.problems.map((message) => ({ cluster, type: 'InvalidInput' as const, message })));
   const edges = peers.map((trusted) => planEdge(planning, facts, trusted));
-  refuseOtherTopology(planning, facts);
   const open = edges.filter((edge) => edge.action !== 'none' || !isSettled(edge, relationships));
   const written = open.filter(({ action }) => action !== 'none');
   return {
@@ -313,6 +317,7 @@ function planMember(planning: Planning, facts: ClusterFacts): MemberPlan {
       open.length === 0 ? 'none' : 'check',
     ),
     policies: planPolicies(planning, facts, known),
+    ending: planEnding(options, clusters, facts, leftAlone),
     awaitRefreshes: step(
       'awaitRefreshes',
       cluster,
@@ -320,23 +325,6 @@ function planMember(planning: Planning, facts: ClusterFacts): MemberPlan {
       options.probe && relationships === 'dynamic' && open.length > 0 ? 'check' : 'none',
     ),
   };
-}
-
-/** Members that trust each other though the hub alone should be trusted: a mesh is not made smaller on the way. */
-function refuseOtherTopology({ options, clusters, problems }: Planning, facts: ClusterFacts): void {
-  const { federation, hub } = options;
-  const unwanted = clusters.filter(
-    (peer) =>
-      peer !== facts &&
-      !trusts(hub, facts.cluster, peer.cluster) &&
-      facts.relationships.some((each) => each.federation === federation && each.trustDomain === peer.trustDomain),
-  );
-  if (unwanted.length === 0) return;
-  problems.push({
-    cluster: facts.cluster,
-    type: 'InvalidInput',
-    message: `${facts.cluster} trusts ${enumerate(unwanted.map(({ cluster }) => cluster))} in federation ${federation}, which with hub ${hub ?? ''} it should not. Tear the federation down, then set it up with the hub.`,
-  });
 }
 
 /** A list for a title: few by name, many by number. */

@@ -10,7 +10,7 @@ import { wantedRelationship } from '../federation/relationship.js';
 import { asPeer, endpointPort, wantedFederation } from '../federation/serverConfPlan.js';
 import { relationshipKind } from '../federation/settings.js';
 import { fetchedUnasked } from '../federation/webProfile.js';
-import { runStep, runUndo } from './activities.js';
+import { part, runStep, runUndo } from './activities.js';
 import { awaitNoRepair, watchOver } from './engine.js';
 import { changeFailure, preflightFailure, rootMessage } from './failure.js';
 import { Limit } from './limit.js';
@@ -19,8 +19,11 @@ import { Progress, stepOutcome } from './progress.js';
 import { runSaga, type Saga } from './saga.js';
 import { verifyMembers } from './verify.js';
 
-/** Undo order: policies first, then relationships and bundles, then server.conf, then what exposes the endpoint. */
-const STAGE = { expose: 1, configure: 2, relate: 3, policies: 4 } as const;
+/**
+ * Undo order: relationships that were ended first, as the policies before name their trust domains; then policies, then
+ * relationships and bundles, then server.conf, then what exposes the endpoint.
+ */
+const STAGE = { expose: 1, configure: 2, relate: 3, policies: 4, end: 5 } as const;
 
 /**
  * Makes these clusters one federation: whatever they lack for it is made, what they have stays. Exposes the bundle
@@ -309,6 +312,7 @@ class Setup {
       }),
     );
     await this.applyPolicies(member);
+    await this.endRelationships(member);
   }
 
   /** Only now: SPIRE refuses an entry whole that names a trust domain whose bundle is not stored. */
@@ -346,6 +350,52 @@ class Setup {
         timeoutMs: timeouts.endpointMs,
       }),
     );
+  }
+
+  /** What the topology does without, once no policy asks for it. Undone with the peers' bundles as they are now. */
+  private async endRelationships({ facts: { cluster }, ending: { step, edges } }: MemberPlan): Promise<void> {
+    const { federation, timeouts, refreshHintSeconds } = this.input;
+    const ended = await Promise.all(
+      edges.map(async (edge) => ({ ...edge, bundle: await this.bundles.get(edge.trusted.cluster) })),
+    );
+    if (ended.length > 0) {
+      const title = `Restore the relationships that ${cluster} had`;
+      this.saga.onUndo(STAGE.end, cluster, title, async () => {
+        await runUndo('applyRelationships', title, {
+          cluster,
+          federation,
+          relationships: ended.map(({ before, bundle }) => ({ relationship: before, bundle: bundle?.bundle ?? '' })),
+        });
+        return runUndo('awaitBundles', `${title} (bundles)`, {
+          cluster,
+          federation,
+          peers: ended.map(({ trusted, before, bundle }) => ({
+            cluster: trusted.cluster,
+            relationship: before,
+            keyIds: bundle?.keyIds ?? [],
+          })),
+          // The bundle comes with the relationship: a peer that is away is not waited for.
+          relationships: 'dynamic',
+          refreshHintSeconds,
+          timeoutMs: timeouts.endpointMs,
+        });
+      });
+    }
+    await this.step(step, async () => {
+      await runStep('awaitPolicies', part(step, 'entries'), timeouts.attempts, {
+        cluster,
+        federation,
+        names: [],
+        withdrawn: ended.filter(({ removed }) => !removed.keepBundle).map(({ before }) => before.trustDomain),
+        timeoutMs: timeouts.endpointMs,
+      });
+      return runStep('removeRelationships', step, timeouts.attempts, {
+        cluster,
+        federation,
+        relationships: ended.map(({ removed }) => removed),
+        timeoutMs: timeouts.endpointMs,
+      });
+    });
   }
 
   private async removeObsolete({ facts: { cluster }, obsolete }: MemberPlan): Promise<void> {

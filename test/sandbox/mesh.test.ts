@@ -15,7 +15,8 @@ import { eventually } from '../support/spireTrustDomain.js';
 
 const CLUSTERS = ['client-1', 'server-1', 'edge-1'];
 const PAIR = ['client-1', 'server-1'];
-const FEDERATION = 'mesh';
+/** As examples/federation.yaml has it. */
+const FEDERATION = 'demo';
 const MINUTE = 60_000;
 /** For a machine that is busy with something else. */
 const LIMIT = 8 * MINUTE;
@@ -213,7 +214,7 @@ describe('a third cluster', () => {
       const ended = new Promise((resolve) => change.once('exit', resolve));
       await line(faulty.stdout, /^FAULT/);
       const conflict = await start('removeCluster', 'server-1');
-      expect(conflict.stderr).toMatch(/Another change of federation mesh is running \(addCluster.*http:/);
+      expect(conflict.stderr).toMatch(/Another change of federation demo is running \(addCluster.*http:/);
       expect((await testbed.federator('cancel', FEDERATION)).code).toBe(0);
       expect(await ended).toBe(1);
       await testbed.stopWorker(faulty);
@@ -744,8 +745,22 @@ describe('a federation file', () => {
 });
 
 test(
-  'a hub: the spokes trust it and not each other',
+  'the mesh of examples/federation.yaml gets a hub in its place, or stays as it was; then it is a mesh again',
   async () => {
+    const found = await snapshot();
+    const file = path.resolve(__dirname, '../../examples/federation.yaml');
+    const { probes } = succeeded(await testbed.federator('apply', '-f', file, '--json'));
+    expect(probes.filter(({ ok }) => !ok)).toEqual([]);
+    await expectMesh(CLUSTERS);
+    const mesh = await snapshot();
+    await testbed.stopWorker(worker);
+    const faulty = await testbed.startWorker({ step: 'verify/all', mode: 'fail' });
+    const { code, stderr } = await start('setupMesh', '--hub', 'server-1', '--no-probe');
+    await testbed.stopWorker(faulty);
+    worker = await testbed.startWorker();
+    expect({ code, stderr }).toEqual({ code: 1, stderr: expect.stringContaining('as it was before') as string });
+    expect(await snapshot()).toEqual(mesh);
+
     succeeded(await start('setupMesh', '--hub', 'server-1', '--no-probe'));
     const trusted = async (cluster: string) => [
       ...parseBundleList(await spireServer(testbed.directory, cluster, 'bundle', 'list', '-format', 'spiffe')).keys(),
@@ -754,7 +769,13 @@ test(
     expect((await trusted('server-1')).sort()).toEqual([trustDomain('client-1'), trustDomain('edge-1')]);
     expect(await trusted('edge-1')).toEqual([trustDomain('server-1')]);
     await expectHealthy();
+    expect(succeeded(await start('setupMesh', '--no-probe')).changed).toBe(false);
+
+    expect(succeeded(await testbed.federator('apply', '-f', file, '--no-probe', '--json')).changed).toBe(true);
+    await expectMesh(CLUSTERS);
+    await expectHealthy();
     succeeded(await start('teardown'));
+    expect(await snapshot()).toEqual(found);
   },
-  LIMIT,
+  2 * LIMIT,
 );

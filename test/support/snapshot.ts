@@ -107,9 +107,18 @@ async function snapshotSpire(directory: string, cluster: string): Promise<Record
     await spireServer(directory, cluster, 'bundle', 'list', '-format', 'spiffe'),
     await spireServer(directory, cluster, 'federation', 'list', '-output', 'json'),
   ];
+  const { federation_relationships = [] } = JSON.parse(relationships) as {
+    federation_relationships?: { trust_domain: string }[];
+  };
   return {
-    'spire bundle list': bundles,
-    'spire federation list': relationships,
+    // In the order of trust domains: SPIRE has them in that in which they came.
+    'spire bundle list': bundles
+      .split(/^(?=\*+\n\* )/m)
+      .map((each) => each.trim())
+      .sort(),
+    'spire federation list': federation_relationships.sort((one, other) =>
+      one.trust_domain.localeCompare(other.trust_domain),
+    ),
     'spire entries': await settledEntries(directory, cluster),
   };
 }

@@ -96,12 +96,33 @@ describe('a hub', () => {
     });
   });
 
-  test('does not take the place of a mesh without being asked to end it first', () => {
-    const { problems } = planSetup({ ...STATIC, hub: 'b' }, federatedClusters(FEDERATION, three));
-    expect(problems.map(({ message }) => message)).toEqual([
-      expect.stringMatching(/^a trusts c .*Tear the federation down/),
-      expect.stringMatching(/^c trusts a /),
+  test('takes the place of a mesh: edges between the others end once their policies are without them', () => {
+    const identity = { ...identityFacts({ name: 'theirs' }), federatesWith: ['c.test'] };
+    const [a, b, c] = federatedClusters(FEDERATION, three) as [ClusterFacts, ClusterFacts, ClusterFacts];
+    const plan = planSetup({ ...STATIC, hub: 'b' }, [{ ...a, identities: [identity] }, b, c]);
+    expect(plan.problems).toEqual([]);
+    expect(actions(planSteps(plan))).toEqual([
+      'change editServerConf/a',
+      'change editServerConf/c',
+      'restart rolloutServer/a',
+      'restart rolloutServer/c',
+      'change applyRelationships/a',
+      'change applyRelationships/b',
+      'change applyRelationships/c',
+      'delete endRelationships/a',
+      'delete endRelationships/c',
     ]);
+    expect(plan.members.map(({ ending }) => ending.edges.map(({ removed }) => removed))).toEqual([
+      [{ name: 'c.test', trustDomain: 'c.test', keepBundle: true }],
+      [],
+      [{ name: 'a.test', trustDomain: 'a.test', keepBundle: false }],
+    ]);
+  });
+
+  test('is left for a mesh as any member is added', () => {
+    const plan = planSetup(STATIC, federatedClusters(FEDERATION, three, 'b'));
+    expect(actions(planSteps(plan))).toContain('change applyRelationships/a');
+    expect(plan.members.flatMap(({ ending }) => ending.edges)).toEqual([]);
   });
 });
 

@@ -180,6 +180,36 @@ describe('setupMesh', () => {
     const trusted = (cluster: string) => recorded.facts(cluster).relationships.map(({ trustDomain }) => trustDomain);
     expect([trusted('a'), trusted('b'), trusted('c')]).toEqual([['b.test'], ['a.test', 'c.test'], ['b.test']]);
   });
+
+  test('with a hub in the place of a mesh, edges between the others end last, and come back first in an undo', async () => {
+    const recorded = new RecordedActivities('a', 'b', 'c');
+    for (const facts of federatedClusters(FEDERATION, ['a', 'b', 'c'])) recorded.change(facts.cluster, facts);
+    const input = setupMeshInputSchema.parse({ federation: FEDERATION, topology: 'hub', hub: 'b', ...QUICK });
+    recorded.interfere = ({ id }) => {
+      if (id === 'verify/all/read b') throw ApplicationFailure.nonRetryable('no', 'Forbidden');
+    };
+    expect(await environment.run(recorded, 'setupMesh', input, failure)).toBe('no\nEvery cluster is as it was before.');
+    const ended = recorded.calls.findIndex(({ id }) => id === 'endRelationships/a');
+    const names = (calls: readonly Call[]) =>
+      calls.filter(({ cluster }) => cluster === 'a').map(({ name }) => name as string);
+    expect(names(recorded.calls.slice(0, ended)).slice(-4)).toEqual([
+      'readBundle',
+      'applyRelationships',
+      'awaitBundles',
+      'awaitPolicies',
+    ]);
+    expect(names(recorded.calls.slice(ended))).toEqual([
+      'removeRelationships',
+      'readFacts',
+      'applyRelationships',
+      'awaitBundles',
+      'removeRelationships',
+      'restoreServer',
+    ]);
+    const trusted = recorded.facts('a').relationships.map(({ trustDomain, hub }) => `${trustDomain} ${hub}`);
+    expect(trusted).toContain('c.test undefined');
+    expect(trusted).toHaveLength(2);
+  });
 });
 
 describe('removeCluster', () => {

@@ -1,0 +1,47 @@
+import type { RemovedRelationship } from '../contract/activities.js';
+import type { PlannedStep } from '../contract/change.js';
+import type { ClusterFacts, RelationshipFacts } from '../contract/facts.js';
+import { trusts } from './settings.js';
+import { step } from './step.js';
+import { removal } from './teardown.js';
+
+/** Whom a member trusts though the topology does not have it so, and how that ends. */
+export interface EndingPlan {
+  step: PlannedStep;
+  edges: UnwantedEdge[];
+}
+
+export interface UnwantedEdge {
+  trusted: ClusterFacts;
+  /** The relationship as it is now. */
+  before: RelationshipFacts;
+  removed: RemovedRelationship;
+}
+
+/** Decides which edges of a federation end because it gets a hub, or another one. Pure. */
+export function planEnding(
+  { federation, hub }: { federation: string; hub?: string | undefined },
+  clusters: readonly ClusterFacts[],
+  facts: ClusterFacts,
+  leftAlone: string[],
+): EndingPlan {
+  const { cluster } = facts;
+  const edges = clusters
+    .filter((peer) => peer !== facts && !trusts(hub, cluster, peer.cluster))
+    .flatMap((trusted) =>
+      facts.relationships
+        .filter((each) => each.federation === federation && each.trustDomain === trusted.trustDomain)
+        .map((before) => ({ trusted, before, removed: removal(federation, facts, before, leftAlone) })),
+    );
+  const trustDomains = edges.map(({ before }) => before.trustDomain);
+  return {
+    step: step(
+      'endRelationships',
+      cluster,
+      `End the relationships of ${cluster} that hub ${hub ?? ''} does without`,
+      edges.length > 0 ? 'delete' : 'none',
+      trustDomains,
+    ),
+    edges,
+  };
+}
