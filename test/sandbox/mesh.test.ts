@@ -779,3 +779,25 @@ test(
   },
   2 * LIMIT,
 );
+
+test(
+  'five clusters: four by setupMesh, the fifth by a bare addCluster, and one of the middle leaves again',
+  async () => {
+    const five = [...CLUSTERS, 'edge-2', 'edge-3'];
+    await testbed.grow(five.length);
+    const found = await snapshot(five);
+    succeeded(await start('setupMesh', '--clusters', five.slice(0, 4).join(), '--no-probe'));
+    await expectMesh(five.slice(0, 4));
+    const added = succeeded(await start('addCluster', '--no-probe', '--max-unavailable', '2'));
+    expect(added.members.map(({ cluster }) => cluster)).toEqual(five);
+    await expectMesh(five);
+    await expectHealthy();
+    succeeded(await start('removeCluster', 'edge-1'));
+    await expectMesh(five.filter((cluster) => cluster !== 'edge-1'));
+    await expectHealthy();
+    expect(await snapshot(['edge-1'])).toEqual(found.slice(2, 3));
+    succeeded(await start('teardown'));
+    expect(await snapshot(five)).toEqual(found);
+  },
+  2 * LIMIT,
+);

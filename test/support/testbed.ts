@@ -59,6 +59,15 @@ export class Testbed {
     throw failed.reason;
   }
 
+  /** Brings the sandbox to so many clusters; those that run are left alone. */
+  async grow(clusters: number): Promise<void> {
+    await up({
+      directory: this.directory,
+      clusters,
+      spireVersions: parseSpireVersions(globalThis.spireVersions ?? []),
+    });
+  }
+
   async stop(): Promise<void> {
     const ended = await Promise.allSettled([...this.processes].map(end));
     await down({ directory: this.directory });
