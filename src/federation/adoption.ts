@@ -2,7 +2,7 @@ import type { AdoptRequest } from '../contract/activities.js';
 import type { FederationFile, PlannedStep } from '../contract/change.js';
 import type { ClusterFacts, IdentityFacts, Problem } from '../contract/facts.js';
 import type { KubernetesObject } from '../contract/kubernetes.js';
-import { DEFAULT_REFRESH_HINT_SECONDS, POLICY } from '../contract/names.js';
+import { DEFAULT_REFRESH_HINT_SECONDS, HUB, POLICY } from '../contract/names.js';
 import type { Policy } from '../contract/policy.js';
 import { durationSeconds } from '../contract/serverConf.js';
 import type { Check } from '../contract/verify.js';
@@ -15,7 +15,7 @@ import { CFTD } from './relationship.js';
 import { exposureStrategy } from './exposure.js';
 import { asPeer, wantedFederation } from './serverConfPlan.js';
 import { adoptedSpireServer } from './spireServerPlan.js';
-import { relationshipsOf } from './settings.js';
+import { relationshipsOf, trusts } from './settings.js';
 import { step } from './step.js';
 
 /** What taking one member under management takes. */
@@ -48,8 +48,10 @@ export function planAdoption(federation: string, clusters: readonly ClusterFacts
   );
   const hints = found.flatMap(({ serverConf }) => durationSeconds(serverConf.bundleEndpoint?.refreshHint) ?? []);
   const refreshHintSeconds = hints[0] ?? DEFAULT_REFRESH_HINT_SECONDS;
-  const settings = { relationships, refreshHintSeconds } as const;
-  const adopted = found.map((facts) => adoptedFacts(federation, facts, found));
+  const hub = hubOf(found);
+  const settings = { relationships, refreshHintSeconds, ...(hub === undefined ? {} : { hub: hub.cluster }) } as const;
+  const peersOf = (facts: ClusterFacts) => found.filter((peer) => trusts(hub?.cluster, facts.cluster, peer.cluster));
+  const adopted = found.map((facts) => adoptedFacts(federation, facts, peersOf(facts), hub));
   const policies = [
     ...new Map(
       adopted.flatMap(({ identities }) =>
@@ -59,18 +61,36 @@ export function planAdoption(federation: string, clusters: readonly ClusterFacts
   ];
   const plan = planSetup({ federation, ...settings, policies, probe: false }, adopted);
   return {
-    members: found.map((facts, index) => planMember(federation, facts, adopted[index] ?? facts, found, settings)),
-    findings: found.flatMap((facts) => findings(facts, found)),
+    members: adopted.map((then, index) => {
+      const facts = found[index] ?? then;
+      return planMember(federation, facts, then, peersOf(facts), hub, settings);
+    }),
+    findings: found.flatMap((facts) => findings(facts, peersOf(facts))),
     mending: planSteps(plan).filter(({ action }) => action !== 'none' && action !== 'check'),
     file: {
       federation,
       clusters: found.map(({ cluster }) => cluster),
-      topology: 'mesh',
+      topology: hub === undefined ? 'mesh' : 'hub',
       ...settings,
       policies,
     },
     problems: plan.problems,
   };
+}
+
+/** The cluster that all others trust and that trusts all others, where these do not trust each other at all. */
+function hubOf(members: readonly ClusterFacts[]): ClusterFacts | undefined {
+  // Of two, both would be.
+  if (members.length < 3) return undefined;
+  return members.find((hub) =>
+    members.every((trusting) =>
+      members.every(
+        (trusted) =>
+          trusting === trusted ||
+          trustsAlready(trusting, trusted) === trusts(hub.cluster, trusting.cluster, trusted.cluster),
+      ),
+    ),
+  );
 }
 
 /** Whether one cluster trusts another by any of the ways in which people set it up. */
@@ -85,11 +105,11 @@ function planMember(
   federation: string,
   facts: ClusterFacts,
   adopted: ClusterFacts,
-  members: readonly ClusterFacts[],
+  peers: readonly ClusterFacts[],
+  hub: ClusterFacts | undefined,
   settings: { relationships: Relationships; refreshHintSeconds: number },
 ): AdoptionMember {
   const { cluster } = facts;
-  const peers = members.filter((peer) => peer !== facts);
   const domains = peers.map(({ trustDomain }) => trustDomain);
   const relationships = facts.relationships.filter(
     (each) => each.federation === undefined && domains.includes(each.trustDomain),
@@ -103,7 +123,10 @@ function planMember(
       .map(({ apiVersion, kind, metadata: { name, namespace } }) => ({
         reference: { apiVersion, kind, metadata: { name, ...(namespace === undefined ? {} : { namespace }) } },
       })),
-    ...relationships.map(({ name }) => ({ reference: { ...CFTD, metadata: { name } } })),
+    ...relationships.map(({ name }) => ({
+      reference: { ...CFTD, metadata: { name } },
+      ...(hub === undefined ? {} : { annotations: { [HUB]: hub.trustDomain } }),
+    })),
     ...policies.map(({ name, policy }) => ({
       reference: { ...CLUSTER_SPIFFE_ID, metadata: { name } },
       annotations: { [POLICY]: JSON.stringify(policy) },
@@ -150,8 +173,14 @@ function exposes(facts: ClusterFacts, { kind }: KubernetesObject): boolean {
 }
 
 /** Facts of a member as they will be once its objects are marked. */
-function adoptedFacts(federation: string, facts: ClusterFacts, members: readonly ClusterFacts[]): ClusterFacts {
-  const domains = members.filter((peer) => peer !== facts).map(({ trustDomain }) => trustDomain);
+function adoptedFacts(
+  federation: string,
+  facts: ClusterFacts,
+  peers: readonly ClusterFacts[],
+  hub: ClusterFacts | undefined,
+): ClusterFacts {
+  const domains = peers.map(({ trustDomain }) => trustDomain);
+  const marks = { federation, ...(hub === undefined ? {} : { hub: hub.trustDomain }) };
   return {
     ...facts,
     federation,
@@ -159,12 +188,12 @@ function adoptedFacts(federation: string, facts: ClusterFacts, members: readonly
       exposes(facts, object) ? owned(object, federation) : object,
     ),
     relationships: facts.relationships.map((each) =>
-      domains.includes(each.trustDomain) ? { ...each, federation } : each,
+      domains.includes(each.trustDomain) ? { ...each, ...marks } : each,
     ),
     control: adoptedControl(federation, facts.control, domains),
     serverConfRecorded: true,
     recordedPeers: domains.filter((trustDomain) => facts.serverConf.federatesWith[trustDomain] !== undefined),
-    identities: facts.identities.map((identity) => adoptedIdentity(federation, identity, facts, members)),
+    identities: facts.identities.map((identity) => adoptedIdentity(federation, identity, peers)),
   };
 }
 
@@ -174,13 +203,8 @@ function adoptedControl(federation: string, control: ControlFacts, domains: read
 }
 
 /** A ClusterSPIFFEID that federates with members becomes a policy, just as it is. */
-function adoptedIdentity(
-  federation: string,
-  identity: IdentityFacts,
-  facts: ClusterFacts,
-  members: readonly ClusterFacts[],
-): IdentityFacts {
-  const peers = members.filter((peer) => peer !== facts && identity.federatesWith.includes(peer.trustDomain));
+function adoptedIdentity(federation: string, identity: IdentityFacts, trusted: readonly ClusterFacts[]): IdentityFacts {
+  const peers = trusted.filter((peer) => identity.federatesWith.includes(peer.trustDomain));
   if (identity.policy !== undefined || identity.federation !== undefined || identity.object === undefined) {
     return identity;
   }
@@ -190,7 +214,7 @@ function adoptedIdentity(
     className: _className,
     ...selection
   } = identity.object['spec'] as Record<string, unknown>;
-  const all = peers.length === members.length - 1;
+  const all = peers.length === trusted.length;
   const policy = {
     type: 'custom',
     name: identity.name,
@@ -203,7 +227,7 @@ function adoptedIdentity(
 }
 
 /** What is odd about one member, of what scripts and people get wrong. */
-function findings(facts: ClusterFacts, members: readonly ClusterFacts[]): Check[] {
+function findings(facts: ClusterFacts, peers: readonly ClusterFacts[]): Check[] {
   const { cluster, className, trustDomain, serverConf } = facts;
   const finding = (name: string, evidence: string, remedy: string): Check => ({
     name,
@@ -212,7 +236,6 @@ function findings(facts: ClusterFacts, members: readonly ClusterFacts[]): Check[
     evidence,
     remedy,
   });
-  const peers = members.filter((peer) => peer !== facts);
   const mend = 'setupMesh (or apply) mends it.';
   return [
     ...peers

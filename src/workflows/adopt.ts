@@ -52,6 +52,7 @@ export async function adopt(input: AdoptInput): Promise<ChangeResult> {
             clusters: members.map(({ request }) => request.cluster),
             refreshHintSeconds: file.refreshHintSeconds,
             start: true,
+            ...(file.hub === undefined ? {} : { hub: file.hub }),
             ...(input.repair === undefined ? {} : { repair: input.repair }),
           },
           timeouts,

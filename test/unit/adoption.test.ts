@@ -1,0 +1,134 @@
+import type { ClusterFacts } from '../../src/contract/facts.js';
+import type { KubernetesObject } from '../../src/contract/kubernetes.js';
+import { planAdoption } from '../../src/federation/adoption.js';
+import { readIdentity } from '../../src/federation/identity.js';
+import { federatedClusters, freshCluster } from '../support/freshCluster.js';
+
+const FEDERATION = 'demo';
+const NAMES = ['a', 'b', 'c'];
+
+/** Clusters as scripts federate them: as the engine would, without its marks. */
+function scripted(hub?: string): [ClusterFacts, ClusterFacts, ClusterFacts] {
+  return federatedClusters(FEDERATION, NAMES, hub).map(({ federation: _federation, ...facts }): ClusterFacts => ({
+    ...facts,
+    endpointObjects: facts.endpointObjects.map(({ metadata: { labels: _labels, ...metadata }, ...object }) => ({
+      ...object,
+      metadata,
+    })),
+    relationships: facts.relationships.map(({ federation: _owner, hub: _hub, ...each }) => each),
+    serverConfRecorded: false,
+    recordedPeers: [],
+  })) as [ClusterFacts, ClusterFacts, ClusterFacts];
+}
+
+function identity(spec: object): ClusterFacts['identities'][number] {
+  const object: KubernetesObject = {
+    apiVersion: 'spire.spiffe.io/v1alpha1',
+    kind: 'ClusterSPIFFEID',
+    metadata: { name: 'auto' },
+    ...{ spec: { className: 'spire', spiffeIDTemplate: 'spiffe://{{ .TrustDomain }}/x', ...spec } },
+  };
+  return { ...readIdentity(object), createdAt: '', uid: 'uid', stats: {} };
+}
+
+function named(clusters: readonly ClusterFacts[]): string[] {
+  return planAdoption(FEDERATION, clusters).findings.map(({ scope, name }) => `${name} of ${scope}`);
+}
+
+test('a sound federation is marked as it is, nothing is odd, and nothing has to be mended', () => {
+  const { members, findings, mending, file, problems } = planAdoption(FEDERATION, [...scripted(), freshCluster('d')]);
+  expect({ findings, mending, problems }).toEqual({ findings: [], mending: [], problems: [] });
+  expect(file).toMatchObject({ clusters: NAMES, topology: 'mesh', relationships: 'static', refreshHintSeconds: 300 });
+  expect(members.map(({ step }) => step.action)).toEqual(['change', 'change', 'change']);
+  expect(members[0]?.request.objects.map(({ reference: { kind, metadata } }) => `${kind} ${metadata.name}`)).toEqual([
+    'Service spire-server-federation',
+    'Route spire-server-federation',
+    'ClusterFederatedTrustDomain b.test',
+    'ClusterFederatedTrustDomain c.test',
+  ]);
+});
+
+test('a hub stays one: its spokes are not said to lack each other, and what is added later will trust the hub only', () => {
+  const { members, findings, mending, file } = planAdoption(FEDERATION, scripted('b'));
+  expect({ findings, mending }).toEqual({ findings: [], mending: [] });
+  expect(file).toMatchObject({ clusters: NAMES, topology: 'hub', hub: 'b' });
+  const marked = members.map(({ request }) =>
+    request.objects.flatMap(({ annotations }) => (annotations === undefined ? [] : Object.values(annotations))),
+  );
+  expect(marked).toEqual([['b.test'], ['b.test', 'b.test'], ['b.test']]);
+});
+
+test('what is managed already is not marked again', () => {
+  const { members } = planAdoption(FEDERATION, federatedClusters(FEDERATION, NAMES));
+  expect(members.map(({ step }) => step.action)).toEqual(['none', 'none', 'none']);
+});
+
+test('clusters that trust nobody and are trusted by nobody belong to no federation', () => {
+  expect(planAdoption(FEDERATION, NAMES.map(freshCluster)).members).toEqual([]);
+});
+
+test.each<{ odd: string; change: (facts: ClusterFacts) => Partial<ClusterFacts>; finds: string[]; mends: RegExp }>([
+  {
+    odd: 'a member without its return edge',
+    change: ({ serverConf, storedBundles }) => ({
+      relationships: [],
+      serverConf: { ...serverConf, federatesWith: {} },
+      storedBundles: Object.fromEntries(Object.entries(storedBundles).slice(0, 0)),
+    }),
+    finds: ['missing-edge of a', 'missing-edge of a'],
+    mends: /applyRelationships\/a/,
+  },
+  {
+    odd: 'a peer that federates_with is keyed by URL for',
+    change: ({ serverConf }) => ({
+      serverConf: {
+        ...serverConf,
+        federatesWith: Object.fromEntries(
+          Object.entries(serverConf.federatesWith).map(([key, entry]) => [
+            key === 'b.test' ? 'https://federation.b.test' : key,
+            entry,
+          ]),
+        ),
+      },
+    }),
+    finds: ['federates-with-key of a'],
+    mends: /editServerConf\/a/,
+  },
+  {
+    odd: 'a relationship without a class',
+    change: ({ relationships }) => ({
+      relationships: relationships.map(({ className, ...each }) =>
+        each.trustDomain === 'b.test' || className === undefined ? each : { ...each, className },
+      ),
+    }),
+    finds: ['class-name of a'],
+    mends: /applyRelationships\/a/,
+  },
+  {
+    odd: 'an identity that federates with its own trust domain',
+    change: () => ({ identities: [identity({ federatesWith: ['a.test', 'b.test', 'c.test'] })] }),
+    finds: ['own-trust-domain of a'],
+    mends: /applyPolicies\/a/,
+  },
+  {
+    odd: 'an identity that federates with a trust domain nobody knows',
+    change: () => ({ identities: [identity({ federatesWith: ['b.test', 'c.test', 'mars.test'] })] }),
+    finds: ['unknown-trust-domain of a'],
+    mends: /applyPolicies\/a/,
+  },
+  {
+    odd: 'a bundle that is not stored',
+    change: ({ storedBundles }) => ({
+      storedBundles: Object.fromEntries(Object.entries(storedBundles).filter(([key]) => key !== 'c.test')),
+    }),
+    finds: ['stored-bundle of a'],
+    mends: /^$/,
+  },
+])('$odd is found, and so is what mends it', ({ change, finds, mends }) => {
+  const [a, ...rest] = scripted();
+  const clusters = [{ ...a, ...change(a) }, ...rest];
+  expect(named(clusters)).toEqual(finds);
+  const { mending, problems } = planAdoption(FEDERATION, clusters);
+  expect(problems).toEqual([]);
+  expect(mending.map(({ id }) => id).join(' ')).toMatch(mends);
+});
