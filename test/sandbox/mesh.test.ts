@@ -493,6 +493,69 @@ describe('a federation file', () => {
   );
 
   test(
+    'gives workloads the identities that examples/istio.yaml and cert-manager.yaml count on',
+    async () => {
+      const example = (file: string) =>
+        parseAllDocuments(readFileSync(path.join(__dirname, '../../examples', file), 'utf8')).map(
+          (document) => document.toJS() as Resource & { spec: Record<string, unknown> },
+        );
+      const istio = example('istio.yaml')[0]?.spec as {
+        meshConfig: { trustDomain: string };
+        values: { sidecarInjectorWebhook: { templates: { spire: string } } };
+      };
+      expect(istio.meshConfig.trustDomain).toBe(trustDomain('client-1'));
+      // As Istio's injector puts it into a pod, with an image.
+      const injected = parse(istio.values.sidecarInjectorWebhook.templates.spire) as {
+        spec: { containers: object[]; volumes: object[] };
+      };
+      const spec = {
+        ...injected.spec,
+        containers: injected.spec.containers.map((each) => ({ ...each, image: 'istio' })),
+      };
+      const certificate = example('cert-manager.yaml').find(({ kind }) => kind === 'Certificate');
+      const [uri = ''] = certificate?.spec['uris'] as string[];
+      const namespace = certificate?.metadata.namespace ?? '';
+      const serviceAccountName = uri.split('/').at(-1) ?? '';
+      const pods: Resource[] = [
+        { apiVersion: 'v1', kind: 'Pod', metadata: { name: 'meshed', namespace: 'my-app' }, ...{ spec } },
+        {
+          apiVersion: 'v1',
+          kind: 'Pod',
+          metadata: { name: 'my-service', namespace },
+          ...{ spec: { ...spec, serviceAccountName } },
+        },
+      ];
+      await withAdmin('client-1', async (api) => {
+        await api.apply({ apiVersion: 'v1', kind: 'Namespace', metadata: { name: namespace } });
+        await api.apply({
+          apiVersion: 'v1',
+          kind: 'ServiceAccount',
+          metadata: { name: serviceAccountName, namespace },
+        });
+        for (const pod of pods) await api.apply(pod);
+      });
+      for (const [workload, id] of [
+        ['my-app/meshed', `spiffe://${trustDomain('client-1')}/ns/my-app/sa/default`],
+        [`${namespace}/my-service`, uri],
+      ] as const) {
+        await eventually(async () => {
+          const { stdout } = await testbed.federator('workload', 'show', workload, '--cluster', 'client-1', '--json');
+          const { reports } = JSON.parse(stdout) as ShowWorkloadResult;
+          const seen = reports.map(({ entries, findings }) => ({
+            ids: entries.map(({ spiffeId }) => spiffeId),
+            findings,
+          }));
+          expect(seen).toEqual([{ ids: [id], findings: [] }]);
+        }, 180_000);
+      }
+      await withAdmin('client-1', async (api) => {
+        for (const pod of pods) await api.deleteObject(pod);
+      });
+    },
+    LIMIT,
+  );
+
+  test(
     'workload show sees the SVID and the bundles that a workload holds, where the account may look',
     async () => {
       const workload = (name: string, image: string): Resource => ({
