@@ -16,6 +16,7 @@ import {
   defineSearchAttributeKey,
 } from '@temporalio/common';
 import { loadClientConnectConfig } from '@temporalio/envconfig';
+import { HealthSchedules } from './client/healthSchedules.js';
 import { webUiUrl } from './config.js';
 import type {
   AddClusterInput,
@@ -95,10 +96,14 @@ export interface ChangeHandle {
 
 /** The typed door to the engine: starts its workflows and follows them. */
 export class FederatorClient {
+  readonly healthSchedules: HealthSchedules;
+
   private constructor(
     private readonly connection: Connection,
     private readonly client: Client,
-  ) {}
+  ) {
+    this.healthSchedules = new HealthSchedules(client);
+  }
 
   /**
    * Connects as Temporal's own environment variables and profile say (TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE,

@@ -8,6 +8,7 @@ import { NativeConnection, Runtime, DefaultLogger, Worker, type ActivityIntercep
 import { Clusters } from './activities/clusters.js';
 import { FederatorActivityInterceptor } from './activities/heartbeat.js';
 import { createActivities } from './activities/index.js';
+import { webhookSettings } from './activities/webhookSettings.js';
 import { inventoryPath } from './config.js';
 import { FederatorError } from './contract/errors.js';
 import { SEARCH_ATTRIBUTES, TASK_QUEUE } from './contract/names.js';
@@ -78,6 +79,8 @@ async function main(): Promise<void> {
   const { connectionOptions, namespace = 'default' } = loadClientConnectConfig();
   const address = connectionOptions.address ?? DEFAULT_ADDRESS;
   const inventoryFile = inventoryPath();
+  // What is wrong with it is said now, and not at three in the morning.
+  const webhook = await webhookSettings();
   setFlagsFromString(`--max-semi-space-size=${SEMI_SPACE_MB}`);
   Runtime.install({ logger: new DefaultLogger('WARN') });
   let connection: NativeConnection;
@@ -97,6 +100,10 @@ async function main(): Promise<void> {
     workflowBundle: path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../workflow-bundle.js'),
   });
   console.log(`Worker on task queue ${TASK_QUEUE} of ${address} (namespace ${namespace}), inventory ${inventoryFile}`);
+  if (webhook !== undefined)
+    console.log(
+      `Changes of verdicts are told to ${webhook.url.host}${webhook.secret === undefined ? ', unsigned' : ''}`,
+    );
   try {
     await worker.run();
   } finally {

@@ -1,8 +1,10 @@
-import { Context } from '@temporalio/activity';
+import { Context, log } from '@temporalio/activity';
 import { WorkflowNotFoundError, type Client } from '@temporalio/client';
 import { defineSearchAttributeKey } from '@temporalio/common';
-import type { EngineState, StepOutcome, WatchRequest } from '../contract/activities.js';
+import type { EngineState, MonitorPause, StepOutcome, WatchRequest } from '../contract/activities.js';
+import type { FederationHealth } from '../contract/health.js';
 import {
+  HEALTH_QUERY,
   MEMBERSHIP_SIGNAL,
   REPAIR_SIGNAL,
   DEFAULT_REPAIR_POLICY,
@@ -14,12 +16,30 @@ import { waitFor, type Look } from '../kubernetes/wait.js';
 
 const FEDERATION = defineSearchAttributeKey('Federation', 'KEYWORD');
 
+/** A monitor that is busy answers in this time, or counts as not paused. */
+const QUERY_MS = 5_000;
+
 /** What the workflows ask about each other, and of each other. */
 export function engineActivities(client: Client) {
   return {
     async engineState({ federation }: { federation: string }): Promise<EngineState> {
       const change = await running(client, changeWorkflowId(federation));
       return change === undefined ? {} : { change };
+    },
+
+    /** Whether somebody wants silence. A monitor that is not there, or does not answer, is not paused. */
+    async monitorPause({ federation }: { federation: string }): Promise<MonitorPause> {
+      const workflowId = monitorWorkflowId(federation);
+      if ((await running(client, workflowId)) === undefined) return {};
+      try {
+        const { paused } = await client.withDeadline(Date.now() + QUERY_MS, () =>
+          client.workflow.getHandle(workflowId).query<FederationHealth>(HEALTH_QUERY),
+        );
+        return paused === undefined ? {} : { paused: paused.reason };
+      } catch (error) {
+        log.warn('The monitor does not say whether it is paused', { federation, error });
+        return {};
+      }
     },
 
     /** Waits until a repair that is under way has stopped, as it does when it sees that a change runs. */

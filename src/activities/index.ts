@@ -5,6 +5,7 @@ import type { Clusters } from './clusters.js';
 import { serverActivities } from './control.js';
 import { engineActivities } from './engine.js';
 import { factsActivities } from './facts.js';
+import { notifyActivities } from './notify.js';
 import { objectActivities } from './objects.js';
 import { observeActivities } from './observe.js';
 import { policyActivities } from './policies.js';
@@ -22,6 +23,7 @@ export function createActivities(clusters: Clusters, client: Client): FederatorA
     ...authorityActivities(clusters),
     ...engineActivities(client),
     ...factsActivities(clusters),
+    ...notifyActivities(),
     ...objectActivities(clusters),
     ...observeActivities(clusters),
     ...policyActivities(clusters),

@@ -4,6 +4,7 @@ import { applyCommand, planCommand } from './apply.js';
 import { attachCommand } from './attach.js';
 import { cancelCommand } from './cancel.js';
 import { diagnoseCommand } from './diagnose.js';
+import { healthCommand } from './healthSchedule.js';
 import { monitorCommand } from './monitor.js';
 import { probeCommand } from './probe.js';
 import { rotateWatchCommand } from './rotateWatch.js';
@@ -28,6 +29,7 @@ async function main(): Promise<void> {
     .addCommand(sysdumpCommand())
     .addCommand(statusCommand())
     .addCommand(monitorCommand())
+    .addCommand(healthCommand())
     .addCommand(rotateWatchCommand())
     .addCommand(probeCommand())
     .addCommand(workloadCommand())

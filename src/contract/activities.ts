@@ -12,6 +12,7 @@ import type {
   PreparedAuthority,
   RefreshWindow,
 } from './rotation.js';
+import type { NotifyOutcome, NotifyRequest } from './scheduledHealth.js';
 import type { WantedFederation } from './serverConf.js';
 import type { DumpClusterRequest, DumpedPart, DumpEngineRequest } from './sysdump.js';
 import type { TrustDomainAuthorities, WorkloadFacts, WorkloadReference } from './workload.js';
@@ -290,6 +291,11 @@ export interface EngineState {
   change?: string;
 }
 
+/** Why a federation's monitor is paused, if one runs and is. */
+export interface MonitorPause {
+  paused?: string;
+}
+
 /** Everything the workflows ask of the world. Implemented by createActivities. */
 export interface FederatorActivities {
   readFacts(request: ReadFactsRequest): Promise<FactsResult>;
@@ -324,6 +330,7 @@ export interface FederatorActivities {
   taintAuthority(request: AuthorityRequest): Promise<StepOutcome>;
   revokeAuthority(request: AuthorityRequest): Promise<StepOutcome>;
   engineState(request: { federation: string }): Promise<EngineState>;
+  monitorPause(request: { federation: string }): Promise<MonitorPause>;
   awaitNoRepair(request: { federation: string; timeoutMs: number }): Promise<StepOutcome>;
   watchOver(request: WatchRequest): Promise<StepOutcome>;
   stopWatching(request: { federation: string }): Promise<StepOutcome>;
@@ -334,5 +341,6 @@ export interface FederatorActivities {
   runProbe(request: RunProbeRequest): Promise<ProbeOutcome>;
   removeProbe(request: ClusterRequest & { timeoutMs: number }): Promise<StepOutcome>;
   dumpCluster(request: DumpClusterRequest): Promise<DumpedPart>;
+  notify(request: NotifyRequest): Promise<NotifyOutcome>;
   dumpEngine(request: DumpEngineRequest): Promise<DumpedPart>;
 }

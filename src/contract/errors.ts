@@ -31,6 +31,8 @@ export type FederatorErrorType =
   | 'ChangeInProgress'
   | 'VerifyFailed'
   | 'UndoFailed'
+  | 'WebhookUnreachable'
+  | 'WebhookRefused'
   | 'TemporalUnreachable'
   | 'NoWorker'
   | 'Cancelled'
@@ -45,6 +47,7 @@ const RETRYABLE: ReadonlySet<FederatorErrorType> = new Set([
   'EndpointUnreachable',
   'NotReady',
   'TimedOut',
+  'WebhookUnreachable',
 ]);
 
 /** An error with a stable type and a message that names the thing, the cause and the remedy. */

@@ -1,4 +1,4 @@
-import type { Finding, OpenFinding, RepairRecord, StoredBundle } from './health.js';
+import type { FederationVerdict, Finding, OpenFinding, RepairRecord, StoredBundle } from './health.js';
 
 /** What the engine may do by itself. */
 export interface RepairPolicy {
@@ -73,6 +73,8 @@ export interface MonitorState {
   repairsDone: number;
   paused?: { reason: string; until?: number };
   lastRoundAt?: number;
+  /** The verdict that somebody was told last. */
+  told?: FederationVerdict;
   /** Stored bundles by cluster, where few enough to be carried over. */
   stored?: Record<string, Record<string, StoredBundle>>;
 }

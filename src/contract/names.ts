@@ -86,6 +86,16 @@ export function diagnoseWorkflowId(federation: string): string {
   return `federation/${federation}/diagnose`;
 }
 
+/** A schedule by which a federation is looked at; its runs have this ID and their time. */
+export function scheduleId(federation: string, name: string): string {
+  return `federation/${federation}/health/${name}`;
+}
+
+/** What somebody is told of a federation, beside the workflow that found it. */
+export function notifyWorkflowId(federation: string): string {
+  return `federation/${federation}/notify`;
+}
+
 export function sysdumpWorkflowId(federation: string): string {
   return `federation/${federation}/sysdump`;
 }

@@ -141,6 +141,24 @@ export function runCheck<K extends Activity>(
   return call(name, { summary, startToCloseTimeout: '2 minutes', retry: { ...retry, maximumAttempts: 2 } }, input);
 }
 
+/** Tells of a verdict that changed, again and again for as long as that is of interest. */
+export function runNotify(
+  input: Call<'notify'>['input'],
+  patience: ActivityOptions['scheduleToCloseTimeout'],
+): Promise<Call<'notify'>['output']> {
+  const { federation, occurrence, verdict } = input;
+  return call(
+    'notify',
+    {
+      summary: `Tell that federation ${federation} is ${verdict} (${occurrence})`,
+      startToCloseTimeout: '30 seconds',
+      scheduleToCloseTimeout: patience,
+      retry: { ...retry, initialInterval: '1 second', maximumInterval: '1 minute' },
+    },
+    input,
+  );
+}
+
 /** Reads a cluster for a round of the monitor. */
 export function readNow(cluster: string, input: Call<'readCluster'>['input']): Promise<Call<'readCluster'>['output']> {
   return runCheck('readCluster', `Read ${cluster}`, input);

@@ -1,8 +1,10 @@
 export { addCluster } from './addCluster.js';
 export { adopt } from './adopt.js';
 export { applyFederation } from './applyFederation.js';
+export { checkHealth } from './checkHealth.js';
 export { diagnose } from './diagnose.js';
 export { monitor } from './monitor.js';
+export { notify } from './notify.js';
 export { probe } from './probe.js';
 export { probePair } from './probePair.js';
 export { removeCluster } from './removeCluster.js';

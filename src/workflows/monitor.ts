@@ -12,10 +12,11 @@ import {
   ParentClosePolicy,
   setCurrentDetails,
   setHandler,
+  startChild,
   upsertSearchAttributes,
   workflowInfo,
 } from '@temporalio/workflow';
-import type { FederationHealth, RepairRecord } from '../contract/health.js';
+import type { FederationHealth, FederationVerdict, RepairRecord } from '../contract/health.js';
 import {
   APPROVE_UPDATE,
   CHECK_UPDATE,
@@ -29,10 +30,13 @@ import {
   type MonitorInput,
   type PauseRequest,
 } from '../contract/monitor.js';
-import { diagnoseWorkflowId } from '../contract/names.js';
+import { diagnoseWorkflowId, notifyWorkflowId } from '../contract/names.js';
+import { CHECKS_REPORTED } from '../contract/scheduledHealth.js';
 import { healthDetails } from '../federation/healthDetails.js';
+import { occurrenceOf, tellableVerdict } from '../federation/verdictChange.js';
 import { WatchedFederation } from '../federation/watchedFederation.js';
 import type { diagnose } from './diagnose.js';
+import type { notify } from './notify.js';
 import { readNow, runCheck } from './activities.js';
 
 const membershipChanged = defineSignal<[MembershipChange]>(MEMBERSHIP_SIGNAL);
@@ -59,7 +63,7 @@ const REFRESH_MS = 10_000;
  * readings, and has what is wrong repaired, or says what a person has to do.
  */
 export async function monitor({ state, ...input }: MonitorInput): Promise<FederationHealth> {
-  return new Monitor(new WatchedFederation(input, Date.now(), state)).run();
+  return new Monitor(new WatchedFederation(input, Date.now(), state), state?.told).run();
 }
 
 class Monitor {
@@ -70,9 +74,13 @@ class Monitor {
   private late = false;
   private evaluated = 0;
   private verdict: string | undefined;
+  private tellings = 0;
   private readonly counted = new Set<string>();
 
-  constructor(private readonly watched: WatchedFederation) {
+  constructor(
+    private readonly watched: WatchedFederation,
+    private told: FederationVerdict | undefined,
+  ) {
     setHandler(health, () => watched.health(Date.now()));
     setHandler(membershipChanged, (settings) => {
       // A signal cannot be refused; one that makes no sense must not end the monitor.
@@ -141,7 +149,8 @@ class Monitor {
       if (this.stopped) break;
       if (this.runIsLong) {
         await condition(allHandlersFinished);
-        return continueAsNew<typeof monitor>({ ...watched.monitorSettings, state: watched.state });
+        const told = this.told === undefined ? {} : { told: this.told };
+        return continueAsNew<typeof monitor>({ ...watched.monitorSettings, state: { ...watched.state, ...told } });
       }
     }
     await condition(allHandlersFinished);
@@ -234,6 +243,42 @@ class Monitor {
       log.warn('What is wrong could not be acted on', { error });
     }
     this.show();
+    await this.tell();
+  }
+
+  /** Has somebody told of a verdict that changed, by a workflow of its own: nothing here waits for a webhook. */
+  private async tell(): Promise<void> {
+    const { federation } = this.watched;
+    const now = Date.now();
+    const known = this.watched.health(now);
+    const verdict = tellableVerdict(known);
+    if (verdict === undefined) return;
+    const [occurrence, before] = [occurrenceOf(this.told, verdict), this.told ?? 'ok'];
+    this.told = verdict;
+    if (occurrence === undefined) return;
+    const findings = known.findings.map(({ check, ...finding }) => ({ name: check, ...finding }));
+    try {
+      await startChild<typeof notify>('notify', {
+        workflowId: `${notifyWorkflowId(federation)}/${workflowInfo().runId.slice(0, 8)}-${++this.tellings}`,
+        args: [
+          {
+            federation,
+            source: { kind: 'monitor' },
+            occurrence,
+            verdict,
+            before,
+            at: now,
+            findings: findings.slice(0, CHECKS_REPORTED),
+            wrong: findings.length,
+          },
+        ],
+        parentClosePolicy: ParentClosePolicy.ABANDON,
+        staticSummary: `${federation}: ${before} → ${verdict}`,
+      });
+    } catch (error) {
+      if (isCancellation(error)) throw error;
+      log.warn('Nobody could be told', { error });
+    }
   }
 
   private async act(): Promise<void> {

@@ -3,16 +3,19 @@ import { rotateCa } from '../../sandbox/client.js';
 import { eventually, type Resource } from '../../sandbox/kubernetes.js';
 import { CHECKS } from '../../src/contract/checks.js';
 import type { DiagnosedCheck } from '../../src/contract/diagnosis.js';
+import type { HealthSchedule } from '../../src/contract/scheduledHealth.js';
 import type { RepairRecord } from '../../src/contract/health.js';
 import type { Verdict } from '../../src/contract/verify.js';
 import { readArchive, sandboxSecrets } from '../support/archive.js';
 import { spireServer } from '../support/snapshot.js';
 import { Testbed } from '../support/testbed.js';
 import { asAdmin, PATHS, trustDomainOf } from '../support/watched.js';
+import { WebhookReceiver } from '../support/webhookReceiver.js';
 
 const FEDERATION = 'diagnosed';
 const CLUSTERS = ['client-1', 'server-1'];
 const MINUTE = 60_000;
+const WEBHOOK_SECRET = 'planted-secret-of-the-webhook';
 const POLICY = 'all-workloads-auto-federated';
 const CLASS = 'zero-trust-workload-identity-manager-spire';
 
@@ -42,6 +45,7 @@ interface Fault {
 }
 
 let testbed: Testbed;
+let receiver: WebhookReceiver;
 
 async function diagnose(...args: string[]): Promise<{ code: number; stderr: string; output: Output }> {
   const { code, stdout, stderr } = await testbed.federator(
@@ -284,6 +288,9 @@ const FAULTS: Fault[] = [
 
 beforeAll(async () => {
   testbed = await Testbed.start();
+  receiver = await WebhookReceiver.start(WEBHOOK_SECRET);
+  testbed.environment['SPIRE_FEDERATOR_WEBHOOK_URL'] = receiver.url;
+  testbed.environment['SPIRE_FEDERATOR_WEBHOOK_SECRET'] = WEBHOOK_SECRET;
   await testbed.startWorker();
   const file = `${testbed.directory}/federation.yaml`;
   writeFileSync(
@@ -294,7 +301,10 @@ beforeAll(async () => {
   if (code !== 0) throw new Error(stderr);
 }, 4 * MINUTE);
 
-afterAll(async () => testbed.stop(), MINUTE);
+afterAll(async () => {
+  await receiver.stop();
+  await testbed.stop();
+}, MINUTE);
 
 test.each(FAULTS)(
   '$fault: $finds and nothing else',
@@ -434,6 +444,68 @@ test(
       metadata: { annotations: { note: null } },
     });
     await untilWell();
+  },
+  3 * MINUTE,
+);
+
+/** Has the schedule look, and waits for what that comes to. */
+async function look(verdict: Verdict): Promise<HealthSchedule> {
+  const schedules = async () => {
+    const { stdout } = await testbed.federator('health', 'list', '--federation', FEDERATION, '--json');
+    return (JSON.parse(stdout) as HealthSchedule[])[0];
+  };
+  const before = (await schedules())?.last?.at;
+  expect((await testbed.federator('health', 'run', '--federation', FEDERATION)).code).toBe(0);
+  return eventually(`it looks, and it is ${verdict}`, async () => {
+    const found = await schedules();
+    expect(found?.last?.at).not.toBe(before);
+    expect(found?.last).toMatchObject({ status: 'COMPLETED', report: { verdict } });
+    return found as HealthSchedule;
+  });
+}
+
+test(
+  'health: a schedule looks, its results are found, and a webhook is told of changes of the verdict',
+  async () => {
+    await untilWell();
+    const health = (...args: string[]) => testbed.federator('health', ...args, '--federation', FEDERATION);
+    expect(await health('schedule', '--every', '2h')).toMatchObject({ code: 0 });
+    expect(await health('schedule', '--every', '3h')).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/has a schedule health already\. Replace it with --replace/) as string,
+    });
+    expect(await health('schedule', '--every', '3h', '--replace')).toMatchObject({ code: 0 });
+    expect(await health('schedule', '--name', 'odd', '--cron', 'at dawn')).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/^Temporal refuses the schedule: /) as string,
+    });
+    expect(await health('schedule', '--every', '1s')).toMatchObject({ code: 1 });
+    expect(await look('ok')).toMatchObject({ when: 'every 10800 s', last: { report: { wrong: 0 } } });
+    await remove('server-1', PATHS.route);
+    await look('failed');
+    await diagnose('--fix', '--yes');
+    await untilWell();
+    expect((await look('ok')).last?.report?.notified).toMatch(/^healed: told 127\.0\.0\.1/);
+    expect(receiver.received.map(({ occurrence, findings }) => [occurrence, findings[0]?.name])).toEqual([
+      ['new', 'route'],
+      ['healed', undefined],
+    ]);
+    const runs = await testbed.temporal(
+      'workflow',
+      'list',
+      '--query',
+      `Federation = "${FEDERATION}" AND Verdict = "failed"`,
+    );
+    expect(runs).toMatch(/checkHealth/);
+    expect(await testbed.temporal('workflow', 'list', '--output', 'json')).not.toContain(WEBHOOK_SECRET);
+    expect((await health('pause', '--reason', 'quiet')).code).toBe(0);
+    expect((await health('list')).stdout).toMatch(/paused: quiet/);
+    expect((await health('resume')).code).toBe(0);
+    expect((await health('remove')).code).toBe(0);
+    expect(await health('remove')).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/has no schedule health/) as string,
+    });
   },
   3 * MINUTE,
 );

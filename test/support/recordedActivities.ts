@@ -3,6 +3,7 @@ import type { FederatorActivities } from '../../src/contract/activities.js';
 import type { ClusterFacts, IdentityFacts } from '../../src/contract/facts.js';
 import type { ClusterReading, EdgeRefresh } from '../../src/contract/health.js';
 import type { FollowRefreshesRequest, RefreshWindow } from '../../src/contract/rotation.js';
+import type { NotifyRequest } from '../../src/contract/scheduledHealth.js';
 import type { KubernetesObject } from '../../src/contract/kubernetes.js';
 import { readIdentity } from '../../src/federation/identity.js';
 import { federatedClusters, freshCluster } from './freshCluster.js';
@@ -39,6 +40,10 @@ export class RecordedActivities {
   changing: string | undefined;
   /** What repairs were asked to mend, request by request. */
   readonly requested: string[][] = [];
+  /** Of what somebody was told. */
+  readonly notified: NotifyRequest[] = [];
+  /** Why the monitor is paused, as far as a scheduled look is told. */
+  paused: string | undefined;
   /** What a followed log tells; by default nothing. */
   refreshes: (request: FollowRefreshesRequest) => RefreshWindow = ({ cluster }) => ({ cluster, polls: [] });
   private readonly clusters = new Map<string, ClusterFacts>();
@@ -214,6 +219,7 @@ export class RecordedActivities {
       taintAuthority: this.record('taintAuthority', () => noted),
       revokeAuthority: this.record('revokeAuthority', () => noted),
       engineState: this.record('engineState', () => (this.changing === undefined ? {} : { change: this.changing })),
+      monitorPause: this.record('monitorPause', () => (this.paused === undefined ? {} : { paused: this.paused })),
       awaitNoRepair: this.record('awaitNoRepair', () => ({ changed: false })),
       watchOver: this.record('watchOver', () => ({ changed: false })),
       stopWatching: this.record('stopWatching', () => ({ changed: false })),
@@ -246,6 +252,10 @@ export class RecordedActivities {
       runProbe: this.record('runProbe', () => ({ ok: true, evidence: 'seen' })),
       removeProbe: this.record('removeProbe', () => noted),
       dumpCluster: this.record('dumpCluster', () => ({ missing: [] })),
+      notify: this.record('notify', (request) => {
+        this.notified.push(request);
+        return { sent: true, note: 'noted' };
+      }),
       dumpEngine: this.record('dumpEngine', () => ({ missing: [] })),
     };
   }

@@ -1,8 +1,10 @@
 import path from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { WorkflowHandle } from '@temporalio/client';
 import { defineSearchAttributeKey } from '@temporalio/common';
 import { TestWorkflowEnvironment } from '@temporalio/testing';
 import { DefaultLogger, Runtime, Worker } from '@temporalio/worker';
+import { FederatorActivityInterceptor } from '../../src/activities/heartbeat.js';
 import { SEARCH_ATTRIBUTES } from '../../src/contract/names.js';
 import { toolPath } from '../../sandbox/tools/toolPath.js';
 import type { RecordedActivities } from './recordedActivities.js';
@@ -56,6 +58,51 @@ export class WorkflowEnvironment {
       });
       this.handles.push(handle);
       return use(handle);
+    });
+  }
+
+  /** Runs a schedule of a workflow on a worker of its own, for as long as `use` needs it; it looks when it is triggered. */
+  async schedule<T>(
+    activities: object,
+    workflow: string,
+    input: object,
+    use: (trigger: () => Promise<WorkflowHandle>) => Promise<T>,
+  ): Promise<T> {
+    const taskQueue = `test-${++this.taskQueues}`;
+    const { client, nativeConnection: connection } = this.environment;
+    const worker = await Worker.create({
+      connection,
+      taskQueue,
+      workflowBundle: WORKFLOW_BUNDLE,
+      activities: { ...activities },
+      interceptors: { activity: [() => ({ inbound: new FederatorActivityInterceptor() })] },
+    });
+    const schedule = await client.schedule.create({
+      scheduleId: taskQueue,
+      spec: { intervals: [{ every: '1 day' }] },
+      action: { type: 'startWorkflow', workflowType: workflow, workflowId: taskQueue, taskQueue, args: [input] },
+      policies: { overlap: 'SKIP' },
+    });
+    const trigger = async () => {
+      // The schedule itself has to see that the run before has ended.
+      while ((await schedule.describe()).info.runningActions.length > 0) await delay(50);
+      const before = (await schedule.describe()).info.recentActions.length;
+      await schedule.trigger('SKIP');
+      for (;;) {
+        const { recentActions } = (await schedule.describe()).info;
+        const started = recentActions.at(-1)?.action.workflow;
+        if (recentActions.length > before && started !== undefined) {
+          const handle = client.workflow.getHandle(started.workflowId, started.firstExecutionRunId);
+          this.handles.push(handle);
+          return handle;
+        }
+        await delay(50);
+      }
+    };
+    return worker.runUntil(async () => {
+      const outcome = await use(trigger);
+      await schedule.delete();
+      return outcome;
     });
   }
 
