@@ -9,9 +9,11 @@ const directions = {
   workflows: { may: ['contract', 'federation'], mayByType: ['activities'] },
   kubernetes: { may: ['contract'], mayByType: ['federation'] },
   spire: { may: ['contract', 'kubernetes'], mayByType: ['federation'] },
-  activities: { may: ['contract', 'federation', 'kubernetes', 'spire', 'config'] },
-  api: { may: ['contract', 'client', 'config'] },
-  cli: { may: ['contract', 'client', 'config'] },
+  store: { may: ['contract', 'config'] },
+  access: { may: ['contract', 'config'] },
+  activities: { may: ['contract', 'federation', 'kubernetes', 'spire', 'config', 'store'] },
+  api: { may: ['contract', 'access', 'client', 'config', 'store'] },
+  cli: { may: ['contract', 'access', 'client', 'config', 'store'] },
 };
 
 /** Packages and modules by which a decision would have effects. */

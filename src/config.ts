@@ -16,15 +16,21 @@ const INVENTORY_FILES = ['inventory.yaml', '.sandbox/inventory.yaml'] as const;
  * @throws FederatorError InvalidInventory when there is none
  */
 export function inventoryPath(given?: string, environment: NodeJS.ProcessEnv = process.env): string {
-  const named = given ?? environment['SPIRE_FEDERATOR_INVENTORY'];
-  const found = named ?? INVENTORY_FILES.find((file) => existsSync(file));
+  const found = findInventory(given, environment);
   if (found === undefined) {
     throw new FederatorError(
       'InvalidInventory',
       'There is no inventory: neither inventory.yaml nor .sandbox/inventory.yaml is here. Write one (README, "Your own clusters"), name one with --inventory, or start a sandbox with: npm run sandbox -- up',
     );
   }
-  return path.resolve(found);
+  return found;
+}
+
+/** The same, where there need not be one: undefined then. */
+export function findInventory(given?: string, environment: NodeJS.ProcessEnv = process.env): string | undefined {
+  const named = given ?? environment['SPIRE_FEDERATOR_INVENTORY'];
+  const found = named ?? INVENTORY_FILES.find((file) => existsSync(file));
+  return found === undefined ? undefined : path.resolve(found);
 }
 
 /**

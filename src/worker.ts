@@ -9,9 +9,11 @@ import { Clusters } from './activities/clusters.js';
 import { FederatorActivityInterceptor } from './activities/heartbeat.js';
 import { createActivities } from './activities/index.js';
 import { webhookSettings } from './activities/webhookSettings.js';
-import { inventoryPath } from './config.js';
+import { findInventory, inventoryPath } from './config.js';
 import { FederatorError } from './contract/errors.js';
 import { SEARCH_ATTRIBUTES, TASK_QUEUE } from './contract/names.js';
+import type { ClusterStore } from './store/clusterStore.js';
+import { openStore } from './store/openStore.js';
 
 const DEFAULT_ADDRESS = '127.0.0.1:7233';
 /** gRPC status for something that exists already. */
@@ -26,7 +28,10 @@ export interface WorkerDependencies {
   connection: NativeConnection;
   namespace: string;
   taskQueue?: string;
-  inventoryFile: string;
+  /** Absent: only clusters that were onboarded. */
+  inventoryFile?: string | undefined;
+  /** Where onboarded clusters are kept. */
+  store?: ClusterStore | undefined;
   /** The prebuilt bundle of src/workflows. */
   workflowBundle: string;
   /** Wrapped around every activity, outside the engine's own. */
@@ -45,10 +50,11 @@ export async function createWorker(dependencies: WorkerDependencies): Promise<Fe
     namespace,
     taskQueue = TASK_QUEUE,
     inventoryFile,
+    store,
     workflowBundle,
     activityInterceptors = [],
   } = dependencies;
-  const clusters = new Clusters(inventoryFile);
+  const clusters = new Clusters(inventoryFile, store);
   // A worker whose inventory is unusable says so now, and not with the first change.
   await clusters.read();
   const worker = await Worker.create({
@@ -78,7 +84,8 @@ export async function createWorker(dependencies: WorkerDependencies): Promise<Fe
 async function main(): Promise<void> {
   const { connectionOptions, namespace = 'default' } = loadClientConnectConfig();
   const address = connectionOptions.address ?? DEFAULT_ADDRESS;
-  const inventoryFile = inventoryPath();
+  const store = openStore();
+  const inventoryFile = store === undefined ? inventoryPath() : findInventory();
   // What is wrong with it is said now, and not at three in the morning.
   const webhook = await webhookSettings();
   setFlagsFromString(`--max-semi-space-size=${SEMI_SPACE_MB}`);
@@ -97,9 +104,11 @@ async function main(): Promise<void> {
     connection,
     namespace,
     inventoryFile,
+    store,
     workflowBundle: path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../workflow-bundle.js'),
   });
-  console.log(`Worker on task queue ${TASK_QUEUE} of ${address} (namespace ${namespace}), inventory ${inventoryFile}`);
+  const inventory = [inventoryFile, store?.description].filter((each) => each !== undefined).join(' and ');
+  console.log(`Worker on task queue ${TASK_QUEUE} of ${address} (namespace ${namespace}), inventory ${inventory}`);
   if (webhook !== undefined)
     console.log(
       `Changes of verdicts are told to ${webhook.url.host}${webhook.secret === undefined ? ', unsigned' : ''}`,

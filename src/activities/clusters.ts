@@ -1,10 +1,13 @@
 import { stat } from 'node:fs/promises';
 import { loadInventory } from '../config.js';
 import { FederatorError } from '../contract/errors.js';
-import type { Inventory } from '../contract/inventory.js';
+import type { Cluster, Inventory } from '../contract/inventory.js';
+import { candidateOf } from '../contract/names.js';
 import { connectCluster, type ClusterConnection } from '../kubernetes/connect.js';
 import { ClusterWatches } from '../kubernetes/watch.js';
 import { SpireServer } from '../spire/server.js';
+import type { ClusterStore } from '../store/clusterStore.js';
+import { readInventory, withReference, type FullInventory } from '../store/inventory.js';
 
 /** An open cluster and its SPIRE server. */
 export interface OpenCluster {
@@ -19,37 +22,36 @@ export interface OpenCluster {
  * next use, so that clusters can be added and credentials renewed while the worker runs.
  */
 export class Clusters {
-  private inventory: { stamp: number; content: Promise<Inventory> } | undefined;
+  private file: { stamp: number; content: Promise<Inventory> } | undefined;
   private readonly open = new Map<string, { stamp: string; cluster: Promise<OpenCluster> }>();
 
-  constructor(private readonly inventoryFile: string) {}
+  constructor(
+    private readonly inventoryFile: string | undefined,
+    /** Where onboarded clusters are kept. */
+    readonly store?: ClusterStore,
+  ) {}
 
-  /** @throws FederatorError InvalidInventory */
-  async read(): Promise<Inventory> {
-    const stamp = await modified(this.inventoryFile);
-    if (this.inventory?.stamp !== stamp) {
-      this.inventory = { stamp, content: loadInventory(this.inventoryFile) };
-    }
-    return this.inventory.content;
+  /** @throws FederatorError InvalidInventory, StoreUnavailable */
+  async read(): Promise<FullInventory> {
+    return readInventory(this.inventoryFile, this.store, (file) => this.readFile(file));
   }
 
-  /** @throws FederatorError UnknownCluster, InvalidInventory, InvalidKubeconfig */
+  /**
+   * @param name of a cluster, or of a candidate (`candidateName`)
+   * @throws FederatorError UnknownCluster, InvalidInventory, InvalidKubeconfig, StoreUnavailable
+   */
   async get(name: string): Promise<OpenCluster> {
-    const { clusters } = await this.read();
-    const cluster = clusters.find((each) => each.name === name);
-    if (cluster === undefined)
-      throw unknownCluster(
-        name,
-        clusters.map((each) => each.name),
-      );
-    const stamp = `${JSON.stringify(cluster)} ${await modified(cluster.kubeconfig.path)}`;
+    const { cluster, version, content } = await this.find(name);
+    const stamp = `${JSON.stringify(cluster)} ${version}`;
     const known = this.open.get(name);
     if (known?.stamp === stamp) return known.cluster;
-    const opened = connectCluster(cluster).then((connection) => ({
-      connection,
-      spire: new SpireServer(connection),
-      watches: new ClusterWatches(connection),
-    }));
+    const opened = content()
+      .then((text) => connectCluster(cluster, text))
+      .then((connection) => ({
+        connection,
+        spire: new SpireServer(connection),
+        watches: new ClusterWatches(connection),
+      }));
     // Its credentials or its address have changed: nothing goes on over the old connection.
     known?.cluster.then(closeCluster).catch(() => undefined);
     this.open.set(name, { stamp, cluster: opened });
@@ -65,6 +67,47 @@ export class Clusters {
     const opened = await Promise.allSettled(clusters.map(({ cluster }) => cluster));
     for (const each of opened) if (each.status === 'fulfilled') closeCluster(each.value);
   }
+
+  /** A cluster, what tells that its credentials have changed, and how to have them where they are not in a file. */
+  private async find(name: string): Promise<{
+    cluster: Cluster;
+    version: string | number;
+    content: () => Promise<string | undefined>;
+  }> {
+    const { store } = this;
+    const candidate = candidateOf(name);
+    if (store !== undefined && candidate !== undefined) {
+      const found = (await store.list()).find((each) => each.candidate && each.entry.name === candidate);
+      if (found === undefined)
+        throw new FederatorError('UnknownCluster', `Cluster ${candidate} is not being onboarded any more.`);
+      return {
+        cluster: withReference(found),
+        version: found.version,
+        content: () => store.kubeconfig(candidate, true),
+      };
+    }
+    const { clusters, stored } = await this.read();
+    const cluster = clusters.find((each) => each.name === name);
+    if (cluster === undefined)
+      throw unknownCluster(
+        name,
+        clusters.map((each) => each.name),
+      );
+    const onboarded = stored.get(name);
+    if (store !== undefined && onboarded !== undefined)
+      return { cluster, version: onboarded.version, content: () => store.kubeconfig(name, false) };
+    return {
+      cluster,
+      version: await modified(cluster.kubeconfig.path),
+      content: () => Promise.resolve(undefined),
+    };
+  }
+
+  private async readFile(file: string): Promise<Inventory> {
+    const stamp = await modified(file);
+    if (this.file?.stamp !== stamp) this.file = { stamp, content: loadInventory(file) };
+    return this.file.content;
+  }
 }
 
 function closeCluster({ watches, connection }: OpenCluster): void {
@@ -76,7 +119,7 @@ function closeCluster({ watches, connection }: OpenCluster): void {
 export function unknownCluster(name: string, known: readonly string[]): FederatorError {
   return new FederatorError(
     'UnknownCluster',
-    `There is no cluster ${name} in the inventory. It has: ${known.join(', ')}.`,
+    `There is no cluster ${name} in the inventory. It has: ${known.join(', ') || 'none'}.`,
   );
 }
 

@@ -1,8 +1,10 @@
 import type { Command } from 'commander';
 import type { z } from 'zod';
-import { inventoryPath, loadInventory, zodIssues } from '../config.js';
+import { findInventory, inventoryPath, zodIssues } from '../config.js';
 import { FederatorError } from '../contract/errors.js';
 import { DEFAULT_FEDERATION } from '../contract/names.js';
+import { readInventory } from '../store/inventory.js';
+import { openStore } from '../store/openStore.js';
 
 /** Options that every command on a federation has. */
 export interface CommonOptions {
@@ -86,9 +88,10 @@ export function checked<T extends z.ZodType>(schema: T, input: unknown): z.infer
   return result.data;
 }
 
-/** Names of the inventory's clusters. @throws FederatorError InvalidInventory */
+/** Names of the inventory's clusters, onboarded ones included. @throws FederatorError InvalidInventory, StoreUnavailable */
 export async function inventoryClusters(file?: string): Promise<string[]> {
-  const { clusters } = await loadInventory(inventoryPath(file));
+  const store = openStore();
+  const { clusters } = await readInventory(store === undefined ? inventoryPath(file) : findInventory(file), store);
   return clusters.map(({ name }) => name);
 }
 

@@ -33,6 +33,7 @@ export type FederatorErrorType =
   | 'UndoFailed'
   | 'WebhookUnreachable'
   | 'WebhookRefused'
+  | 'StoreUnavailable'
   | 'TemporalUnreachable'
   | 'NoWorker'
   | 'Cancelled'
@@ -41,6 +42,7 @@ export type FederatorErrorType =
 /** Errors that time or another attempt can mend; all others fail a change at once. */
 const RETRYABLE: ReadonlySet<FederatorErrorType> = new Set([
   'ClusterUnreachable',
+  'StoreUnavailable',
   'KubernetesUnavailable',
   'ExecFailed',
   'SpireUnavailable',

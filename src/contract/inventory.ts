@@ -101,6 +101,10 @@ export const clusterSchema = z.strictObject({
 });
 export type Cluster = z.infer<typeof clusterSchema>;
 
+/** A cluster without the way to its credentials: those of an onboarded one are in a store. */
+export const clusterEntrySchema = clusterSchema.omit({ kubeconfig: true });
+export type ClusterEntry = z.infer<typeof clusterEntrySchema>;
+
 /** The inventory file: every cluster the engine may act on. */
 export const inventorySchema = z
   .strictObject({

@@ -62,6 +62,11 @@ export function changeWorkflowId(federation: string): string {
   return `federation/${federation}/change`;
 }
 
+/** The other way round; undefined for any other workflow's ID. */
+export function changeFederation(workflowId: string): string | undefined {
+  return /^federation\/([^/]+)\/change$/.exec(workflowId)?.[1];
+}
+
 /** Checks change nothing and may run beside anything, but not twice at once. */
 export function verifyWorkflowId(federation: string): string {
   return `federation/${federation}/verify`;
@@ -80,6 +85,23 @@ export function repairWorkflowId(federation: string): string {
 /** Counts refreshes, one at a time per federation; the rotation that it may do is a change. */
 export function rotateWatchWorkflowId(federation: string): string {
   return `federation/${federation}/rotateWatch`;
+}
+
+/** A cluster is onboarded and offboarded one at a time. */
+export function clusterWorkflowId(cluster: string): string {
+  return `cluster/${cluster}/change`;
+}
+
+const CANDIDATE = ' (candidate)';
+
+/** Name under which activities reach a cluster by credentials that are still to be proven. */
+export function candidateName(cluster: string): string {
+  return `${cluster}${CANDIDATE}`;
+}
+
+/** The cluster whose candidate a name stands for; undefined for any other name. */
+export function candidateOf(name: string): string | undefined {
+  return name.endsWith(CANDIDATE) ? name.slice(0, -CANDIDATE.length) : undefined;
 }
 
 export function diagnoseWorkflowId(federation: string): string {

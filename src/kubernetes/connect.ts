@@ -57,13 +57,14 @@ export interface ClusterConnection {
 
 /**
  * Opens a cluster of the inventory.
+ * @param content its kubeconfig, where that is not in a file
  * @throws FederatorError InvalidKubeconfig when the file is missing, unreadable or lacks the context
  */
-export async function connectCluster(cluster: Cluster): Promise<ClusterConnection> {
+export async function connectCluster(cluster: Cluster, content?: string): Promise<ClusterConnection> {
   const { path, context } = cluster.kubeconfig;
   const config = new PooledKubeConfig(cluster);
   try {
-    await access(path, constants.R_OK);
+    if (content === undefined) await access(path, constants.R_OK);
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code;
     throw new FederatorError(
@@ -72,7 +73,8 @@ export async function connectCluster(cluster: Cluster): Promise<ClusterConnectio
     );
   }
   try {
-    config.loadFromFile(path);
+    if (content === undefined) config.loadFromFile(path);
+    else config.loadFromString(content);
   } catch (error) {
     throw new FederatorError(
       'InvalidKubeconfig',

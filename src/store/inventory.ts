@@ -1,0 +1,39 @@
+import { loadInventory } from '../config.js';
+import { FederatorError } from '../contract/errors.js';
+import type { Cluster, Inventory } from '../contract/inventory.js';
+import type { ClusterStore, StoredCluster } from './clusterStore.js';
+
+/** Every cluster the engine may act on: those of the inventory file, and those that were onboarded. */
+export interface FullInventory extends Inventory {
+  /** The store's own words on the clusters that come from it, by name. */
+  stored: ReadonlyMap<string, StoredCluster>;
+}
+
+/**
+ * @param file absent: only what was onboarded
+ * @throws FederatorError InvalidInventory, StoreUnavailable
+ */
+export async function readInventory(
+  file: string | undefined,
+  store: ClusterStore | undefined,
+  load: (file: string) => Promise<Inventory> = loadInventory,
+): Promise<FullInventory> {
+  const [inventory, listed] = await Promise.all([
+    file === undefined ? { clusters: [] } : load(file),
+    store === undefined ? [] : store.list(),
+  ]);
+  const stored = new Map(listed.filter(({ candidate }) => !candidate).map((each) => [each.entry.name, each]));
+  const twice = inventory.clusters.find(({ name }) => stored.has(name));
+  if (twice !== undefined) {
+    throw new FederatorError(
+      'InvalidInventory',
+      `Cluster ${twice.name} is both in the inventory file ${file ?? ''} and in ${store?.description ?? ''}. Take it out of one of them.`,
+    );
+  }
+  return { ...inventory, clusters: [...inventory.clusters, ...[...stored.values()].map(withReference)], stored };
+}
+
+/** An onboarded cluster as the inventory has it: a reference stands where its credentials would be. */
+export function withReference({ entry }: StoredCluster): Cluster {
+  return { ...entry, kubeconfig: { path: `of ${entry.name} in the cluster store` } };
+}
