@@ -6,6 +6,7 @@ import {
   WorkflowFailedError,
   WorkflowNotFoundError,
   WorkflowUpdateFailedError,
+  type WorkflowExecutionDescription,
   type WorkflowHandle,
 } from '@temporalio/client';
 import {
@@ -50,7 +51,9 @@ import {
 import {
   PROGRESS_QUERY,
   TASK_QUEUE,
+  changeFederation,
   changeWorkflowId,
+  clusterWorkflowId,
   diagnoseWorkflowId,
   monitorWorkflowId,
   repairWorkflowId,
@@ -58,6 +61,7 @@ import {
   sysdumpWorkflowId,
   verifyWorkflowId,
 } from './contract/names.js';
+import type { ConnectionReport, FoundFederations, OffboardInput, OnboardInput } from './contract/onboarding.js';
 import type { ProbePairInput } from './contract/probePair.js';
 import {
   ROTATE_WATCH_QUERY,
@@ -70,6 +74,8 @@ import type { VerifyResult } from './contract/verify.js';
 import type { ShowWorkloadInput, ShowWorkloadResult } from './contract/workload.js';
 
 const DEFAULT_ADDRESS = '127.0.0.1:7233';
+/** Memo of a workflow that somebody asked for by name. */
+const REQUESTED_BY = 'requestedBy';
 const FEDERATION_ATTRIBUTE = defineSearchAttributeKey('Federation', 'KEYWORD');
 
 /** The changes that can be started, with what they take. */
@@ -92,6 +98,36 @@ export interface ChangeHandle {
   runId: string;
   /** Page of this run in the Temporal Web UI. */
   link: string;
+}
+
+/** What lists and descriptions of workflows have in common. */
+type ListedWorkflow = Pick<
+  WorkflowExecutionDescription,
+  'workflowId' | 'runId' | 'type' | 'status' | 'startTime' | 'closeTime' | 'memo'
+>;
+
+/** A change as Temporal lists it. */
+export interface ChangeDescription extends ChangeHandle {
+  type: string;
+  /** As Temporal names it: RUNNING, COMPLETED, FAILED, CANCELLED, TERMINATED, TIMED_OUT. */
+  status: string;
+  /** ISO 8601. */
+  startedAt: string;
+  endedAt?: string;
+  /** Who asked for it by the API. */
+  requestedBy?: string;
+}
+
+/** An onboarding or offboarding. */
+export interface ClusterChange {
+  type: string;
+  status: string;
+  runId: string;
+  link: string;
+  startedAt: string;
+  endedAt?: string;
+  result?: unknown;
+  error?: { type: FederatorErrorType; message: string };
 }
 
 /** The typed door to the engine: starts its workflows and follows them. */
@@ -133,7 +169,7 @@ export class FederatorClient {
    * Starts a change.
    * @throws FederatorError ChangeInProgress when one of this federation runs already; NoWorker when nobody would do it
    */
-  async startChange<K extends keyof Changes>(name: K, input: Changes[K]): Promise<ChangeHandle> {
+  async startChange<K extends keyof Changes>(name: K, input: Changes[K], requestedBy?: string): Promise<ChangeHandle> {
     await this.requireWorker();
     const workflowId = changeWorkflowId(input.federation);
     try {
@@ -144,6 +180,7 @@ export class FederatorClient {
         workflowIdConflictPolicy: 'FAIL',
         staticSummary: `${'planOnly' in input && input.planOnly ? 'Plan: ' : ''}${name} ${input.federation}: ${concerned(name, input)}`,
         typedSearchAttributes: [{ key: FEDERATION_ATTRIBUTE, value: input.federation }],
+        ...requested(requestedBy),
       });
       return this.handle(input.federation, workflowId, handle.firstExecutionRunId);
     } catch (error) {
@@ -157,6 +194,16 @@ export class FederatorClient {
     }
   }
 
+  /** Whether Temporal answers and a worker listens. @throws FederatorError TemporalUnreachable, NoWorker */
+  async ready(): Promise<void> {
+    try {
+      await this.client.withDeadline(Date.now() + 3_000, () => this.requireWorker());
+    } catch (error) {
+      if (error instanceof FederatorError) throw error;
+      throw new FederatorError('TemporalUnreachable', `Temporal does not answer: ${(error as Error).message}`);
+    }
+  }
+
   /** The newest change of a federation. @throws FederatorError NotFound */
   async findChange(federation: string): Promise<ChangeHandle> {
     const workflowId = changeWorkflowId(federation);
@@ -166,6 +213,32 @@ export class FederatorClient {
     } catch (error) {
       if (!(error instanceof WorkflowNotFoundError)) throw error;
       throw new FederatorError('NotFound', `Federation ${federation} has had no change on this Temporal server.`);
+    }
+  }
+
+  /** The newest changes of a federation, or of all, as far back as Temporal keeps them. */
+  async listChanges({ federation, limit }: { federation?: string; limit: number }): Promise<ChangeDescription[]> {
+    const id =
+      federation === undefined
+        ? 'WorkflowId STARTS_WITH "federation/"'
+        : `WorkflowId = "${changeWorkflowId(federation)}"`;
+    const changes: ChangeDescription[] = [];
+    for await (const execution of this.client.workflow.list({ query: id, pageSize: 2 * limit })) {
+      const name = changeFederation(execution.workflowId);
+      if (name !== undefined) changes.push(this.description(name, execution));
+      if (changes.length === limit) break;
+    }
+    return changes;
+  }
+
+  /** One change. @throws FederatorError NotFound */
+  async describeChange(federation: string, runId: string): Promise<ChangeDescription> {
+    try {
+      const handle = this.client.workflow.getHandle(changeWorkflowId(federation), runId);
+      return this.description(federation, await handle.describe());
+    } catch (error) {
+      if (!(error instanceof WorkflowNotFoundError)) throw error;
+      throw new FederatorError('NotFound', `Federation ${federation} has no change ${runId} on this Temporal server.`);
     }
   }
 
@@ -200,6 +273,95 @@ export class FederatorClient {
       );
     }
     await handle.cancel();
+  }
+
+  /** What every cluster of the inventory is a member of, by their own words. */
+  async federations(): Promise<FoundFederations> {
+    return this.look<FoundFederations>('listFederations', 'federations', []);
+  }
+
+  /** Looks whether a cluster can be worked on. */
+  async testCluster(cluster: string): Promise<ConnectionReport> {
+    return this.look<ConnectionReport>('testCluster', `cluster/${cluster}/test`, [{ cluster }]);
+  }
+
+  /**
+   * Starts to take a cluster into the inventory whose candidate is in the store.
+   * @throws FederatorError ChangeInProgress when it is being onboarded or offboarded
+   */
+  async onboardCluster(input: OnboardInput, requestedBy?: string): Promise<ChangeHandle> {
+    return this.startClusterChange('onboardCluster', input, requestedBy);
+  }
+
+  /** Starts to take a cluster out of the inventory. @throws FederatorError ChangeInProgress */
+  async offboardCluster(input: OffboardInput, requestedBy?: string): Promise<ChangeHandle> {
+    return this.startClusterChange('offboardCluster', input, requestedBy);
+  }
+
+  /** The newest onboarding or offboarding of a cluster; undefined when Temporal knows of none. */
+  async clusterChange(cluster: string): Promise<ClusterChange | undefined> {
+    const handle = this.client.workflow.getHandle(clusterWorkflowId(cluster));
+    try {
+      const { type, status, runId, startTime, closeTime } = await handle.describe();
+      const change: ClusterChange = {
+        type,
+        status: status.name,
+        runId,
+        link: this.handle('', handle.workflowId, runId).link,
+        startedAt: startTime.toISOString(),
+        ...(closeTime === undefined ? {} : { endedAt: closeTime.toISOString() }),
+      };
+      if (status.name === 'RUNNING') return change;
+      return await this.outcome<unknown>(handle).then(
+        (result) => ({ ...change, result }),
+        (error: unknown) => {
+          if (!(error instanceof FederatorError)) throw error;
+          return { ...change, error: { type: error.type, message: error.message } };
+        },
+      );
+    } catch (error) {
+      if (error instanceof WorkflowNotFoundError) return undefined;
+      throw error;
+    }
+  }
+
+  private async startClusterChange(
+    name: 'onboardCluster' | 'offboardCluster',
+    input: OnboardInput | OffboardInput,
+    requestedBy?: string,
+  ): Promise<ChangeHandle> {
+    await this.requireWorker();
+    const workflowId = clusterWorkflowId(input.cluster);
+    try {
+      const handle = await this.client.workflow.start(name, {
+        workflowId,
+        taskQueue: TASK_QUEUE,
+        args: [input],
+        workflowIdConflictPolicy: 'FAIL',
+        staticSummary: `${name} ${input.cluster}`,
+        ...requested(requestedBy),
+      });
+      return this.handle('', workflowId, handle.firstExecutionRunId);
+    } catch (error) {
+      if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error;
+      throw new FederatorError(
+        'ChangeInProgress',
+        `Cluster ${input.cluster} is being onboarded or offboarded already. Wait for that to end.`,
+      );
+    }
+  }
+
+  /** Runs a workflow that only looks; who asks while it runs gets its answer too. */
+  private async look<T>(type: string, workflowId: string, args: unknown[]): Promise<T> {
+    await this.requireWorker();
+    const handle = await this.client.workflow.start(type, {
+      workflowId,
+      taskQueue: TASK_QUEUE,
+      args,
+      workflowIdConflictPolicy: 'USE_EXISTING',
+      staticSummary: workflowId,
+    });
+    return this.outcome<T>(handle);
   }
 
   /** Looks at a federation and changes nothing. */
@@ -463,6 +625,19 @@ export class FederatorClient {
     return { federation, workflowId, runId, link };
   }
 
+  private description(federation: string, execution: ListedWorkflow): ChangeDescription {
+    const { workflowId, runId, type, status, startTime, closeTime, memo } = execution;
+    const requestedBy = memo?.[REQUESTED_BY];
+    return {
+      ...this.handle(federation, workflowId, runId),
+      type,
+      status: status.name,
+      startedAt: startTime.toISOString(),
+      ...(closeTime === undefined ? {} : { endedAt: closeTime.toISOString() }),
+      ...(typeof requestedBy === 'string' ? { requestedBy } : {}),
+    };
+  }
+
   /** A workflow that no worker picks up would wait for ever, and its caller with it. */
   private async requireWorker(): Promise<void> {
     const { pollers } = await this.connection.workflowService.describeTaskQueue({
@@ -477,6 +652,11 @@ export class FederatorClient {
       );
     }
   }
+}
+
+/** Who asked for a workflow, for everybody who looks at it. */
+function requested(by: string | undefined): { memo?: Record<string, string> } {
+  return by === undefined ? {} : { memo: { [REQUESTED_BY]: by } };
 }
 
 /** The clusters that a change is about, for its summary. */

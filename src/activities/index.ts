@@ -8,6 +8,7 @@ import { factsActivities } from './facts.js';
 import { notifyActivities } from './notify.js';
 import { objectActivities } from './objects.js';
 import { observeActivities } from './observe.js';
+import { onboardingActivities } from './onboarding.js';
 import { policyActivities } from './policies.js';
 import { probeActivities } from './probe.js';
 import { readingActivities } from './reading.js';
@@ -26,6 +27,7 @@ export function createActivities(clusters: Clusters, client: Client): FederatorA
     ...notifyActivities(),
     ...objectActivities(clusters),
     ...observeActivities(clusters),
+    ...onboardingActivities(clusters),
     ...policyActivities(clusters),
     ...probeActivities(clusters),
     ...readingActivities(clusters),

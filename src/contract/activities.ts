@@ -335,6 +335,9 @@ export interface FederatorActivities {
   watchOver(request: WatchRequest): Promise<StepOutcome>;
   stopWatching(request: { federation: string }): Promise<StepOutcome>;
   requestRepair(request: RepairInput): Promise<StepOutcome>;
+  promoteCandidate(request: { cluster: string }): Promise<StepOutcome>;
+  discardCandidate(request: { cluster: string }): Promise<StepOutcome>;
+  forgetCluster(request: { cluster: string }): Promise<StepOutcome>;
   readWorkload(request: ReadWorkloadRequest): Promise<WorkloadFacts>;
   readAuthorities(request: { cluster: string }): Promise<TrustDomainAuthorities>;
   deployProbe(request: DeployProbeRequest): Promise<DeployedProbe>;

@@ -5,6 +5,7 @@ import type { ClusterReading, EdgeRefresh } from '../../src/contract/health.js';
 import type { FollowRefreshesRequest, RefreshWindow } from '../../src/contract/rotation.js';
 import type { NotifyRequest } from '../../src/contract/scheduledHealth.js';
 import type { KubernetesObject } from '../../src/contract/kubernetes.js';
+import { candidateOf } from '../../src/contract/names.js';
 import { readIdentity } from '../../src/federation/identity.js';
 import { federatedClusters, freshCluster } from './freshCluster.js';
 
@@ -62,7 +63,7 @@ export class RecordedActivities {
   }
 
   facts(cluster: string): ClusterFacts {
-    const facts = this.clusters.get(cluster);
+    const facts = this.clusters.get(candidateOf(cluster) ?? cluster);
     if (facts === undefined) throw new Error(`there is no cluster ${cluster}`);
     return facts;
   }
@@ -199,6 +200,9 @@ export class RecordedActivities {
       awaitPolicies: this.record('awaitPolicies', () => ({ changed: false })),
       forgetUndo: this.record('forgetUndo', () => noted),
       adoptObjects: this.record('adoptObjects', () => noted),
+      promoteCandidate: this.record('promoteCandidate', () => noted),
+      discardCandidate: this.record('discardCandidate', () => noted),
+      forgetCluster: this.record('forgetCluster', () => noted),
       observe: this.record('observe', () => ({ federatedEntries: {} })),
       readCluster: this.record('readCluster', ({ cluster }) => this.reading(cluster)),
       refreshEdges: this.record('refreshEdges', ({ cluster, trustDomains }) =>
