@@ -21,5 +21,6 @@ COPY --from=dependencies /build/node_modules node_modules
 COPY --from=build /build/dist/src dist/src
 COPY --from=build /build/dist/workflow-bundle.js dist/workflow-bundle.js
 COPY package.json LICENSE ./
+RUN mkdir /var/lib/spire-federator && chown node:node /var/lib/spire-federator
 USER node
 CMD ["node", "--enable-source-maps", "dist/src/worker.js"]

@@ -28,6 +28,7 @@ const targets = {
   sandbox: { tools: [], needs: compiled, ...script('dist/sandbox/main.js') },
   bench: { tools: [], needs: compiled, ...script('dist/bench/main.js') },
   worker: { needs: compiled, ...script('dist/src/worker.js') },
+  api: { needs: compiled, ...script('dist/src/api/main.js') },
   'start-workflow': { needs: compiled, ...script('dist/src/cli/main.js', 'start-workflow') },
   federator: { needs: compiled, ...script('dist/src/cli/main.js') },
   temporal: { tools: ['temporal'], command: runTemporal },

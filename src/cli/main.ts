@@ -1,5 +1,6 @@
 import { Command, CommanderError } from 'commander';
 import { FederatorError } from '../contract/errors.js';
+import { apiTokenCommand } from './apiToken.js';
 import { applyCommand, planCommand } from './apply.js';
 import { attachCommand } from './attach.js';
 import { cancelCommand } from './cancel.js';
@@ -36,6 +37,7 @@ async function main(): Promise<void> {
     .addCommand(teardownCommand())
     .addCommand(attachCommand())
     .addCommand(cancelCommand())
+    .addCommand(apiTokenCommand())
     .exitOverride();
   for (const command of program.commands.flatMap((each) => [each, ...each.commands])) command.exitOverride();
   try {

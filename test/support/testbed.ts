@@ -35,7 +35,7 @@ export class Testbed {
 
   private port = 0;
 
-  private constructor(private readonly folder: string) {
+  private constructor(readonly folder: string) {
     this.directory = path.join(folder, '.sandbox');
     this.environment = {
       SPIRE_FEDERATOR_INVENTORY: path.join(this.directory, 'inventory.yaml'),
@@ -90,6 +90,16 @@ export class Testbed {
     const worker = this.spawn(process.execPath, [path.join(ROOT, script)], 'worker', environment);
     await line(worker.stdout, /Worker on task queue/);
     return worker;
+  }
+
+  /** Starts the API on a port that is free. @returns its address */
+  async startApi(environment: Record<string, string>): Promise<string> {
+    const api = this.spawn(process.execPath, [path.join(ROOT, 'dist/src/api/main.js')], 'api', {
+      SPIRE_FEDERATOR_API_ADDRESS: '127.0.0.1:0',
+      ...environment,
+    });
+    const [, address = ''] = /^API on (\S+)/.exec(await line(api.stdout, /^API on/)) ?? [];
+    return address;
   }
 
   async stopWorker(worker: ChildProcess): Promise<void> {

@@ -1,0 +1,51 @@
+import { findInventory } from '../config.js';
+import { FederatorClient } from '../client.js';
+import { FederatorError } from '../contract/errors.js';
+import { openStore } from '../store/openStore.js';
+import { AuditLog } from './audit.js';
+import { IdempotencyKeys } from './idempotency.js';
+import { OidcTokens } from '../access/oidc.js';
+import { buildServer } from './server.js';
+import { apiSettings } from './settings.js';
+import { TokenFile } from '../access/tokens.js';
+
+async function main(): Promise<void> {
+  const settings = apiSettings();
+  const tokens = settings.tokensFile === undefined ? undefined : new TokenFile(settings.tokensFile);
+  await tokens?.read();
+  const audit = new AuditLog(settings.auditLog);
+  await audit.open();
+  const client = await FederatorClient.connect();
+  const app = await buildServer({
+    client,
+    store: openStore(),
+    inventoryFile: findInventory(),
+    tokens,
+    oidc: settings.oidc === undefined ? undefined : new OidcTokens(settings.oidc),
+    audit,
+    idempotency: new IdempotencyKeys(),
+    requestsPerSecond: settings.requestsPerSecond,
+  });
+  const stop = () => {
+    // What has been asked is answered; then nothing keeps the process alive.
+    void app.close().then(() => client.close());
+  };
+  process.once('SIGTERM', stop).once('SIGINT', stop);
+  try {
+    const address = await app.listen({ host: settings.host, port: settings.port });
+    console.log(`API on ${address} (its description: ${address}/docs)`);
+  } catch (error) {
+    await client.close();
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === undefined) throw error;
+    throw new FederatorError(
+      'InvalidInput',
+      `The API cannot listen on ${settings.host}:${settings.port} (${code}). Choose another with SPIRE_FEDERATOR_API_ADDRESS.`,
+    );
+  }
+}
+
+main().catch((error: unknown) => {
+  console.error(error instanceof FederatorError ? error.message : error);
+  process.exitCode = 1;
+});

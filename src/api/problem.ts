@@ -1,0 +1,96 @@
+import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
+import { hasZodFastifySchemaValidationErrors } from 'fastify-type-provider-zod';
+import { z } from 'zod';
+import { FederatorError, type FederatorErrorType } from '../contract/errors.js';
+
+/** RFC 9457. `type` is a path of this project's runbook, stable per kind of problem. */
+export const problemSchema = z
+  .object({
+    type: z.string(),
+    title: z.string(),
+    status: z.number().int(),
+    detail: z.string(),
+    instance: z.string(),
+    /** Where the request is at fault, all of it at once. */
+    errors: z.array(z.object({ pointer: z.string(), detail: z.string() })).optional(),
+  })
+  .meta({ id: 'Problem', description: 'What went wrong (RFC 9457).' });
+export type Problem = z.infer<typeof problemSchema>;
+
+/** What is wrong with a request, or with what it needs. */
+export class ProblemError extends Error {
+  constructor(
+    readonly status: number,
+    readonly title: string,
+    message: string,
+    readonly errors?: Problem['errors'],
+    readonly headers: Record<string, string> = {},
+  ) {
+    super(message);
+  }
+}
+
+/** How an error of the engine is told over HTTP; what is not listed is this side's fault. */
+const STATUS: Partial<Record<FederatorErrorType, number>> = {
+  InvalidInput: 400,
+  InvalidKubeconfig: 400,
+  UnknownCluster: 404,
+  NotFound: 404,
+  ForeignObject: 409,
+  Conflict: 409,
+  ChangeInProgress: 409,
+  Cancelled: 409,
+  PreflightFailed: 422,
+  VerifyFailed: 422,
+  ClusterUnreachable: 502,
+  TemporalUnreachable: 503,
+  NoWorker: 503,
+  StoreUnavailable: 503,
+  InvalidInventory: 503,
+  TimedOut: 504,
+};
+
+export function toProblem(error: unknown, instance: string): Problem & { headers: Record<string, string> } {
+  if (error instanceof ProblemError) {
+    const { status, title, message, errors, headers } = error;
+    return { ...problem(status, title, message, instance), ...(errors === undefined ? {} : { errors }), headers };
+  }
+  if (error instanceof FederatorError) {
+    return { ...problem(STATUS[error.type] ?? 500, error.type, error.message, instance), headers: {} };
+  }
+  const fastify = error as FastifyError;
+  if (hasZodFastifySchemaValidationErrors(error)) {
+    const where = String(fastify.validationContext ?? 'body');
+    const errors = error.validation.map(({ instancePath, message = '' }) => ({
+      pointer: `#/${where}${instancePath}`,
+      detail: message,
+    }));
+    const detail = errors.map(({ pointer, detail: what }) => `${pointer}: ${what}`).join('; ');
+    return { ...problem(400, 'InvalidInput', detail, instance), errors, headers: {} };
+  }
+  // What Fastify itself refuses: malformed JSON, a body too large, an unknown media type, too many requests.
+  if (fastify.statusCode !== undefined && fastify.statusCode >= 400 && fastify.statusCode < 500) {
+    return { ...problem(fastify.statusCode, fastify.code ?? 'BadRequest', fastify.message, instance), headers: {} };
+  }
+  return {
+    ...problem(500, 'Internal', 'The engine failed unexpectedly; its log has the details.', instance),
+    headers: {},
+  };
+}
+
+function problem(status: number, title: string, detail: string, instance: string): Problem {
+  return { type: `urn:spire-federator:problem:${title}`, title, status, detail, instance };
+}
+
+export function sendProblem(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+  const { headers, ...body } = toProblem(error, request.id);
+  if (body.status >= 500) request.log.error({ err: error }, 'request failed');
+  // The content is checked above; the serializer of the route's success would refuse it.
+  return reply
+    .code(body.status)
+    .headers(headers)
+    .header('cache-control', 'no-store')
+    .type('application/problem+json')
+    .serializer((payload: unknown) => JSON.stringify(payload))
+    .send(body);
+}

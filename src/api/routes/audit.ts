@@ -1,0 +1,53 @@
+import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
+import { z } from 'zod';
+import { auditRecordSchema } from '../audit.js';
+import type { ApiContext } from '../context.js';
+import { problems } from '../schemas.js';
+
+/** Who asked for what. */
+export function auditRoutes({ audit }: ApiContext): FastifyPluginAsyncZod {
+  return async (app) => {
+    app.get(
+      '/audit',
+      {
+        config: { permission: 'administer' },
+        schema: {
+          tags: ['access'],
+          summary: 'Who asked for what, the newest first',
+          querystring: z.object({
+            limit: z.coerce.number().int().min(1).max(1_000).default(100),
+            /** `next` of the page before. */
+            cursor: z.coerce.number().int().positive().optional(),
+          }),
+          response: {
+            200: z.object({ items: z.array(auditRecordSchema), next: z.number().int().optional() }),
+            ...problems,
+          },
+        },
+      },
+      async ({ query: { limit, cursor } }) => {
+        const items = await audit.list({ before: cursor, limit });
+        const last = items.at(-1)?.sequence;
+        return { items, ...(items.length < limit || last === undefined || last === 1 ? {} : { next: last }) };
+      },
+    );
+
+    app.get(
+      '/audit/export',
+      {
+        config: { permission: 'administer' },
+        schema: {
+          tags: ['access'],
+          summary: 'All of it, a line of JSON each',
+          produces: ['application/x-ndjson'],
+          response: { 200: z.string(), ...problems },
+        },
+      },
+      async (_request, reply) =>
+        reply
+          .type('application/x-ndjson')
+          .serializer((text: unknown) => String(text))
+          .send(await audit.export()),
+    );
+  };
+}

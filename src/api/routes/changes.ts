@@ -1,0 +1,218 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
+import { z } from 'zod';
+import type { ChangeHandle } from '../../client.js';
+import {
+  addClusterInputSchema,
+  adoptInputSchema,
+  removeClusterInputSchema,
+  setupMeshInputSchema,
+  setupPairInputSchema,
+} from '../../contract/change.js';
+import { FederatorError } from '../../contract/errors.js';
+import { mutate, type ApiContext, type Outcome } from '../context.js';
+import { ProblemError, toProblem } from '../problem.js';
+import { acceptedSchema, changeSchema, federationParams, idempotencyHeaders, problems, runParams } from '../schemas.js';
+
+const POLL_MS = 500;
+/** A comment now and then keeps proxies from closing a stream on which nothing happens. */
+const KEEP_ALIVE_MS = 15_000;
+
+const STARTABLE = {
+  setupPair: setupPairInputSchema,
+  setupMesh: setupMeshInputSchema,
+  addCluster: addClusterInputSchema,
+  removeCluster: removeClusterInputSchema,
+  adopt: adoptInputSchema,
+} as const;
+
+const startSchema = z
+  .looseObject({ type: z.enum(['setupPair', 'setupMesh', 'addCluster', 'removeCluster', 'adopt']) })
+  .meta({ id: 'StartChange', description: 'The type of a change, and its input as `start-workflow` takes it.' });
+
+/** Changes of a federation: started, listed, followed and cancelled. */
+export function changeRoutes(context: ApiContext): FastifyPluginAsyncZod {
+  const { client } = context;
+  return async (app) => {
+    app.get(
+      '/federations/:federation/changes',
+      {
+        config: { permission: 'view' },
+        schema: {
+          tags: ['changes'],
+          summary: 'Changes of a federation, the newest first, as far back as Temporal keeps them',
+          params: federationParams,
+          querystring: z.object({ limit: z.coerce.number().int().min(1).max(200).default(50) }),
+          response: { 200: z.object({ items: z.array(changeSchema) }), ...problems },
+        },
+      },
+      async ({ params: { federation }, query: { limit } }) => ({
+        items: await client.listChanges({ federation, limit }),
+      }),
+    );
+
+    app.post(
+      '/federations/:federation/changes',
+      {
+        config: { permission: 'change' },
+        schema: {
+          tags: ['changes'],
+          summary: 'Start a change',
+          params: federationParams,
+          headers: idempotencyHeaders,
+          body: startSchema,
+          response: { 202: acceptedSchema, ...problems },
+        },
+      },
+      async (request, reply) => {
+        const { federation } = request.params;
+        const { type, ...given } = request.body;
+        const input = checkedInput(type, { ...given, federation });
+        return mutate(context, request, reply, { action: type, federation, input }, async (by) =>
+          // Each type's input was checked by its own schema.
+          acceptedChange(await client.startChange(type, input as never, by)),
+        );
+      },
+    );
+
+    app.get(
+      '/federations/:federation/changes/:runId',
+      {
+        config: { permission: 'view' },
+        schema: {
+          tags: ['changes'],
+          summary: 'One change: where it stands, step by step, and its result or what failed it',
+          params: runParams,
+          response: {
+            200: changeSchema.extend({
+              progress: z.looseObject({}).optional(),
+              result: z.looseObject({}).optional(),
+              error: z.object({ type: z.string(), message: z.string() }).optional(),
+            }),
+            ...problems,
+          },
+        },
+      },
+      async ({ params: { federation, runId } }) => {
+        const change = await client.describeChange(federation, runId);
+        const progress = await client.progress(change);
+        const outcome = change.status === 'RUNNING' ? {} : await ended(() => client.result(change));
+        return { ...change, ...(progress === undefined ? {} : { progress: { ...progress } }), ...outcome };
+      },
+    );
+
+    app.get(
+      '/federations/:federation/changes/:runId/events',
+      {
+        config: { permission: 'view' },
+        schema: {
+          tags: ['changes'],
+          summary: 'Follow a change: server-sent events `progress`, and at its end `result` or `failure`',
+          produces: ['text/event-stream'],
+          params: runParams,
+          response: problems,
+        },
+      },
+      async (request, reply) => {
+        const { federation, runId } = request.params;
+        const change = await client.describeChange(federation, runId);
+        reply.hijack();
+        const { raw } = reply;
+        raw.writeHead(200, {
+          ...(reply.getHeaders() as Record<string, string>),
+          'content-type': 'text/event-stream',
+          'cache-control': 'no-store',
+          'x-accel-buffering': 'no',
+        });
+        const gone = new AbortController();
+        raw.once('close', () => gone.abort());
+        const send = (event: string, data: unknown) => raw.write(`event: ${event}\ndata: ${JSON.stringify(data)}\n\n`);
+        try {
+          await follow(change, send, () => raw.write(': still here\n\n'), gone.signal);
+        } catch (error) {
+          const { headers: _headers, ...problem } = toProblem(error, request.id);
+          send('failure', problem);
+        }
+        raw.end();
+      },
+    );
+
+    app.post(
+      '/federations/:federation/changes/:runId/cancel',
+      {
+        config: { permission: 'change' },
+        schema: {
+          tags: ['changes'],
+          summary: 'Ask a running change to stop; a setup undoes what it did',
+          params: runParams,
+          response: { 202: acceptedSchema, ...problems },
+        },
+      },
+      async (request, reply) => {
+        const { federation, runId } = request.params;
+        return mutate(context, request, reply, { action: 'cancel', federation, input: { runId } }, async () => {
+          const change = await client.describeChange(federation, runId);
+          await client.cancel(change);
+          return acceptedChange(change);
+        });
+      },
+    );
+  };
+
+  async function follow(
+    change: ChangeHandle,
+    send: (event: string, data: unknown) => unknown,
+    keepAlive: () => unknown,
+    signal: AbortSignal,
+  ): Promise<void> {
+    let said = '';
+    let saidAt = Date.now();
+    const result = client.result(change);
+    const done = result.then(
+      () => true,
+      () => true,
+    );
+    for (let isDone = false; !isDone && !signal.aborted;) {
+      isDone = (await Promise.race([done, delay(POLL_MS, false, { signal }).catch(() => false)])) === true;
+      const progress = signal.aborted ? undefined : await client.progress(change);
+      const text = JSON.stringify(progress);
+      if (progress !== undefined && text !== said) {
+        send('progress', progress);
+        said = text;
+        saidAt = Date.now();
+      } else if (Date.now() - saidAt > KEEP_ALIVE_MS) {
+        keepAlive();
+        saidAt = Date.now();
+      }
+    }
+    if (signal.aborted) return;
+    send('result', await result);
+  }
+}
+
+/** What was started, and where it is followed. */
+export function acceptedChange(handle: ChangeHandle): Outcome {
+  const { federation, workflowId, runId, link } = handle;
+  const location = `/v1/federations/${federation}/changes/${runId}`;
+  return { status: 202, body: { workflowId, runId, link, location }, handle };
+}
+
+function checkedInput(type: keyof typeof STARTABLE, given: unknown): { federation: string } {
+  const parsed = STARTABLE[type].safeParse(given);
+  if (parsed.success) return parsed.data;
+  const errors = parsed.error.issues.map(({ path, message }) => ({
+    pointer: ['#/body', ...path.map(String)].join('/'),
+    detail: message,
+  }));
+  const detail = errors.map((each) => `${each.pointer}: ${each.detail}`).join('; ');
+  throw new ProblemError(400, 'InvalidInput', detail, errors);
+}
+
+async function ended(result: () => Promise<object>) {
+  try {
+    return { result: { ...(await result()) } };
+  } catch (error) {
+    if (!(error instanceof FederatorError)) throw error;
+    return { error: { type: error.type, message: error.message } };
+  }
+}

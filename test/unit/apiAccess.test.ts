@@ -1,0 +1,140 @@
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { mkdtempSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { exportJWK, generateKeyPair, SignJWT, UnsecuredJWT, type CryptoKey, type JWTPayload } from 'jose';
+import { stringify } from 'yaml';
+import { OidcTokens } from '../../src/access/oidc.js';
+import { may, visible, type Permission, type Role } from '../../src/access/principal.js';
+import { newToken, TokenFile } from '../../src/access/tokens.js';
+
+const AUDIENCE = 'spire-federator';
+
+describe('roles', () => {
+  const asks: Permission[] = ['view', 'change', 'approve', 'administer'];
+  test.each<[Role, Permission[]]>([
+    ['viewer', ['view']],
+    ['operator', ['view', 'change']],
+    ['approver', ['view', 'approve']],
+    ['admin', ['view', 'change', 'approve', 'administer']],
+  ])('%s may %j', (role, allowed) => {
+    const everywhere = { name: 'x', grants: [{ role, federation: '*' }] };
+    expect(asks.filter((each) => may(everywhere, each, 'payments'))).toEqual(allowed);
+    expect(visible(everywhere)).toBeUndefined();
+    const somewhere = { name: 'x', grants: [{ role, federation: 'payments' }] };
+    expect(asks.filter((each) => may(somewhere, each, 'payments'))).toEqual(allowed);
+    expect(asks.filter((each) => may(somewhere, each, 'others') || may(somewhere, each))).toEqual([]);
+    expect(visible(somewhere)).toEqual(new Set(['payments']));
+  });
+});
+
+describe('static tokens', () => {
+  const folder = mkdtempSync(path.join(os.tmpdir(), 'tokens-'));
+  afterAll(() => rmSync(folder, { recursive: true, force: true }));
+  const file = path.join(folder, 'tokens.yaml');
+  const grants = [{ role: 'viewer', federation: '*' }];
+
+  test('are known by their hash until they expire or are taken out', async () => {
+    const [good, old] = [newToken(), newToken()];
+    const expiresAt = '2020-01-01T00:00:00Z';
+    writeFileSync(
+      file,
+      stringify({
+        tokens: [
+          { name: 'ci', sha256: good.sha256, grants },
+          { name: 'old', sha256: old.sha256, grants, expiresAt },
+        ],
+      }),
+    );
+    const tokens = new TokenFile(file);
+    expect(await tokens.principal(good.token)).toEqual({ name: 'token/ci', grants });
+    for (const token of [old.token, newToken().token, good.sha256, '']) {
+      expect(await tokens.principal(token)).toBeUndefined();
+    }
+    writeFileSync(file, stringify({ tokens: [{ name: 'new', sha256: newToken().sha256, grants }] }));
+    utimesSync(file, new Date(), new Date(Date.now() + 5_000));
+    expect(await tokens.principal(good.token)).toBeUndefined();
+  });
+
+  test.each([
+    ['tokens: []', /tokens: /],
+    ['tokens: [{ name: x, sha256: abc, grants: [{ role: root, federation: "*" }] }]', /sha256: must be.*\n.*role/],
+    ['{', /is not YAML/],
+  ])('in a file like %s are refused', async (text, says) => {
+    writeFileSync(file, text);
+    await expect(new TokenFile(file).read()).rejects.toThrow(says);
+  });
+});
+
+describe('tokens of an OpenID Connect provider', () => {
+  let server: Server;
+  let issuer: string;
+  let key: CryptoKey;
+  let others: CryptoKey;
+
+  beforeAll(async () => {
+    const pair = await generateKeyPair('ES256');
+    key = pair.privateKey;
+    others = (await generateKeyPair('ES256')).privateKey;
+    const jwks = { keys: [{ ...(await exportJWK(pair.publicKey)), kid: 'k', alg: 'ES256', use: 'sig' }] };
+    server = createServer((request, response) => {
+      const body = request.url?.includes('well-known') ? { issuer, jwks_uri: `${issuer}/keys` } : jwks;
+      response.setHeader('content-type', 'application/json').end(JSON.stringify(body));
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    issuer = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  });
+  afterAll(() => new Promise((resolve) => server.close(resolve)));
+
+  const roles = ['spire-federator:operator:payments', 'spire-federator:viewer', 'spire-federator:root', 'else'];
+  const claims = (change: JWTPayload = {}): JWTPayload => ({
+    iss: issuer,
+    aud: AUDIENCE,
+    sub: 'alice',
+    exp: Math.floor(Date.now() / 1_000) + 600,
+    roles,
+    ...change,
+  });
+  const sign = (payload: JWTPayload, by = key) =>
+    new SignJWT(payload).setProtectedHeader({ alg: 'ES256', kid: 'k' }).sign(by);
+  const oidc = () => new OidcTokens({ issuer, audience: AUDIENCE, rolesClaim: 'roles' });
+
+  test('say who it is and what they may do', async () => {
+    expect(await oidc().principal(await sign(claims()))).toEqual({
+      name: 'oidc/alice',
+      grants: [
+        { role: 'operator', federation: 'payments' },
+        { role: 'viewer', federation: '*' },
+      ],
+    });
+    const known = await oidc().principal(await sign(claims({ email: 'a@b.test', email_verified: true })));
+    expect(known?.name).toBe('oidc/a@b.test');
+    const unproven = await oidc().principal(await sign(claims({ email: 'a@b.test' })));
+    expect(unproven?.name).toBe('oidc/alice');
+  });
+
+  test.each<[string, () => Promise<string>]>([
+    ['that has expired', () => sign(claims({ exp: 1 }))],
+    ['that never expires', () => sign({ iss: issuer, aud: AUDIENCE, sub: 'alice', roles })],
+    ['for somebody else', () => sign(claims({ aud: 'another' }))],
+    ['of another issuer', () => sign(claims({ iss: 'https://evil.test' }))],
+    ['signed by another key', () => sign(claims(), others)],
+    ['that is not signed', async () => new UnsecuredJWT(claims()).encode()],
+    [
+      'signed with the public key as a secret',
+      () => new SignJWT(claims()).setProtectedHeader({ alg: 'HS256', kid: 'k' }).sign(Buffer.from('k'.repeat(32))),
+    ],
+    ['that is no token', async () => 'x.y.z'],
+  ])('%s is nobody', async (_what, token) => {
+    expect(await oidc().principal(await token())).toBeUndefined();
+  });
+
+  test('cannot be checked without the keys, and keys are not fetched in the clear', async () => {
+    const away = new OidcTokens({ issuer: 'http://127.0.0.1:1', audience: AUDIENCE, rolesClaim: 'roles' });
+    await expect(away.principal(await sign(claims()))).rejects.toThrow(/keys of issuer .* cannot be had/);
+    expect(() => new OidcTokens({ issuer: 'http://issuer.test', audience: AUDIENCE, rolesClaim: 'roles' })).toThrow(
+      /must be an https URL/,
+    );
+  });
+});
