@@ -5,6 +5,9 @@ import { adminApi, snapshotCluster, spireServer } from '../support/snapshot.js';
 import { Testbed, type CommandResult } from '../support/testbed.js';
 
 const PAIR = ['client-1', 'server-1'];
+const CLUSTERS = [...PAIR, 'edge-1'];
+const NEWCOMER = 'edge-2';
+const POLICIES = ['all-workloads-auto-federated', 'label-based-auto-federated'];
 const FEDERATION = 'adopted';
 const MINUTE = 60_000;
 
@@ -58,42 +61,50 @@ test('where nobody trusts anybody there is nothing to adopt', async () => {
 test(
   'a federation made by scripts is taken over as it is, and what is odd about it is said',
   async () => {
-    await federateByScript(testbed.directory, PAIR);
-    const before = await Promise.all(PAIR.map(substance));
-    const pods = await Promise.all(PAIR.map(podStartedAt));
+    // As it came to be: two clusters, the policies, then a third cluster without them.
+    await federateByScript(testbed.directory, CLUSTERS, PAIR);
+    const before = await Promise.all(CLUSTERS.map(substance));
+    const pods = await Promise.all(CLUSTERS.map(podStartedAt));
     const { changed, findings = [], mending = [], file } = succeeded(await start('adopt'));
     expect(changed).toBe(true);
-    expect(await Promise.all(PAIR.map(substance))).toEqual(before);
-    expect(await Promise.all(PAIR.map(podStartedAt))).toEqual(pods);
+    expect(await Promise.all(CLUSTERS.map(substance))).toEqual(before);
+    expect(await Promise.all(CLUSTERS.map(podStartedAt))).toEqual(pods);
     expect(findings.map(({ scope, name }) => `${scope} ${name}`)).toEqual(
-      PAIR.map((cluster) => `${cluster} own-trust-domain`),
+      PAIR.flatMap((cluster) => POLICIES.map(() => `${cluster} own-trust-domain`)),
     );
-    expect(file).toMatchObject({ clusters: PAIR, relationships: 'static', policies: [{ type: 'custom' }] });
+    expect(file).toMatchObject({
+      clusters: CLUSTERS,
+      topology: 'mesh',
+      relationships: 'static',
+      policies: POLICIES.map((name) => ({ type: 'custom', name })),
+    });
+    expect(mending.map(({ id, action }) => `${action} ${id}`)).toContain('create applyPolicies/edge-1');
     const details = mending.flatMap((each) => each.details ?? []);
     expect(details).toContain('refresh_hint is missing instead of 300s');
     expect(details).toContain('label-based-auto-federated: federatesWith - apps.client-1.sandbox.test');
     expect(succeeded(await start('adopt')).changed).toBe(false);
   },
-  3 * MINUTE,
+  5 * MINUTE,
 );
 
 test(
   'once adopted it is extended like any other, and what was odd is mended on the way',
   async () => {
+    await testbed.grow(CLUSTERS.length + 1);
     const { members } = succeeded(await start('addCluster', '--no-probe'));
-    expect(members.map(({ cluster }) => cluster)).toEqual([...PAIR, 'edge-1']);
+    expect(members.map(({ cluster }) => cluster)).toEqual([...CLUSTERS, NEWCOMER]);
     const { code, stdout } = await testbed.federator('verify', '--federation', FEDERATION, '--json');
     const { checks } = JSON.parse(stdout) as VerifyResult;
     expect({ code, wrong: checks.filter(({ verdict }) => verdict !== 'ok') }).toEqual({ code: 0, wrong: [] });
-    const api = adminApi(testbed.directory, 'edge-1');
+    const api = adminApi(testbed.directory, NEWCOMER);
     const identity = await api.get('/apis/spire.spiffe.io/v1alpha1/clusterspiffeids/label-based-auto-federated');
     api.close();
     expect(identity?.['spec']).toMatchObject({
-      federatesWith: ['apps.client-1.sandbox.test', 'apps.server-1.sandbox.test'],
+      federatesWith: [...CLUSTERS].sort().map((cluster) => `apps.${cluster}.sandbox.test`),
       podSelector: { matchLabels: { federated: 'true' } },
     });
   },
-  3 * MINUTE,
+  5 * MINUTE,
 );
 
 test(
@@ -103,7 +114,7 @@ test(
     const stored = await spireServer(testbed.directory, 'server-1', 'bundle', 'list', '-format', 'spiffe');
     expect(stored).not.toContain('apps.client-1.sandbox.test');
     succeeded(await start('teardown'));
-    for (const cluster of [...PAIR, 'edge-1']) {
+    for (const cluster of [...CLUSTERS, NEWCOMER]) {
       expect(await spireServer(testbed.directory, cluster, 'bundle', 'list', '-format', 'spiffe')).toBe('');
       const api = adminApi(testbed.directory, cluster);
       const map = await api.get('/api/v1/namespaces/zero-trust-workload-identity-manager/configmaps/spire-server');
@@ -111,5 +122,5 @@ test(
       expect((map?.['data'] as Record<string, string>)['server.conf']).not.toContain('bundle_endpoint_url');
     }
   },
-  3 * MINUTE,
+  5 * MINUTE,
 );

@@ -11,13 +11,18 @@ const url = (cluster: string) => `https://${ENDPOINT}-${NAMESPACE}.${trustDomain
 /**
  * A federation as scripts of kubectl calls make it: no labels, no refresh hint, and in the ClusterSPIFFEIDs all trust
  * domains on every cluster, its own too.
+ * @param autoFederated those that got the ClusterSPIFFEIDs
  */
-export async function federateByScript(directory: string, clusters: readonly string[]): Promise<void> {
+export async function federateByScript(
+  directory: string,
+  clusters: readonly string[],
+  autoFederated: readonly string[] = clusters,
+): Promise<void> {
   for (const cluster of clusters) await exposeAndConfigure(directory, cluster, clusters);
   for (const cluster of clusters) await ready(directory, cluster);
   for (const cluster of clusters) {
     for (const peer of clusters.filter((each) => each !== cluster)) await relate(directory, cluster, peer);
-    await autoFederate(directory, cluster, clusters);
+    if (autoFederated.includes(cluster)) await autoFederate(directory, cluster, clusters);
   }
 }
 
@@ -127,22 +132,42 @@ async function relate(directory: string, cluster: string, peer: string): Promise
   );
 }
 
+const SYSTEM_NAMESPACES = [
+  ...['kube-system', 'kube-public', 'kube-node-lease'],
+  ...['openshift', 'openshift-monitoring', 'openshift-operators'],
+];
+
+/** The ClusterSPIFFEIDs: whom they select, by name. */
+const SELECTIONS = {
+  'all-workloads-auto-federated': {
+    podSelector: { matchLabels: {} },
+    namespaceSelector: {
+      matchExpressions: [{ key: 'kubernetes.io/metadata.name', operator: 'NotIn', values: SYSTEM_NAMESPACES }],
+    },
+  },
+  'label-based-auto-federated': {
+    podSelector: { matchLabels: { federated: 'true' } },
+    namespaceSelector: { matchLabels: {} },
+  },
+};
+
 async function autoFederate(directory: string, cluster: string, clusters: readonly string[]): Promise<void> {
   const api = adminApi(directory, cluster);
   try {
-    await api.apply({
-      apiVersion: 'spire.spiffe.io/v1alpha1',
-      kind: 'ClusterSPIFFEID',
-      metadata: { name: 'label-based-auto-federated' },
-      spec: {
-        className: CLASS,
-        spiffeIDTemplate:
-          'spiffe://{{ .TrustDomain }}/ns/{{ .PodMeta.Namespace }}/sa/{{ .PodSpec.ServiceAccountName }}',
-        podSelector: { matchLabels: { federated: 'true' } },
-        namespaceSelector: { matchLabels: {} },
-        federatesWith: clusters.map(trustDomain),
-      },
-    });
+    for (const [name, selection] of Object.entries(SELECTIONS)) {
+      await api.apply({
+        apiVersion: 'spire.spiffe.io/v1alpha1',
+        kind: 'ClusterSPIFFEID',
+        metadata: { name },
+        spec: {
+          className: CLASS,
+          spiffeIDTemplate:
+            'spiffe://{{ .TrustDomain }}/ns/{{ .PodMeta.Namespace }}/sa/{{ .PodSpec.ServiceAccountName }}',
+          ...selection,
+          federatesWith: clusters.map(trustDomain),
+        },
+      });
+    }
   } finally {
     api.close();
   }
