@@ -178,7 +178,8 @@ export class Testbed {
     child.stdout.pipe(log, { end: false });
     child.stderr.pipe(log, { end: false });
     this.processes.add(child);
-    child.once('exit', () => log.end());
+    // Its output may still be read after it has exited.
+    child.once('close', () => log.end());
     return child;
   }
 }
