@@ -55,6 +55,7 @@ import {
   changeWorkflowId,
   clusterWorkflowId,
   diagnoseWorkflowId,
+  monitorFederation,
   monitorWorkflowId,
   repairWorkflowId,
   rotateWatchWorkflowId,
@@ -478,6 +479,17 @@ export class FederatorClient {
   /** @throws FederatorError NotFound when nobody watches over it */
   async stopMonitor(federation: string): Promise<void> {
     await this.askMonitor(federation, (handle) => handle.signal(STOP_SIGNAL));
+  }
+
+  /** Federations that a monitor watches over. */
+  async monitored(): Promise<string[]> {
+    const federations: string[] = [];
+    const query = 'WorkflowType = "monitor" AND ExecutionStatus = "Running"';
+    for await (const { workflowId } of this.client.workflow.list({ query })) {
+      const federation = monitorFederation(workflowId);
+      if (federation !== undefined) federations.push(federation);
+    }
+    return federations;
   }
 
   /** What is known of a federation now. @throws FederatorError NotFound when nobody watches over it */

@@ -13,6 +13,7 @@ import {
 import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
 import { requirePermission, type ApiContext } from './context.js';
+import { federationMetrics } from './metrics.js';
 import type { Principal } from '../access/principal.js';
 import { ProblemError, sendProblem } from './problem.js';
 import { auditRoutes } from './routes/audit.js';
@@ -84,6 +85,11 @@ export async function buildServer(context: ApiContext, { log = true } = {}): Pro
     // Routes without a federation in their path look across all, or ask for the one in their body themselves.
     if (federation !== undefined || permission === 'administer') requirePermission(request, permission, federation);
     else if (request.url.startsWith('/v1/clusters')) requirePermission(request, permission);
+  });
+  app.get('/metrics', { config: { permission: 'view' }, schema: { hide: true } }, async (request, reply) => {
+    requirePermission(request, 'view');
+    const { text, contentType } = await federationMetrics(context.client);
+    return reply.type(contentType).send(text);
   });
   app.get('/healthz', { schema: { hide: true } }, () => ({ status: 'ok' }));
   app.get('/readyz', { schema: { hide: true, response: { 200: z.object({ status: z.string() }) } } }, async () => {

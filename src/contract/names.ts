@@ -77,6 +77,11 @@ export function monitorWorkflowId(federation: string): string {
   return `federation/${federation}/monitor`;
 }
 
+/** The other way round; undefined for any other workflow's ID. */
+export function monitorFederation(workflowId: string): string | undefined {
+  return /^federation\/([^/]+)\/monitor$/.exec(workflowId)?.[1];
+}
+
 /** Repairs of one federation run one at a time, and never while a change runs. */
 export function repairWorkflowId(federation: string): string {
   return `federation/${federation}/repair`;

@@ -3,6 +3,7 @@ import path from 'node:path';
 import { parse, parseAllDocuments, stringify } from 'yaml';
 import type { Resource } from '../../sandbox/kubernetes.js';
 import { newToken } from '../../src/access/tokens.js';
+import { freePort } from '../../sandbox/ports.js';
 import { clusterEntrySchema } from '../../src/contract/inventory.js';
 import { readInventory } from '../../src/store/inventory.js';
 import { SecretStore } from '../../src/store/secretStore.js';
@@ -41,6 +42,7 @@ const everywhere = (role: string) => [{ role, federation: '*' }];
 
 let testbed: Testbed;
 let url: string;
+let workerMetrics: string;
 let before: Record<string, unknown>;
 /** Everything that the API has ever answered. */
 const answers: string[] = [];
@@ -117,6 +119,9 @@ beforeAll(async () => {
       ],
     }),
   );
+  const metrics = `127.0.0.1:${await freePort()}`;
+  workerMetrics = `http://${metrics}/metrics`;
+  testbed.environment['SPIRE_FEDERATOR_METRICS_ADDRESS'] = metrics;
   await testbed.startWorker();
   url = await testbed.startApi({
     SPIRE_FEDERATOR_API_TOKENS: tokens,
@@ -243,6 +248,13 @@ test(
     expect(verified).toMatchObject({ status: 200, body: { verdict: 'ok' } });
     const checked = await call('POST', `${at}/monitor/check`, { as: 'viewer' });
     expect(checked.body).toMatchObject({ verdict: 'ok', counts: { fresh: 2 } });
+    expect((await call('GET', '/metrics', { as: null })).status).toBe(401);
+    const { text } = await call('GET', '/metrics', { as: 'viewer' });
+    expect(text).toContain(`spire_federator_edges{federation="${FEDERATION}",verdict="fresh"} 2`);
+    const worker = await (await fetch(workerMetrics)).text();
+    expect(worker).toMatch(
+      /^spire_federator_kubernetes_request_seconds_count\{cluster="client-1",method="GET",outcome="ok"\} /m,
+    );
   },
   LIMIT,
 );
