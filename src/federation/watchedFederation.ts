@@ -175,7 +175,8 @@ export class WatchedFederation {
       Object.assign(state, {
         trustDomain: server.trustDomain,
         ownFingerprint: server.ownFingerprint,
-        endpointUrl: server.endpointUrl,
+        // What exposes it may be gone just now: everybody knew the address that it had.
+        endpointUrl: server.endpointUrl ?? state.endpointUrl,
         endpointProblem: server.endpointProblem,
         endpointFailures: server.endpointProblem === undefined ? 0 : (state.endpointFailures ?? 0) + 1,
         caRotatesAt: server.caRotatesAt,

@@ -145,9 +145,10 @@ class MemberMending {
     } = facts;
     const { federation } = this;
     const known = [...peers, ...this.absent.filter((each) => each.cluster !== cluster)];
+    const addresses = await Promise.all(known.map((peer) => this.addressOf(peer)));
     const wanted = wantedFederation(
       facts,
-      known.map((peer) => asPeer(facts, peer, peer.endpointUrl ?? '')),
+      known.map((peer, index) => asPeer(facts, peer, addresses[index] ?? '')),
       this.settings,
     );
     const edited = isToDo(configureServer)
@@ -170,6 +171,14 @@ class MemberMending {
       refreshHintSeconds: this.settings.refreshHintSeconds,
       timeoutMs: ARRIVAL_MS,
     });
+  }
+
+  /** A server.conf without the address of a peer keeps SPIRE from starting: what exposes that one has to come first. */
+  private async addressOf({ cluster, endpointUrl }: { cluster: string; endpointUrl?: string }): Promise<string> {
+    if (endpointUrl !== undefined) return endpointUrl;
+    const title = `Wait until the bundle endpoint of ${cluster} has an address`;
+    const { federation } = this;
+    return runMending('awaitEndpointUrl', title, { cluster, federation, timeoutMs: ARRIVAL_MS });
   }
 
   private async relate({ facts, applyRelationships, awaitBundles }: MemberPlan): Promise<void> {
