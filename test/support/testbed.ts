@@ -34,8 +34,12 @@ export class Testbed {
   private readonly processes = new Set<ChildProcess>();
 
   private port = 0;
+  private temporalServer: ChildProcess | undefined;
 
-  private constructor(readonly folder: string) {
+  private constructor(
+    readonly folder: string,
+    private readonly persistentTemporal: boolean,
+  ) {
     this.directory = path.join(folder, '.sandbox');
     this.environment = {
       SPIRE_FEDERATOR_INVENTORY: path.join(this.directory, 'inventory.yaml'),
@@ -45,9 +49,10 @@ export class Testbed {
     };
   }
 
-  static async start({ clusters = 2, operators = [] as string[] } = {}): Promise<Testbed> {
+  /** @param persistentTemporal whether Temporal keeps what it knows over its death, which costs time */
+  static async start({ clusters = 2, operators = [] as string[], persistentTemporal = false } = {}): Promise<Testbed> {
     const folder = mkdtempSync(path.join(os.tmpdir(), 'federator-test-'));
-    const testbed = new Testbed(folder);
+    const testbed = new Testbed(folder, persistentTemporal);
     const spireVersions = parseSpireVersions(globalThis.spireVersions ?? []);
     const started = await Promise.allSettled([
       up({ directory: testbed.directory, clusters, spireVersions, operators }),
@@ -148,24 +153,45 @@ export class Testbed {
     await heal({ directory: this.directory });
   }
 
+  /** Kills Temporal, and starts it again with what it knew. */
+  async killTemporal(): Promise<void> {
+    const { temporalServer: server } = this;
+    if (server === undefined || !this.persistentTemporal) throw new Error('this Temporal keeps nothing over its death');
+    const ended = new Promise((resolve) => server.once('exit', resolve));
+    server.kill('SIGKILL');
+    await ended;
+    this.processes.delete(server);
+    const started = await this.spawnTemporal(this.port, await freePort());
+    if (started.exitCode !== null) throw new Error(`Temporal ended with code ${started.exitCode}`);
+    this.temporalServer = started;
+  }
+
   /** A port that was free may be taken before Temporal listens on it: tests run beside others. */
   private async startTemporal(): Promise<void> {
     for (let attempt = 1; ; attempt++) {
       const [port, uiPort] = [await freePort(), await freePort()];
-      const server = this.spawn(
-        toolPath('temporal'),
-        ['server', 'start-dev', '--ip=127.0.0.1', `--port=${port}`, `--ui-port=${uiPort}`, '--log-level=error'],
-        'temporal',
-      );
-      while (server.exitCode === null && !(await connects(port))) await delay(50);
+      const server = await this.spawnTemporal(port, uiPort);
       if (server.exitCode === null) {
         this.port = port;
+        this.temporalServer = server;
         this.environment['TEMPORAL_ADDRESS'] = `127.0.0.1:${port}`;
         return;
       }
       this.processes.delete(server);
       if (attempt === 3) throw new Error(`Temporal ended with code ${server.exitCode}`);
     }
+  }
+
+  private async spawnTemporal(port: number, uiPort: number): Promise<ChildProcess> {
+    const kept = this.persistentTemporal ? [`--db-filename=${path.join(this.folder, 'temporal.db')}`] : [];
+    const address = ['--ip=127.0.0.1', `--port=${port}`, `--ui-port=${uiPort}`];
+    const server = this.spawn(
+      toolPath('temporal'),
+      ['server', 'start-dev', ...address, '--log-level=error', ...kept],
+      'temporal',
+    );
+    while (server.exitCode === null && !(await connects(port))) await delay(50);
+    return server;
   }
 
   private spawn(command: string, args: string[], name: string, environment: Record<string, string> = {}): ChildProcess {

@@ -22,8 +22,12 @@ export function trustDomainOf(cluster: string): string {
 }
 
 /** Acts on a cluster as its administrator. */
-export async function asAdmin<T>(testbed: Testbed, cluster: string, act: (api: ClusterApi) => Promise<T>): Promise<T> {
-  const api = adminApi(testbed.directory, cluster);
+export async function asAdmin<T>(
+  { directory }: Pick<Testbed, 'directory'>,
+  cluster: string,
+  act: (api: ClusterApi) => Promise<T>,
+): Promise<T> {
+  const api = adminApi(directory, cluster);
   try {
     return await act(api);
   } finally {
@@ -35,7 +39,7 @@ type Federation = Record<string, unknown>;
 
 /** Edits `server.federation` by hand, and restarts SPIRE server with it, as somebody would who knows no better. */
 export async function editFederation(
-  testbed: Testbed,
+  testbed: Pick<Testbed, 'directory'>,
   cluster: string,
   edit: (federation: Federation) => Federation | undefined,
 ): Promise<void> {
