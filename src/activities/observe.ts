@@ -7,6 +7,7 @@ import { exposureProblems, exposureStrategy } from '../federation/exposure.js';
 import { waitFor, type Look } from '../kubernetes/wait.js';
 import { compareBundles, parseBundle } from '../spire/bundle.js';
 import { fetchBundleEndpoint } from '../spire/endpoint.js';
+import type { SpireServer } from '../spire/server.js';
 import { readServerConf } from '../spire/serverConf.js';
 import type { Clusters } from './clusters.js';
 import { endpointIdentity } from './endpoint.js';
@@ -45,14 +46,29 @@ export function observeActivities(clusters: Clusters) {
               const [own, { text }] = await Promise.all([spire.bundle(signal), readServerConfMap(connection)]);
               return endpointDifference(connection.cluster, endpointUrl, readServerConf(text), own, httpsProxy);
             }),
-        Promise.all(peers.map(async (peer) => [peer, await spire.federatedEntries(peer, signal)] as const)),
+        countFederated(spire, peers, signal),
       ]);
       return {
-        federatedEntries: Object.fromEntries(counts),
+        federatedEntries: counts,
         ...(endpointProblem === undefined ? {} : { endpointProblem }),
       };
     },
   };
+}
+
+/** Registration entries that federate with each peer: of all entries at once, as one command per peer costs more. */
+async function countFederated(
+  spire: SpireServer,
+  peers: readonly string[],
+  signal: AbortSignal,
+): Promise<Record<string, number>> {
+  const entries = peers.length === 0 ? [] : await spire.entries(undefined, signal);
+  const counts = Object.fromEntries(peers.map((peer) => [peer, 0]));
+  for (const name of entries.flatMap(({ federatesWith }) => federatesWith)) {
+    const peer = name.replace(/^spiffe:\/\//, '');
+    if (counts[peer] !== undefined) counts[peer]++;
+  }
+  return counts;
 }
 
 /** What keeps an endpoint from serving, authenticated, just the server's own keys; undefined when nothing does. */

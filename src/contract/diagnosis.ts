@@ -9,6 +9,8 @@ export interface DiagnoseInput {
   clusters: string[];
   /** Also judge by SPIRE servers' logs and polls, as the monitor does all the time by itself. */
   readings?: boolean;
+  /** Of the checks, only those that are not ok: in a mesh of a hundred there are tens of thousands. */
+  onlyWrong?: boolean;
   /** Only the identity of one workload, and whether its clusters are well. */
   workload?: WorkloadReference;
 }

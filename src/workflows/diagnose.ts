@@ -3,6 +3,7 @@ import type { DiagnosedCheck, DiagnoseInput, Diagnosis } from '../contract/diagn
 import type { ClusterFacts } from '../contract/facts.js';
 import { worstVerdict } from '../contract/verify.js';
 import type { WorkloadReference } from '../contract/workload.js';
+import { boundedChecks } from '../federation/check.js';
 import { diagnoseFederation, diagnoseThoroughly } from '../federation/diagnosis.js';
 import { pollIntervalMs } from '../federation/freshness.js';
 import { federationSettings } from '../federation/settings.js';
@@ -24,6 +25,7 @@ export async function diagnose({
   federation,
   clusters,
   readings = false,
+  onlyWrong = false,
   workload,
 }: DiagnoseInput): Promise<Diagnosis> {
   const known = clusters.length > 0 ? [...clusters] : await possibleMembers(federation);
@@ -39,7 +41,7 @@ export async function diagnose({
     federation,
     clusters: members.map(({ cluster }) => cluster),
     verdict: worstVerdict(checks),
-    checks,
+    checks: onlyWrong ? checks.filter(({ verdict }) => verdict !== 'ok') : boundedChecks(federation, checks),
     findings,
     members: members.map((member) => ({ cluster: member.cluster, ...addressOf(member.facts) })),
     ...(hub === undefined ? {} : { hub }),

@@ -287,7 +287,7 @@ class Monitor {
       const clusters = watched.names;
       const diagnosis = await executeChild<typeof diagnose>('diagnose', {
         workflowId: `${diagnoseWorkflowId(watched.federation)}/${workflowInfo().runId.slice(0, 8)}-${watched.rounds}`,
-        args: [{ federation: watched.federation, clusters }],
+        args: [{ federation: watched.federation, clusters, onlyWrong: true }],
         parentClosePolicy: ParentClosePolicy.TERMINATE,
         staticSummary: `diagnose ${watched.federation}`,
       });

@@ -1,6 +1,7 @@
 import type { VerifyInput } from '../contract/change.js';
 import type { ClusterFacts } from '../contract/facts.js';
 import { worstVerdict, type VerifyResult } from '../contract/verify.js';
+import { boundedChecks } from '../federation/check.js';
 import { verifyFederation, type MemberObservation } from '../federation/verify.js';
 import { FIND_MEMBERS, part, runStep, type StepName } from './activities.js';
 import { nothingFound, verifyFailure } from './failure.js';
@@ -14,7 +15,12 @@ export async function verify(input: VerifyInput): Promise<VerifyResult> {
   const clusters = input.clusters.length > 0 ? input.clusters : await possibleMembers(federation);
   const members = await observeMembers(VERIFY, federation, clusters);
   const checks = verifyFederation(federation, members);
-  return { federation, clusters: [...clusters], verdict: worstVerdict(checks), checks };
+  return {
+    federation,
+    clusters: [...clusters],
+    verdict: worstVerdict(checks),
+    checks: boundedChecks(federation, checks),
+  };
 }
 
 /** Members, and clusters that cannot be asked whether they are: the checks say so of them. */

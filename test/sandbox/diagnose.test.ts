@@ -354,6 +354,10 @@ test(
       const { code, output } = await diagnose('--workload', 'default/well', '--cluster', 'client-1');
       expect({ code, wrong: names(output) }).toEqual({ code: 0, wrong: [] });
     });
+    const verified = await testbed.federator('verify', '--federation', FEDERATION, '--json');
+    const { checks } = JSON.parse(verified.stdout) as { checks: DiagnosedCheck[] };
+    const entries = checks.find(({ name, scope }) => name === 'entries' && scope === 'client-1←server-1');
+    expect(entries?.evidence).toMatch(/^[1-9]\d* registration entries federate with apps\.server-1\.sandbox\.test$/);
     const { code, output } = await diagnose('--workload', 'default/sealed');
     expect({ code, wrong: names(output) }).toEqual({ code: 1, wrong: ['workload@client-1'] });
     expect(output.wrong[0]?.evidence).toMatch(/default\/sealed: it mounts no csi\.spiffe\.io volume/);
