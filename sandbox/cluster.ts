@@ -28,6 +28,12 @@ const ENGINE_ACCOUNT = { namespace: 'spire-federator', name: 'spire-federator' }
 /** Last octet of the Ingress controller's address. */
 const INGRESS_NUMBER = 1;
 const SERVER_POD = `${SPIRE_NAMESPACE}/spire-server-0`;
+/** Runs a command of SPIRE server. @returns what it printed */
+type SpireCommand = (...args: string[]) => Promise<string>;
+
+/** An agent hears of a tainted CA with its next synchronisation, which it does every 5 s. */
+const AGENTS_WITHIN_MS = 30_000;
+
 /** Port of SPIRE server's API for agents, which it authenticates with its own SVID. */
 const SPIRE_PORT = 8081;
 const TOKEN_SECONDS = 365 * 24 * 3600;
@@ -224,7 +230,9 @@ export class SandboxCluster {
     };
     await command('localauthority', 'x509', 'activate', '-authorityID', prepared.prepared_authority.authority_id);
     if (!revoke || before.active === undefined) return;
+    const agents = await this.agentSerials(command);
     await command('localauthority', 'x509', 'taint', '-authorityID', before.active.authority_id);
+    await this.awaitAgents(command, agents);
     await command('localauthority', 'x509', 'revoke', '-authorityID', before.active.authority_id);
     const bundle = JSON.parse(await command('bundle', 'show', '-format', 'spiffe')) as { keys: { x5c?: string[] }[] };
     const authorities = bundle.keys.flatMap(({ x5c = [] }) =>
@@ -235,6 +243,41 @@ export class SandboxCluster {
       const presented = await presentedCertificate(loopback(this.pods.find(SERVER_POD)?.podIp ?? ''), SPIRE_PORT);
       if (!authorities.some(({ publicKey }) => presented.verify(publicKey))) throw new Error('it is of the old one');
     });
+  }
+
+  /**
+   * An agent that hears that its CA is tainted asks for another SVID; one that still has the old one when that CA is
+   * revoked is locked out for good. An agent that cannot hear of it, as it rests after an outage, is started anew.
+   */
+  private async awaitAgents(command: SpireCommand, before: ReadonlyMap<string, string>): Promise<void> {
+    try {
+      await eventually(
+        `${this.name}: agents hold SVIDs of the new CA`,
+        async () => {
+          const now = await this.agentSerials(command);
+          const old = [...before].filter(([id, serial]) => now.get(id) === serial);
+          if (old.length > 0) throw new Error(`${old.map(([id]) => id).join(', ')} does not yet`);
+        },
+        AGENTS_WITHIN_MS,
+        500,
+      );
+    } catch (error) {
+      if (!(error instanceof Error)) throw error;
+      console.error(error.message);
+      const pods = await this.api.request<{ items: Resource[] }>(`/api/v1/namespaces/${SPIRE_NAMESPACE}/pods`);
+      const agents = pods.items.filter(({ metadata }) => metadata.name.startsWith('spire-agent'));
+      for (const { metadata } of agents) {
+        await this.api.delete(`/api/v1/namespaces/${SPIRE_NAMESPACE}/pods/${metadata.name}`);
+      }
+    }
+  }
+
+  /** Serial number of each agent's SVID, by its SPIFFE ID's path. */
+  private async agentSerials(command: SpireCommand): Promise<Map<string, string>> {
+    const { agents = [] } = JSON.parse(await command('agent', 'list', '-output', 'json')) as {
+      agents?: { id: { path: string }; x509svid_serial_number: string }[];
+    };
+    return new Map(agents.map(({ id, x509svid_serial_number: serial }) => [id.path, serial]));
   }
 
   private serverContainer() {
