@@ -16,6 +16,7 @@ import {
 } from '../src/contract/change.js';
 import { loadInventory } from '../src/config.js';
 import { FederatorError } from '../src/contract/errors.js';
+import { edgeName } from '../src/contract/names.js';
 import { connectCluster } from '../src/kubernetes/connect.js';
 import { SpireServer } from '../src/spire/server.js';
 import { endInBackground, logTail, runsInBackground, startInBackground } from './background.js';
@@ -112,7 +113,9 @@ async function loseAndHeal(): Promise<void> {
     const deadline = Date.now() + 3 * 60_000;
     for (;;) {
       const { verdict, repairs } = await client.health(FEDERATION);
-      const [repair] = repairs.slice(known).filter(({ outcome }) => outcome === 'healed');
+      const repair = repairs
+        .slice(known)
+        .find(({ outcome, scope }) => outcome === 'healed' && scope === edgeName(cut, peer));
       if (verdict === 'ok' && repair !== undefined) {
         const seconds = (ms: number) => (ms / 1000).toFixed(1);
         console.log(

@@ -20,7 +20,7 @@ export function inventoryPath(given?: string, environment: NodeJS.ProcessEnv = p
   if (found === undefined) {
     throw new FederatorError(
       'InvalidInventory',
-      'There is no inventory: neither inventory.yaml nor .sandbox/inventory.yaml is here. Write one (README, "Your own clusters"), name one with --inventory, or start a sandbox with: npm run sandbox -- up',
+      'There is no inventory: neither inventory.yaml nor .sandbox/inventory.yaml is here. Write one (README, "Your own clusters"), name one with SPIRE_FEDERATOR_INVENTORY (commands also take --inventory), or start a sandbox with: npm run sandbox -- up',
     );
   }
   return found;

@@ -36,6 +36,6 @@ function storeOf({ store }: Clusters): ClusterStore {
   if (store !== undefined) return store;
   throw new FederatorError(
     'InvalidInput',
-    'The worker has no cluster store. Start it with the same SPIRE_FEDERATOR_STORE (and SPIRE_FEDERATOR_STORE_KEYS) as the API.',
+    'A worker that took this up has no cluster store. Start every worker with the same SPIRE_FEDERATOR_STORE (and SPIRE_FEDERATOR_STORE_KEYS) as the API.',
   );
 }

@@ -2,6 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { Command } from 'commander';
 import { FederatorClient } from '../client.js';
 import { federationName } from '../contract/change.js';
+import { FederatorError } from '../contract/errors.js';
 import type { FederationVerdict } from '../contract/health.js';
 import { DEFAULT_FEDERATION } from '../contract/names.js';
 import { healthText, printHealth } from './health.js';
@@ -34,26 +35,37 @@ export function statusCommand(): Command {
     .option('--watch', 'keep showing it, until Ctrl-C')
     .option('--json', 'print it as JSON')
     .addHelpText('after', '\nExample:\n  npm run federator -- status --federation demo --watch')
-    .action(async ({ federation, json = false, watch = false }: StatusOptions) => {
-      const name = checked(federationName, federation);
-      const client = await FederatorClient.connect();
-      const interrupted = new AbortController();
-      const onInterrupt = () => interrupted.abort();
-      if (watch) process.once('SIGINT', onInterrupt);
+    .action(async (options: StatusOptions) => {
       try {
-        for (;;) {
-          const health = await client.health(name);
-          process.exitCode = EXIT_CODES[health.verdict];
-          if (!watch) return printHealth(health, { json });
-          // The screen is drawn anew on a terminal; elsewhere one state follows the other.
-          if (process.stdout.isTTY && !json) process.stdout.write(`\x1b[2J\x1b[H${healthText(health)}\n`);
-          else printHealth(health, { json });
-          await delay(REDRAW_MS, undefined, { signal: interrupted.signal }).catch(() => undefined);
-          if (interrupted.signal.aborted) return;
-        }
-      } finally {
-        process.off('SIGINT', onInterrupt);
-        await client.close();
+        await status(options);
+      } catch (error) {
+        // Whatever keeps it from being told, nothing is known to be well.
+        if (!(error instanceof FederatorError)) throw error;
+        console.error(error.message);
+        process.exitCode = EXIT_CODES.unknown;
       }
     });
+}
+
+async function status({ federation, json = false, watch = false }: StatusOptions): Promise<void> {
+  const name = checked(federationName, federation);
+  const client = await FederatorClient.connect();
+  const interrupted = new AbortController();
+  const onInterrupt = () => interrupted.abort();
+  if (watch) process.once('SIGINT', onInterrupt);
+  try {
+    for (;;) {
+      const health = await client.health(name);
+      process.exitCode = EXIT_CODES[health.verdict];
+      if (!watch) return printHealth(health, { json });
+      // The screen is drawn anew on a terminal; elsewhere one state follows the other.
+      if (process.stdout.isTTY && !json) process.stdout.write(`\x1b[2J\x1b[H${healthText(health)}\n`);
+      else printHealth(health, { json });
+      await delay(REDRAW_MS, undefined, { signal: interrupted.signal }).catch(() => undefined);
+      if (interrupted.signal.aborted) return;
+    }
+  } finally {
+    process.off('SIGINT', onInterrupt);
+    await client.close();
+  }
 }
