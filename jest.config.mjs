@@ -1,7 +1,11 @@
+/** Loops over so many steps, each a change of real clusters, that only `npm run test:reliability` has the time. */
+const LONG = ['/test/reliability/meshFaultAtEachStep\\.'];
+
 /** Sources run from TypeScript, as CommonJS: Jest needs no experimental Node flag that way. */
 export default {
   testMatch: ['<rootDir>/test/**/*.test.ts'],
   testEnvironment: 'node',
+  testPathIgnorePatterns: ['/node_modules/', ...(process.env['FAULT_STEPS'] === 'all' ? [] : LONG)],
   modulePathIgnorePatterns: ['<rootDir>/dist/', '<rootDir>/.sandbox/'],
   moduleNameMapper: { '^(\\.{1,2}/.*)\\.js$': '$1' },
   transform: {
