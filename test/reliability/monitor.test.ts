@@ -152,7 +152,10 @@ test(
     const { repairs } = await untilWell();
     await remove('server-1', PATHS.route);
     await editFederation(testbed, 'client-1', ({ federates_with: _peers, ...rest }) => rest);
-    await untilFound('server-conf@client-1', 'repairing');
+    // As soon as it is known; a repair takes seconds, and may even be over when that is seen.
+    await until(
+      (now) => now.findings.some(({ id }) => id === 'server-conf@client-1') || now.repairs.length > repairs.length,
+    );
     await killWorker();
     const done = await untilHealed(repairs.length, 'route@server-1', 'server-conf@client-1');
     // No server.conf was written that lacks the address which the other fault had taken away.
