@@ -9,13 +9,7 @@ import {
   type WorkflowExecutionDescription,
   type WorkflowHandle,
 } from '@temporalio/client';
-import {
-  ActivityFailure,
-  ApplicationFailure,
-  CancelledFailure,
-  TerminatedFailure,
-  defineSearchAttributeKey,
-} from '@temporalio/common';
+import { ActivityFailure, ApplicationFailure, CancelledFailure, TerminatedFailure } from '@temporalio/common';
 import { loadClientConnectConfig } from '@temporalio/envconfig';
 import { HealthSchedules } from './client/healthSchedules.js';
 import { webUiUrl } from './config.js';
@@ -71,13 +65,13 @@ import {
   type RotateWatchReport,
 } from './contract/rotation.js';
 import type { DumpedPart, DumpInput } from './contract/sysdump.js';
+import { FEDERATION_ATTRIBUTE } from './contract/searchAttributes.js';
 import type { VerifyResult } from './contract/verify.js';
 import type { ShowWorkloadInput, ShowWorkloadResult } from './contract/workload.js';
 
 const DEFAULT_ADDRESS = '127.0.0.1:7233';
 /** Memo of a workflow that somebody asked for by name. */
 const REQUESTED_BY = 'requestedBy';
-const FEDERATION_ATTRIBUTE = defineSearchAttributeKey('Federation', 'KEYWORD');
 
 /** The changes that can be started, with what they take. */
 export interface Changes {

@@ -31,7 +31,7 @@ export class OidcTokens {
 
   /**
    * Whose token it is; undefined for one that is not good, whatever is wrong with it.
-   * @throws FederatorError StoreUnavailable when the issuer's keys cannot be had
+   * @throws FederatorError IssuerUnavailable when the issuer's keys cannot be had
    */
   async principal(token: string): Promise<Principal | undefined> {
     const { issuer, audience, rolesClaim } = this.settings;
@@ -47,7 +47,7 @@ export class OidcTokens {
     } catch (error) {
       if (error instanceof errors.JOSEError && !(error instanceof errors.JWKSTimeout)) return undefined;
       throw new FederatorError(
-        'StoreUnavailable',
+        'IssuerUnavailable',
         `The keys of issuer ${issuer} cannot be had (${(error as Error).message}), so nobody's token can be checked.`,
         { cause: error },
       );

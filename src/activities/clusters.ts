@@ -60,6 +60,15 @@ export class Clusters {
     return opened;
   }
 
+  /** Lets go of a cluster that is not to be used any more, and of its credentials. */
+  release(name: string): void {
+    this.open
+      .get(name)
+      ?.cluster.then(closeCluster)
+      .catch(() => undefined);
+    this.open.delete(name);
+  }
+
   /** Ends every watch and connection: an open one would keep the process alive. */
   async close(): Promise<void> {
     const clusters = [...this.open.values()];

@@ -1,6 +1,5 @@
 import { Context, log } from '@temporalio/activity';
 import { WorkflowNotFoundError, type Client } from '@temporalio/client';
-import { defineSearchAttributeKey } from '@temporalio/common';
 import type { EngineState, MonitorPause, StepOutcome, WatchRequest } from '../contract/activities.js';
 import type { FederationHealth } from '../contract/health.js';
 import {
@@ -12,9 +11,8 @@ import {
   type RepairInput,
 } from '../contract/monitor.js';
 import { changeWorkflowId, monitorWorkflowId, repairWorkflowId } from '../contract/names.js';
+import { FEDERATION_ATTRIBUTE } from '../contract/searchAttributes.js';
 import { waitFor, type Look } from '../kubernetes/wait.js';
-
-const FEDERATION = defineSearchAttributeKey('Federation', 'KEYWORD');
 
 /** A monitor that is busy answers in this time, or counts as not paused. */
 const QUERY_MS = 5_000;
@@ -76,7 +74,7 @@ export function engineActivities(client: Client) {
         signal: MEMBERSHIP_SIGNAL,
         signalArgs: [settings],
         staticSummary: `monitor ${federation}`,
-        typedSearchAttributes: [{ key: FEDERATION, value: federation }],
+        typedSearchAttributes: [{ key: FEDERATION_ATTRIBUTE, value: federation }],
       });
       return { changed: false };
     },
@@ -104,7 +102,7 @@ export function engineActivities(client: Client) {
             0,
             200,
           ),
-        typedSearchAttributes: [{ key: FEDERATION, value: federation }],
+        typedSearchAttributes: [{ key: FEDERATION_ATTRIBUTE, value: federation }],
       });
       return { changed: false };
     },

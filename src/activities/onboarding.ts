@@ -1,5 +1,6 @@
 import { FederatorError } from '../contract/errors.js';
 import type { StepOutcome } from '../contract/activities.js';
+import { candidateName } from '../contract/names.js';
 import type { ClusterStore } from '../store/clusterStore.js';
 import type { Clusters } from './clusters.js';
 
@@ -15,17 +16,20 @@ export function onboardingActivities(clusters: Clusters) {
       // Done by an attempt whose answer got lost.
       if (!has(true) && has(false)) return { changed: false };
       await store.promote(cluster);
+      clusters.release(candidateName(cluster));
       return { changed: true };
     },
 
     async discardCandidate({ cluster }: { cluster: string }): Promise<StepOutcome> {
       await storeOf(clusters).remove(cluster, true);
+      clusters.release(candidateName(cluster));
       return { changed: true };
     },
 
     /** Takes a cluster and its credentials out of the store. */
     async forgetCluster({ cluster }: { cluster: string }): Promise<StepOutcome> {
       await storeOf(clusters).remove(cluster, false);
+      clusters.release(cluster);
       return { changed: true };
     },
   };

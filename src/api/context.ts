@@ -30,6 +30,8 @@ declare module 'fastify' {
   interface FastifyContextConfig {
     /** What the caller must be allowed to do; absent: anybody may use the route. */
     permission?: Permission;
+    /** It takes the permission in all federations: what the route is about belongs to none. */
+    everywhere?: true;
   }
 }
 

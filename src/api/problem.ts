@@ -30,6 +30,16 @@ export class ProblemError extends Error {
   }
 }
 
+/** A body with faults: all of them, each where it is. */
+export function invalidBody({ issues }: z.ZodError): ProblemError {
+  const errors = issues.map(({ path, message }) => ({
+    pointer: ['#/body', ...path.map(String)].join('/'),
+    detail: message,
+  }));
+  const detail = errors.map(({ pointer, detail: what }) => `${pointer}: ${what}`).join('; ');
+  return new ProblemError(400, 'InvalidInput', detail, errors);
+}
+
 /** How an error of the engine is told over HTTP; what is not listed is this side's fault. */
 const STATUS: Partial<Record<FederatorErrorType, number>> = {
   InvalidInput: 400,
@@ -46,6 +56,7 @@ const STATUS: Partial<Record<FederatorErrorType, number>> = {
   TemporalUnreachable: 503,
   NoWorker: 503,
   StoreUnavailable: 503,
+  IssuerUnavailable: 503,
   InvalidInventory: 503,
   TimedOut: 504,
 };

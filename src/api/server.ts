@@ -16,7 +16,7 @@ import { requirePermission, type ApiContext } from './context.js';
 import { federationMetrics } from './metrics.js';
 import type { Principal } from '../access/principal.js';
 import { ProblemError, sendProblem } from './problem.js';
-import { auditRoutes } from './routes/audit.js';
+import { accessRoutes } from './routes/access.js';
 import { changeRoutes } from './routes/changes.js';
 import { clusterRoutes } from './routes/clusters.js';
 import { federationRoutes } from './routes/federations.js';
@@ -79,18 +79,20 @@ export async function buildServer(context: ApiContext, { log = true } = {}): Pro
       ),
   });
   app.addHook('preHandler', async (request) => {
-    const { permission } = request.routeOptions.config;
-    if (permission === undefined) return;
+    const { permission, everywhere } = request.routeOptions.config;
     const { federation } = (request.params ?? {}) as { federation?: string };
-    // Routes without a federation in their path look across all, or ask for the one in their body themselves.
-    if (federation !== undefined || permission === 'administer') requirePermission(request, permission, federation);
-    else if (request.url.startsWith('/v1/clusters')) requirePermission(request, permission);
+    // A route with neither asks for the federation in its body itself, or shows what may be seen.
+    if (permission !== undefined && (everywhere === true || federation !== undefined))
+      requirePermission(request, permission, federation);
   });
-  app.get('/metrics', { config: { permission: 'view' }, schema: { hide: true } }, async (request, reply) => {
-    requirePermission(request, 'view');
-    const { text, contentType } = await federationMetrics(context.client);
-    return reply.type(contentType).send(text);
-  });
+  app.get(
+    '/metrics',
+    { config: { permission: 'view', everywhere: true }, schema: { hide: true } },
+    async (_request, reply) => {
+      const { text, contentType } = await federationMetrics(context.client);
+      return reply.type(contentType).send(text);
+    },
+  );
   app.get('/healthz', { schema: { hide: true } }, () => ({ status: 'ok' }));
   app.get('/readyz', { schema: { hide: true, response: { 200: z.object({ status: z.string() }) } } }, async () => {
     await context.client.ready();
@@ -102,7 +104,7 @@ export async function buildServer(context: ApiContext, { log = true } = {}): Pro
       await v1.register(federationRoutes(context));
       await v1.register(changeRoutes(context));
       await v1.register(monitorRoutes(context));
-      await v1.register(auditRoutes(context));
+      await v1.register(accessRoutes(context));
     },
     { prefix: '/v1' },
   );

@@ -7,14 +7,14 @@ import {
   type ScheduleOptions,
   type ScheduleOptionsStartWorkflowAction,
 } from '@temporalio/client';
-import { defineSearchAttributeKey, type SearchAttributePair, type Workflow } from '@temporalio/common';
+import { type SearchAttributePair, type Workflow } from '@temporalio/common';
 import { probeInputSchema } from '../contract/change.js';
 import { FederatorError } from '../contract/errors.js';
 import { scheduleId, TASK_QUEUE } from '../contract/names.js';
 import type { HealthCheckInput, HealthReport, HealthSchedule } from '../contract/scheduledHealth.js';
 import type { HealthScheduleSettings } from '../contract/scheduledHealthSettings.js';
+import { FEDERATION_ATTRIBUTE } from '../contract/searchAttributes.js';
 
-const FEDERATION = defineSearchAttributeKey('Federation', 'KEYWORD');
 const WORKFLOW = 'checkHealth';
 /** Looks that were missed for longer than this, as no Temporal server ran, are not made up for: they would tell of now. */
 const CATCHUP_WINDOW = '1 minute';
@@ -137,7 +137,7 @@ function scheduleOptions({
     when,
     ...(probe ? { probe: probeInputSchema.parse({ federation }) } : {}),
   };
-  const typedSearchAttributes: SearchAttributePair[] = [{ key: FEDERATION, value: federation }];
+  const typedSearchAttributes: SearchAttributePair[] = [{ key: FEDERATION_ATTRIBUTE, value: federation }];
   return {
     scheduleId: scheduleId(federation, name),
     spec: {

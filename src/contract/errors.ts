@@ -34,6 +34,7 @@ export type FederatorErrorType =
   | 'WebhookUnreachable'
   | 'WebhookRefused'
   | 'StoreUnavailable'
+  | 'IssuerUnavailable'
   | 'TemporalUnreachable'
   | 'NoWorker'
   | 'Cancelled'
@@ -43,6 +44,7 @@ export type FederatorErrorType =
 const RETRYABLE: ReadonlySet<FederatorErrorType> = new Set([
   'ClusterUnreachable',
   'StoreUnavailable',
+  'IssuerUnavailable',
   'KubernetesUnavailable',
   'ExecFailed',
   'SpireUnavailable',

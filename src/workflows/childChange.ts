@@ -1,9 +1,8 @@
-import { defineSearchAttributeKey, WorkflowExecutionAlreadyStartedError } from '@temporalio/common';
+import { WorkflowExecutionAlreadyStartedError } from '@temporalio/common';
 import { ApplicationFailure, executeChild, ParentClosePolicy } from '@temporalio/workflow';
 import type { ChangeResult } from '../contract/change.js';
 import { changeWorkflowId } from '../contract/names.js';
-
-const FEDERATION = defineSearchAttributeKey('Federation', 'KEYWORD');
+import { FEDERATION_ATTRIBUTE } from '../contract/searchAttributes.js';
 
 /**
  * Runs a change of a federation as somebody who starts it by itself would: under the ID that all its changes share.
@@ -21,7 +20,7 @@ export async function changeOf<T extends { federation: string; cluster?: string 
       // A change that has begun comes to its end, or undoes what it did, whatever becomes of who asked for it.
       parentClosePolicy: ParentClosePolicy.REQUEST_CANCEL,
       staticSummary: `${name} ${federation}: ${cluster ?? ''}`,
-      typedSearchAttributes: [{ key: FEDERATION, value: federation }],
+      typedSearchAttributes: [{ key: FEDERATION_ATTRIBUTE, value: federation }],
     })) as ChangeResult;
   } catch (error) {
     if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error;

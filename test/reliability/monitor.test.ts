@@ -2,7 +2,7 @@ import type { ChildProcess } from 'node:child_process';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Resource } from '../../sandbox/kubernetes.js';
 import type { FederationHealth, OpenFinding, RepairRecord } from '../../src/contract/health.js';
-import { spireServer } from '../support/snapshot.js';
+import { deleteStoredBundle, spireServer } from '../support/snapshot.js';
 import { Testbed } from '../support/testbed.js';
 import { asAdmin, editFederation, healthOf, PATHS, trustDomainOf, untilHealth } from '../support/watched.js';
 import { WebhookReceiver } from '../support/webhookReceiver.js';
@@ -185,16 +185,7 @@ test(
     const { repairs } = await untilWell();
     const bundle = await spireServer(testbed.directory, 'server-1', 'bundle', 'show', '-format', 'spiffe');
     await testbed.addFault({ kind: 'cut', from: 'client-1', to: 'server-1' });
-    await spireServer(
-      testbed.directory,
-      'client-1',
-      'bundle',
-      'delete',
-      '-id',
-      `spiffe://${server}`,
-      '-mode',
-      'dissociate',
-    );
+    await deleteStoredBundle(testbed.directory, 'client-1', server);
     await asAdmin(testbed, 'client-1', async (api) => {
       const { spec, metadata } = await api.request<Resource & { spec: object }>(PATHS.relationship(server));
       const { labels } = metadata as { labels?: Record<string, string> };

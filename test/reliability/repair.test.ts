@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import { rotateCa } from '../../sandbox/client.js';
 import type { RepairRecord } from '../../src/contract/health.js';
-import { spireServer } from '../support/snapshot.js';
+import { deleteStoredBundle } from '../support/snapshot.js';
 import { Testbed } from '../support/testbed.js';
 import { asAdmin, editFederation, PATHS, trustDomainOf, untilHealth } from '../support/watched.js';
 
@@ -82,17 +82,7 @@ const FAULTS: Fault[] = [
   {
     fault: 'bundle deleted',
     alone: 'never heals',
-    make: () =>
-      spireServer(
-        testbed.directory,
-        'client-1',
-        'bundle',
-        'delete',
-        '-id',
-        `spiffe://${server}`,
-        '-mode',
-        'dissociate',
-      ),
+    make: () => deleteStoredBundle(testbed.directory, 'client-1', server),
     finds: 'neverBootstrapped@client-1←server-1',
     action: 'rebootstrap',
   },

@@ -7,7 +7,7 @@ import type { HealthSchedule } from '../../src/contract/scheduledHealth.js';
 import type { RepairRecord } from '../../src/contract/health.js';
 import type { Verdict } from '../../src/contract/verify.js';
 import { readArchive, sandboxSecrets } from '../support/archive.js';
-import { spireServer } from '../support/snapshot.js';
+import { deleteStoredBundle, spireServer } from '../support/snapshot.js';
 import { Testbed } from '../support/testbed.js';
 import { asAdmin, PATHS, trustDomainOf } from '../support/watched.js';
 import { WebhookReceiver } from '../support/webhookReceiver.js';
@@ -180,17 +180,7 @@ const FAULTS: Fault[] = [
   },
   {
     fault: 'stored bundle deleted',
-    make: () =>
-      spireServer(
-        testbed.directory,
-        'client-1',
-        'bundle',
-        'delete',
-        '-id',
-        `spiffe://${server}`,
-        '-mode',
-        'dissociate',
-      ),
+    make: () => deleteStoredBundle(testbed.directory, 'client-1', server),
     finds: 'stored-bundle@client-1←server-1',
   },
   {

@@ -200,3 +200,8 @@ function comparable(entry: Entry, pods: ReadonlyMap<string, string>): unknown {
     jwt_svid_ttl,
   };
 }
+
+/** Has a SPIRE server forget the bundle of a peer; its registration entries stay and no longer federate with it. */
+export async function deleteStoredBundle(directory: string, cluster: string, trustDomain: string): Promise<string> {
+  return spireServer(directory, cluster, 'bundle', 'delete', '-id', `spiffe://${trustDomain}`, '-mode', 'dissociate');
+}

@@ -11,7 +11,7 @@ import {
 } from '../../contract/change.js';
 import { FederatorError } from '../../contract/errors.js';
 import { mutate, type ApiContext, type Outcome } from '../context.js';
-import { ProblemError, toProblem } from '../problem.js';
+import { invalidBody, toProblem } from '../problem.js';
 import { acceptedSchema, changeSchema, federationParams, idempotencyHeaders, problems, runParams } from '../schemas.js';
 
 const POLL_MS = 500;
@@ -200,12 +200,7 @@ export function acceptedChange(handle: ChangeHandle): Outcome {
 function checkedInput(type: keyof typeof STARTABLE, given: unknown): { federation: string } {
   const parsed = STARTABLE[type].safeParse(given);
   if (parsed.success) return parsed.data;
-  const errors = parsed.error.issues.map(({ path, message }) => ({
-    pointer: ['#/body', ...path.map(String)].join('/'),
-    detail: message,
-  }));
-  const detail = errors.map((each) => `${each.pointer}: ${each.detail}`).join('; ');
-  throw new ProblemError(400, 'InvalidInput', detail, errors);
+  throw invalidBody(parsed.error);
 }
 
 async function ended(result: () => Promise<object>) {

@@ -7,7 +7,7 @@ import type { ClusterStore } from '../../store/clusterStore.js';
 import type { FullInventory } from '../../store/inventory.js';
 import { STORE } from '../../store/openStore.js';
 import { submittedKubeconfig } from '../../store/submittedKubeconfig.js';
-import { inventoryOf, mutate, principalOf, type ApiContext, type Outcome } from '../context.js';
+import { inventoryOf, mutate, type ApiContext, type Outcome } from '../context.js';
 import { page } from '../page.js';
 import {
   acceptedSchema,
@@ -30,7 +30,7 @@ export function clusterRoutes(context: ApiContext): FastifyPluginAsyncZod {
     app.get(
       '/clusters',
       {
-        config: { permission: 'view' },
+        config: { permission: 'view', everywhere: true },
         schema: {
           tags: ['clusters'],
           summary: 'Clusters of the inventory, by name',
@@ -51,7 +51,7 @@ export function clusterRoutes(context: ApiContext): FastifyPluginAsyncZod {
     app.post(
       '/clusters',
       {
-        config: { permission: 'administer' },
+        config: { permission: 'administer', everywhere: true },
         schema: {
           tags: ['clusters'],
           summary: 'Onboard a cluster: test its credentials, keep them, and bring it into a federation',
@@ -85,7 +85,7 @@ export function clusterRoutes(context: ApiContext): FastifyPluginAsyncZod {
     app.get(
       '/clusters/:cluster',
       {
-        config: { permission: 'view' },
+        config: { permission: 'view', everywhere: true },
         schema: {
           tags: ['clusters'],
           summary: 'One cluster, and how its onboarding or offboarding goes',
@@ -111,7 +111,7 @@ export function clusterRoutes(context: ApiContext): FastifyPluginAsyncZod {
     app.post(
       '/clusters/:cluster/test',
       {
-        config: { permission: 'view' },
+        config: { permission: 'view', everywhere: true },
         schema: {
           tags: ['clusters'],
           summary: 'Test the connection: everything that would stand in the way of a change, at once',
@@ -128,7 +128,7 @@ export function clusterRoutes(context: ApiContext): FastifyPluginAsyncZod {
     app.put(
       '/clusters/:cluster/credentials',
       {
-        config: { permission: 'administer' },
+        config: { permission: 'administer', everywhere: true },
         schema: {
           tags: ['clusters'],
           summary: 'Give an onboarded cluster other credentials, once these are proven to work',
@@ -157,7 +157,7 @@ export function clusterRoutes(context: ApiContext): FastifyPluginAsyncZod {
     app.delete(
       '/clusters/:cluster',
       {
-        config: { permission: 'administer' },
+        config: { permission: 'administer', everywhere: true },
         schema: {
           tags: ['clusters'],
           summary: 'Offboard a cluster; a member of a federation only if it may leave that first',
@@ -178,28 +178,6 @@ export function clusterRoutes(context: ApiContext): FastifyPluginAsyncZod {
           await requireOwn(context, cluster);
           return accepted(cluster, await context.client.offboardCluster(input, by));
         });
-      },
-    );
-
-    app.get(
-      '/whoami',
-      {
-        config: { permission: 'view' },
-        schema: {
-          tags: ['access'],
-          summary: 'Who the caller is taken for, and what they may do',
-          response: {
-            200: z.object({
-              name: z.string(),
-              grants: z.array(z.object({ role: z.string(), federation: z.string() })),
-            }),
-            ...problems,
-          },
-        },
-      },
-      async (request) => {
-        const { name, grants } = principalOf(request);
-        return { name, grants: [...grants] };
       },
     );
   };

@@ -14,7 +14,7 @@ import { FederatorError } from '../../contract/errors.js';
 import { inventoryOf, mutate, principalOf, requirePermission, type ApiContext } from '../context.js';
 import { page } from '../page.js';
 import { visible } from '../../access/principal.js';
-import { ProblemError } from '../problem.js';
+import { invalidBody, ProblemError } from '../problem.js';
 import { changeSchema, acceptedSchema, federationParams, idempotencyHeaders, pageQuery, problems } from '../schemas.js';
 import { acceptedChange } from './changes.js';
 
@@ -249,18 +249,7 @@ export function federationRoutes(context: ApiContext): FastifyPluginAsyncZod {
 function applyInput(body: Record<string, unknown>, planOnly: boolean): ApplyInput {
   const { probe, monitor, ...file } = body;
   const parsed = federationFileSchema.safeParse(file);
-  if (!parsed.success) {
-    const errors = parsed.error.issues.map(({ path, message }) => ({
-      pointer: ['#/body', ...path.map(String)].join('/'),
-      detail: message,
-    }));
-    throw new ProblemError(
-      400,
-      'InvalidInput',
-      errors.map(({ pointer, detail }) => `${pointer}: ${detail}`).join('; '),
-      errors,
-    );
-  }
+  if (!parsed.success) throw invalidBody(parsed.error);
   const federation: FederationFile = parsed.data;
   return {
     ...federation,

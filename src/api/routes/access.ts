@@ -1,16 +1,38 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import { auditRecordSchema } from '../audit.js';
-import type { ApiContext } from '../context.js';
+import { principalOf, type ApiContext } from '../context.js';
 import { problems } from '../schemas.js';
 
-/** Who asked for what. */
-export function auditRoutes({ audit }: ApiContext): FastifyPluginAsyncZod {
+/** Who the caller is, and who asked for what. */
+export function accessRoutes({ audit }: ApiContext): FastifyPluginAsyncZod {
   return async (app) => {
+    app.get(
+      '/whoami',
+      {
+        config: { permission: 'view' },
+        schema: {
+          tags: ['access'],
+          summary: 'Who the caller is taken for, and what they may do',
+          response: {
+            200: z.object({
+              name: z.string(),
+              grants: z.array(z.object({ role: z.string(), federation: z.string() })),
+            }),
+            ...problems,
+          },
+        },
+      },
+      async (request) => {
+        const { name, grants } = principalOf(request);
+        return { name, grants: [...grants] };
+      },
+    );
+
     app.get(
       '/audit',
       {
-        config: { permission: 'administer' },
+        config: { permission: 'administer', everywhere: true },
         schema: {
           tags: ['access'],
           summary: 'Who asked for what, the newest first',
@@ -35,7 +57,7 @@ export function auditRoutes({ audit }: ApiContext): FastifyPluginAsyncZod {
     app.get(
       '/audit/export',
       {
-        config: { permission: 'administer' },
+        config: { permission: 'administer', everywhere: true },
         schema: {
           tags: ['access'],
           summary: 'All of it, a line of JSON each',
