@@ -10,6 +10,7 @@ import {
   type ApplyInput,
   type FederationFile,
 } from '../../contract/change.js';
+import type { ChangeDescription } from '../../client.js';
 import { FederatorError } from '../../contract/errors.js';
 import { inventoryOf, mutate, principalOf, requirePermission, type ApiContext } from '../context.js';
 import { page } from '../page.js';
@@ -58,7 +59,8 @@ export function federationRoutes(context: ApiContext): FastifyPluginAsyncZod {
         },
       },
       async (request) => {
-        const { federations, unknown } = await members.all();
+        const [newest] = await client.listChanges({ limit: 1 });
+        const { federations, unknown } = await members.all('', newest);
         const seen = visible(principalOf(request));
         const items = Object.entries(federations)
           .filter(([name]) => seen === undefined || seen.has(name))
@@ -301,14 +303,14 @@ async function federationDetail(
   members: Members,
   federation: string,
 ): Promise<z.infer<typeof federationDetailSchema>> {
-  const [found, health, [lastChange]] = await Promise.all([
-    members.all(),
+  const [[lastChange], health] = await Promise.all([
+    client.listChanges({ federation, limit: 1 }),
     client.health(federation).catch((error: unknown) => {
       if (error instanceof FederatorError && error.type === 'NotFound') return undefined;
       throw error;
     }),
-    client.listChanges({ federation, limit: 1 }),
   ]);
+  const found = await members.all(federation, lastChange);
   const list = found.federations[federation];
   if (list === undefined && health === undefined && lastChange === undefined) {
     throw new FederatorError('NotFound', `There is no federation ${federation}. List them: GET /v1/federations`);
@@ -330,13 +332,23 @@ function etag({ name, members, lastChange }: z.infer<typeof federationDetailSche
   return `"${digest.slice(0, 22)}"`;
 }
 
-/** Who is a member of what, asked of the clusters once for all who want to know at the same time. */
+/**
+ * Who is a member of what, asked of the clusters once for all who want to know at the same time, and again as soon as a
+ * change began or ended.
+ */
 class Members {
   private asked: { at: number; found: ReturnType<ApiContext['client']['federations']> } | undefined;
+  private readonly changes = new Map<string, string>();
 
   constructor(private readonly context: ApiContext) {}
 
-  all(): ReturnType<ApiContext['client']['federations']> {
+  /** @param newest newest change of a federation, or with an empty name of all */
+  all(federation: string, newest: ChangeDescription | undefined): ReturnType<ApiContext['client']['federations']> {
+    if (newest !== undefined) {
+      const change = `${newest.runId} ${newest.status}`;
+      if (this.changes.get(federation) !== change) this.forget();
+      this.changes.set(federation, change);
+    }
     if (this.asked === undefined || Date.now() - this.asked.at > MEMBERS_MS) {
       const found = this.context.client.federations();
       this.asked = { at: Date.now(), found };
