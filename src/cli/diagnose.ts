@@ -93,7 +93,8 @@ async function diagnose(options: DiagnoseOptions): Promise<void> {
       const ids = new Set(wrong.map(({ name, scope }) => findingId({ check: name, scope })));
       const findings = diagnosis.findings.filter((finding) => ids.has(findingId(finding)));
       if (wrong.length > 0) repairs = await fix(client, diagnosis, findings, { yes: options.yes === true, json });
-      if (repairs !== undefined) diagnosis = await look(client, federation, asked);
+      // What failed while it was broken says nothing of now.
+      if (repairs !== undefined) diagnosis = await look(client, federation, asked, true);
     }
     const checks = chosen(diagnosis, asked);
     process.exitCode = EXIT_CODES[worstVerdict(checks)];
@@ -105,11 +106,11 @@ async function diagnose(options: DiagnoseOptions): Promise<void> {
 }
 
 /** The federation as it is now, or one workload of it. @throws FederatorError NotFound, InvalidInput */
-async function look(client: FederatorClient, federation: string, asked: Asked): Promise<Diagnosis> {
+async function look(client: FederatorClient, federation: string, asked: Asked, retryPolls = false): Promise<Diagnosis> {
   const named = [...(asked.cluster === undefined ? [] : [asked.cluster]), ...(asked.ends ?? [])];
   const input = checked(verifyInputSchema, { federation });
   const workload = asked.workload === undefined ? {} : { workload: parseWorkload(asked.workload) };
-  const diagnosis = await client.diagnose({ ...input, readings: true, ...workload });
+  const diagnosis = await client.diagnose({ ...input, readings: true, retryPolls, ...workload });
   const outside = named.filter((name) => !diagnosis.clusters.includes(name));
   if (outside.length > 0) {
     throw new FederatorError(

@@ -11,6 +11,8 @@ export interface DiagnoseInput {
   readings?: boolean;
   /** Of the checks, only those that are not ok: in a mesh of a hundred there are tens of thousands. */
   onlyWrong?: boolean;
+  /** Polls that failed are tried again first, as after a repair: only what fails now counts. */
+  retryPolls?: boolean;
   /** Only the identity of one workload, and whether its clusters are well. */
   workload?: WorkloadReference;
 }

@@ -1,4 +1,4 @@
-import type { ClusterReading, EdgeCause, ServerReading } from '../contract/health.js';
+import type { ClusterReading, EdgeCause, EdgeRefresh, ServerReading } from '../contract/health.js';
 import { edgeName } from '../contract/names.js';
 import type { Check } from '../contract/verify.js';
 import { checker } from './check.js';
@@ -36,6 +36,21 @@ export function readingChecks(
       return server === undefined ? [] : edgeChecks(server, trusting, trusted, now, pollIntervalMs);
     }),
   ];
+}
+
+/** A reading after fetches on demand, which are newer than what the log says of polls. Pure. */
+export function afterFetches(reading: ClusterReading, fetches: Readonly<Record<string, EdgeRefresh>>): ClusterReading {
+  const { server } = reading;
+  if (server === undefined) return reading;
+  const pollErrors = { ...server.pollErrors };
+  const lastPolls = { ...server.lastPolls };
+  for (const [trustDomain, { ok, at, cause = 'endpointUnreachable', message = '' }] of Object.entries(fetches)) {
+    if (ok) {
+      lastPolls[trustDomain] = at;
+      Reflect.deleteProperty(pollErrors, trustDomain);
+    } else pollErrors[trustDomain] = { at, cause, message };
+  }
+  return { ...reading, server: { ...server, pollErrors, lastPolls } };
 }
 
 function serverChecks(

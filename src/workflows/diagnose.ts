@@ -1,11 +1,13 @@
-import { ApplicationFailure } from '@temporalio/workflow';
+import { ApplicationFailure, sleep } from '@temporalio/workflow';
 import type { DiagnosedCheck, DiagnoseInput, Diagnosis } from '../contract/diagnosis.js';
 import type { ClusterFacts } from '../contract/facts.js';
+import type { ClusterReading, EdgeRefresh } from '../contract/health.js';
 import { worstVerdict } from '../contract/verify.js';
 import type { WorkloadReference } from '../contract/workload.js';
 import { boundedChecks } from '../federation/check.js';
 import { diagnoseFederation, diagnoseThoroughly } from '../federation/diagnosis.js';
 import { pollIntervalMs } from '../federation/freshness.js';
+import { afterFetches, type ReadingEvidence } from '../federation/readingChecks.js';
 import { federationSettings } from '../federation/settings.js';
 import type { MemberObservation } from '../federation/verify.js';
 import { workloadChecks } from '../federation/workloadChecks.js';
@@ -17,6 +19,11 @@ const DIAGNOSE = { id: 'diagnose', title: 'Diagnose' };
 const ATTEMPTS = 3;
 /** How long one cluster may take to be read. */
 const READING_MS = 15_000;
+/** A fetch of one bundle may take this long. */
+const REFRESH_MS = 10_000;
+/** A fetch that fails is tried so often. */
+const FETCHES = 6;
+const FETCH_PAUSE_MS = 2_000;
 /** So far back a poll is looked for in SPIRE server's log. */
 const LOG_SECONDS = 3600;
 
@@ -26,6 +33,7 @@ export async function diagnose({
   clusters,
   readings = false,
   onlyWrong = false,
+  retryPolls = false,
   workload,
 }: DiagnoseInput): Promise<Diagnosis> {
   const known = clusters.length > 0 ? [...clusters] : await possibleMembers(federation);
@@ -33,8 +41,9 @@ export async function diagnose({
   const members = clusters.length > 0 ? observed : [...observed, ...(await forgottenMembers(federation, observed))];
   const facts = members.flatMap((member) => member.facts ?? []);
   const { hub, refreshHintSeconds } = federationSettings(federation, facts);
+  const interval = pollIntervalMs(refreshHintSeconds);
   const all = readings
-    ? diagnoseThoroughly(federation, members, await readAll(federation, members, pollIntervalMs(refreshHintSeconds)))
+    ? diagnoseThoroughly(federation, members, await readAll(federation, members, interval, retryPolls))
     : diagnoseFederation(federation, members);
   const { checks, findings } = workload === undefined ? all : await ofWorkload(workload, members, all.checks);
   return {
@@ -92,18 +101,47 @@ async function forgottenMembers(
   return observed.filter((member) => missing.includes(member.facts?.trustDomain ?? ''));
 }
 
-async function readAll(federation: string, members: readonly MemberObservation[], interval: number) {
+async function readAll(
+  federation: string,
+  members: readonly MemberObservation[],
+  interval: number,
+  retryPolls: boolean,
+): Promise<ReadingEvidence> {
   const readings = await Promise.all(
-    members.map(({ cluster }) =>
-      runCheck('readCluster', `Read polls and CA of ${cluster}`, {
-        cluster,
-        federation,
-        pollIntervalMs: interval,
-        withAgents: false,
-        logSeconds: LOG_SECONDS,
-        timeoutMs: READING_MS,
-      }),
-    ),
+    members.map(async ({ cluster }) => {
+      const reading = await read(federation, cluster, interval);
+      const failed = Object.keys(reading.server?.pollErrors ?? {});
+      if (!retryPolls || failed.length === 0) return reading;
+      return afterFetches(reading, await fetchAgain(federation, cluster, failed));
+    }),
   );
   return { now: Date.now(), pollIntervalMs: interval, readings };
+}
+
+/** Until all of them are there, for as long as a router takes to learn of an endpoint that was just put back. */
+async function fetchAgain(
+  federation: string,
+  cluster: string,
+  trustDomains: string[],
+): Promise<Record<string, EdgeRefresh>> {
+  const outcomes: Record<string, EdgeRefresh> = {};
+  for (let attempt = 1, missing = trustDomains; missing.length > 0 && attempt <= FETCHES; attempt++) {
+    if (attempt > 1) await sleep(FETCH_PAUSE_MS);
+    const title = `Have ${cluster} fetch the bundles of ${missing.join(', ')} again`;
+    const request = { cluster, federation, trustDomains: missing, timeoutMs: REFRESH_MS };
+    Object.assign(outcomes, await runCheck('refreshEdges', title, request));
+    missing = missing.filter((trustDomain) => outcomes[trustDomain]?.ok !== true);
+  }
+  return outcomes;
+}
+
+function read(federation: string, cluster: string, interval: number): Promise<ClusterReading> {
+  return runCheck('readCluster', `Read polls and CA of ${cluster}`, {
+    cluster,
+    federation,
+    pollIntervalMs: interval,
+    withAgents: false,
+    logSeconds: LOG_SECONDS,
+    timeoutMs: READING_MS,
+  });
 }

@@ -1,5 +1,5 @@
 import type { ClusterReading, ServerReading } from '../../src/contract/health.js';
-import { readingChecks } from '../../src/federation/readingChecks.js';
+import { afterFetches, readingChecks } from '../../src/federation/readingChecks.js';
 
 const NOW = Date.parse('2030-01-01T12:00:00Z');
 const INTERVAL = 75_000;
@@ -73,4 +73,20 @@ test('a server that does not run is named, and one that ends again and again is 
   const away = { server: undefined as never, serverDown: true };
   expect(wrong({}, away)).toEqual(['server-down of a: failed']);
   expect(wrong({}, { ...away, crashLoop: 'it ended' })).toEqual(['server-crash-loop of a: failed']);
+});
+
+test('a fetch on demand counts for more than the poll before it', () => {
+  const reading: ClusterReading = {
+    cluster: 'a',
+    readAt: NOW,
+    serverDown: false,
+    server: { ...WELL, ...failedPoll('endpointUnreachable'), lastPolls: {} },
+  };
+  const works = afterFetches(reading, { 'b.test': { at: NOW, ok: true } });
+  expect(wrong({}, reading)).toEqual(['endpointUnreachable of a←b: failed']);
+  expect(wrong({}, works)).toEqual([]);
+  const fails = afterFetches(reading, {
+    'b.test': { at: NOW, ok: false, cause: 'unknownAuthority', message: 'x509: unknown authority' },
+  });
+  expect(wrong({}, fails)).toEqual(['unknownAuthority of a←b: failed']);
 });
