@@ -19,7 +19,7 @@ ENV NODE_ENV=production
 WORKDIR /opt/spire-federator
 COPY --from=dependencies /build/node_modules node_modules
 COPY --from=build /build/dist/src dist/src
-COPY --from=build /build/dist/workflow-bundle.js dist/workflow-bundle.js
+COPY --from=build /build/dist/workflow-bundle*.js dist/
 COPY package.json LICENSE ./
 RUN mkdir /var/lib/spire-federator && chown node:node /var/lib/spire-federator
 USER node

@@ -9,10 +9,11 @@ const directions = {
   workflows: { may: ['contract', 'federation'], mayByType: ['activities'] },
   kubernetes: { may: ['contract'], mayByType: ['federation'] },
   spire: { may: ['contract', 'kubernetes'], mayByType: ['federation'] },
-  store: { may: ['contract', 'config'] },
+  encryption: { may: ['contract'] },
+  store: { may: ['contract', 'config', 'encryption'] },
   access: { may: ['contract', 'config'] },
   activities: { may: ['contract', 'federation', 'kubernetes', 'spire', 'config', 'store'] },
-  api: { may: ['contract', 'access', 'client', 'config', 'store'] },
+  api: { may: ['contract', 'access', 'client', 'config', 'encryption', 'store'] },
   cli: { may: ['contract', 'access', 'client', 'config', 'store'] },
 };
 

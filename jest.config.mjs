@@ -7,7 +7,7 @@ export default {
   testEnvironment: 'node',
   testPathIgnorePatterns: ['/node_modules/', ...(process.env['FAULT_STEPS'] === 'all' ? [] : LONG)],
   modulePathIgnorePatterns: ['<rootDir>/dist/', '<rootDir>/.sandbox/'],
-  moduleNameMapper: { '^(\\.{1,2}/.*)\\.js$': '$1' },
+  moduleNameMapper: { '^(\\.{1,2}/.*)\\.js$': '$1', '^(.*/encodedFailures)\\.cjs$': '$1.cts' },
   transform: {
     '\\.[cm]?[jt]s$': [
       '@swc/jest',
@@ -20,7 +20,7 @@ export default {
   },
   // These packages come as ES modules only.
   transformIgnorePatterns: [
-    '/node_modules/(?!(@kubernetes/client-node|openid-client|oauth4webapi|jose|jsonpath-plus|pure-rand)/)',
+    '/node_modules/(?!(@kubernetes/client-node|content-disposition|cookie|openid-client|oauth4webapi|jose|jsonpath-plus|pure-rand)/)',
   ],
   // The slowest thing a test waits for is a sandbox that starts.
   testTimeout: 120_000,

@@ -1,6 +1,4 @@
 import { DefaultLogger, NativeConnection, Runtime } from '@temporalio/worker';
-import path from 'node:path';
-import { projectRoot } from '../sandbox/projectRoot.js';
 import { execSeconds, kubernetesRequestSeconds } from '../src/kubernetes/latency.js';
 import { createWorker } from '../src/worker.js';
 
@@ -22,7 +20,6 @@ async function main(): Promise<void> {
     connection: await NativeConnection.connect({ address: process.env['TEMPORAL_ADDRESS'] ?? '' }),
     namespace: 'default',
     inventoryFile: process.env['SPIRE_FEDERATOR_INVENTORY'] ?? '',
-    workflowBundle: path.join(projectRoot(), 'dist', 'workflow-bundle.js'),
   });
   console.log('Worker on task queue');
   await worker.run();

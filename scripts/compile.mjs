@@ -4,9 +4,16 @@ import { projectRoot } from './cache.mjs';
 import { contentHash, filesUnder } from './contentHash.mjs';
 import { UserError, say, stopwatch } from './progress.mjs';
 import { capture } from './runChild.mjs';
+import { workflowBundles } from './workflowBundles.mjs';
 
 const stampFile = path.join(projectRoot, 'dist', 'stamp.json');
-const settings = ['package-lock.json', 'tsconfig.json', 'tsconfig.build.json', 'scripts/bundleWorkflows.mjs'];
+const settings = [
+  'package-lock.json',
+  'tsconfig.json',
+  'tsconfig.build.json',
+  'scripts/bundleWorkflows.mjs',
+  'scripts/workflowBundles.mjs',
+];
 
 /**
  * Whether dist/ was made from the sources as they are now.
@@ -32,7 +39,7 @@ export async function compile() {
   await runStep('the compiler', ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.build.json', '--pretty', 'false']);
   if (
     earlier?.workflowsHash !== stamp.workflowsHash ||
-    !existsSync(path.join(projectRoot, 'dist/workflow-bundle.js'))
+    workflowBundles.some((bundle) => !existsSync(path.join(projectRoot, 'dist', bundle)))
   ) {
     await runStep('bundling the workflows', ['scripts/bundleWorkflows.mjs']);
   }
@@ -46,8 +53,8 @@ async function runStep(name, args) {
 }
 
 function currentStamp() {
-  const files = filesUnder(projectRoot, ['src', 'sandbox', 'bench'], (file) => file.endsWith('.ts'));
-  const workflows = filesUnder(projectRoot, ['src'], (file) => file.endsWith('.ts'));
+  const files = filesUnder(projectRoot, ['src', 'sandbox', 'bench'], isSource);
+  const workflows = filesUnder(projectRoot, ['src'], isSource);
   return {
     hash: contentHash(projectRoot, [...settings, ...files]),
     workflowsHash: contentHash(projectRoot, [...settings, ...workflows]),
@@ -55,11 +62,15 @@ function currentStamp() {
   };
 }
 
+function isSource(file) {
+  return /\.c?ts$/.test(file);
+}
+
 function readStamp() {
   return existsSync(stampFile) ? JSON.parse(readFileSync(stampFile, 'utf8')) : undefined;
 }
 
 function removeOutput(source) {
-  const output = path.join(projectRoot, 'dist', source.replace(/\.ts$/, '.js'));
+  const output = path.join(projectRoot, 'dist', source.replace(/ts$/, 'js'));
   for (const file of [output, `${output}.map`]) rmSync(file, { force: true });
 }

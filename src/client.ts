@@ -68,6 +68,7 @@ import type { DumpedPart, DumpInput } from './contract/sysdump.js';
 import { FEDERATION_ATTRIBUTE } from './contract/searchAttributes.js';
 import type { VerifyResult } from './contract/verify.js';
 import type { ShowWorkloadInput, ShowWorkloadResult } from './contract/workload.js';
+import { payloadEncryption } from './encryption/payloadEncryption.js';
 
 const DEFAULT_ADDRESS = '127.0.0.1:7233';
 /** Memo of a workflow that somebody asked for by name. */
@@ -139,9 +140,10 @@ export class FederatorClient {
   /**
    * Connects as Temporal's own environment variables and profile say (TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE,
    * TEMPORAL_TLS_…, TEMPORAL_API_KEY, TEMPORAL_PROFILE).
-   * @throws FederatorError TemporalUnreachable
+   * @throws FederatorError TemporalUnreachable; InvalidInput for keys that cannot be used
    */
   static async connect(): Promise<FederatorClient> {
+    const { dataConverter } = payloadEncryption();
     const { connectionOptions, namespace } = loadClientConnectConfig();
     const address = connectionOptions.address ?? DEFAULT_ADDRESS;
     let connection: Connection;
@@ -153,7 +155,10 @@ export class FederatorClient {
         `There is no Temporal server at ${address} (${(error as Error).message.split('\n')[0]}). Start one with: npm run temporal, or set TEMPORAL_ADDRESS.`,
       );
     }
-    return new FederatorClient(connection, new Client({ connection, namespace: namespace ?? 'default' }));
+    return new FederatorClient(
+      connection,
+      new Client({ connection, namespace: namespace ?? 'default', dataConverter }),
+    );
   }
 
   async close(): Promise<void> {

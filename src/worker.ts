@@ -13,11 +13,14 @@ import { webhookSettings } from './activities/webhookSettings.js';
 import { findInventory, inventoryPath } from './config.js';
 import { FederatorError } from './contract/errors.js';
 import { SEARCH_ATTRIBUTES, TASK_QUEUE } from './contract/names.js';
+import { payloadEncryption, type PayloadEncryption } from './encryption/payloadEncryption.js';
 import { serveMetrics } from './metrics.js';
 import type { ClusterStore } from './store/clusterStore.js';
 import { openStore } from './store/openStore.js';
 
 const DEFAULT_ADDRESS = '127.0.0.1:7233';
+/** Where the prebuilt bundles of src/workflows are: a worker runs compiled. */
+const DIST = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 /** gRPC status for something that exists already. */
 const ALREADY_EXISTS = 6;
 /** Keyword, as Temporal's API numbers the types of search attributes. */
@@ -37,8 +40,8 @@ export interface WorkerDependencies {
   inventoryFile?: string | undefined;
   /** Where onboarded clusters are kept. */
   store?: ClusterStore | undefined;
-  /** The prebuilt bundle of src/workflows. */
-  workflowBundle: string;
+  /** What is encrypted of what Temporal keeps; absent: as the environment says. */
+  encryption?: PayloadEncryption;
   /** Wrapped around every activity, outside the engine's own. */
   activityInterceptors?: ActivityInterceptorsFactory[];
 }
@@ -56,18 +59,20 @@ export async function createWorker(dependencies: WorkerDependencies): Promise<Fe
     taskQueue = TASK_QUEUE,
     inventoryFile,
     store,
-    workflowBundle,
+    encryption = payloadEncryption(),
     activityInterceptors = [],
   } = dependencies;
   const clusters = new Clusters(inventoryFile, store);
   // A worker whose inventory is unusable says so now, and not with the first change.
   await clusters.read();
+  const { dataConverter, workflowBundle } = encryption;
   const worker = await Worker.create({
     connection,
     namespace,
     taskQueue,
-    workflowBundle: { codePath: workflowBundle },
-    activities: { ...createActivities(clusters, new Client({ connection, namespace })) },
+    dataConverter,
+    workflowBundle: { codePath: path.resolve(DIST, workflowBundle) },
+    activities: { ...createActivities(clusters, new Client({ connection, namespace, dataConverter })) },
     interceptors: { activity: [...activityInterceptors, () => ({ inbound: new FederatorActivityInterceptor() })] },
     // A cancellation reaches a running activity with its next heartbeat.
     maxHeartbeatThrottleInterval: '1 second',
@@ -93,6 +98,7 @@ async function main(): Promise<void> {
   const inventoryFile = store === undefined ? inventoryPath() : findInventory();
   // What is wrong with it is said now, and not at three in the morning.
   const webhook = await webhookSettings();
+  const encryption = payloadEncryption();
   setFlagsFromString(`--max-semi-space-size=${SEMI_SPACE_MB}`);
   Runtime.install({ logger: new DefaultLogger('WARN') });
   let connection: NativeConnection;
@@ -110,7 +116,7 @@ async function main(): Promise<void> {
     namespace,
     inventoryFile,
     store,
-    workflowBundle: path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../workflow-bundle.js'),
+    encryption,
   });
   const inventory = [inventoryFile, store?.description].filter((each) => each !== undefined).join(' and ');
   console.log(`Worker on task queue ${TASK_QUEUE} of ${address} (namespace ${namespace}), inventory ${inventory}`);

@@ -1,5 +1,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { ChangeHandle, FederatorClient } from '../client.js';
+import type { EncryptionCodec } from '../encryption/payloadCodec.js';
 import type { ClusterStore } from '../store/clusterStore.js';
 import { readInventory, type FullInventory } from '../store/inventory.js';
 import type { AuditLog } from './audit.js';
@@ -17,6 +18,10 @@ export interface ApiContext {
   tokens?: TokenFile | undefined;
   oidc?: OidcTokens | undefined;
   audit: AuditLog;
+  /** Reads what Temporal keeps encrypted, for the Web UI. */
+  codec: EncryptionCodec;
+  /** Address of the Temporal Web UI. */
+  webUi: string;
   idempotency: IdempotencyKeys;
   /** Requests of one caller within a second; more are refused. */
   requestsPerSecond: number;

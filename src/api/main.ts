@@ -1,6 +1,7 @@
-import { findInventory } from '../config.js';
+import { findInventory, webUiUrl } from '../config.js';
 import { FederatorClient } from '../client.js';
 import { FederatorError } from '../contract/errors.js';
+import { payloadEncryption } from '../encryption/payloadEncryption.js';
 import { openStore } from '../store/openStore.js';
 import { AuditLog } from './audit.js';
 import { IdempotencyKeys } from './idempotency.js';
@@ -15,6 +16,7 @@ async function main(): Promise<void> {
   await tokens?.read();
   const audit = new AuditLog(settings.auditLog);
   await audit.open();
+  const { codec } = payloadEncryption();
   const client = await FederatorClient.connect();
   const app = await buildServer({
     client,
@@ -23,6 +25,8 @@ async function main(): Promise<void> {
     tokens,
     oidc: settings.oidc === undefined ? undefined : new OidcTokens(settings.oidc),
     audit,
+    codec,
+    webUi: webUiUrl(),
     idempotency: new IdempotencyKeys(),
     requestsPerSecond: settings.requestsPerSecond,
   });

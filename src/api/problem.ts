@@ -54,6 +54,7 @@ const STATUS: Partial<Record<FederatorErrorType, number>> = {
   VerifyFailed: 422,
   ClusterUnreachable: 502,
   TemporalUnreachable: 503,
+  PayloadUnreadable: 503,
   NoWorker: 503,
   StoreUnavailable: 503,
   IssuerUnavailable: 503,

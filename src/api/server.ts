@@ -18,6 +18,7 @@ import type { Principal } from '../access/principal.js';
 import { ProblemError, sendProblem } from './problem.js';
 import { accessRoutes } from './routes/access.js';
 import { changeRoutes } from './routes/changes.js';
+import { codecRoutes } from './routes/codec.js';
 import { clusterRoutes } from './routes/clusters.js';
 import { federationRoutes } from './routes/federations.js';
 import { monitorRoutes } from './routes/monitor.js';
@@ -105,6 +106,7 @@ export async function buildServer(context: ApiContext, { log = true } = {}): Pro
       await v1.register(changeRoutes(context));
       await v1.register(monitorRoutes(context));
       await v1.register(accessRoutes(context));
+      await v1.register(codecRoutes(context));
     },
     { prefix: '/v1' },
   );

@@ -36,6 +36,7 @@ export type FederatorErrorType =
   | 'StoreUnavailable'
   | 'IssuerUnavailable'
   | 'TemporalUnreachable'
+  | 'PayloadUnreadable'
   | 'NoWorker'
   | 'Cancelled'
   | 'Internal';

@@ -5,7 +5,8 @@ import { z } from 'zod';
 import { FederatorError } from '../contract/errors.js';
 import { clusterEntrySchema } from '../contract/inventory.js';
 import type { ClusterRecord, ClusterStore, StoredCluster } from './clusterStore.js';
-import { sealedSchema, type KeyRing } from './sealing.js';
+import type { KeyRing } from '../encryption/keyRing.js';
+import { open, seal, sealedSchema } from './sealing.js';
 
 const CLUSTER = '.cluster.json';
 const CANDIDATE = '.candidate.json';
@@ -41,7 +42,7 @@ export class FileStore implements ClusterStore {
   async kubeconfig(name: string, candidate: boolean): Promise<string> {
     const found = await this.read(fileOf(name, candidate));
     if (found === undefined) throw this.unknown(name);
-    return this.keys.open(found.kubeconfig, context(name));
+    return open(this.keys, found.kubeconfig, context(name));
   }
 
   async propose({ entry, kubeconfig, by }: ClusterRecord): Promise<void> {
@@ -49,7 +50,7 @@ export class FileStore implements ClusterStore {
       entry,
       onboardedAt: new Date().toISOString(),
       onboardedBy: by,
-      kubeconfig: this.keys.seal(kubeconfig, context(entry.name)),
+      kubeconfig: seal(this.keys, kubeconfig, context(entry.name)),
     };
     await this.guard('written', async () => {
       await mkdir(this.folder, { recursive: true, mode: 0o700 });

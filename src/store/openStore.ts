@@ -1,8 +1,8 @@
 import path from 'node:path';
 import { FederatorError } from '../contract/errors.js';
+import { KeyRing } from '../encryption/keyRing.js';
 import type { ClusterStore } from './clusterStore.js';
 import { FileStore } from './fileStore.js';
-import { KeyRing } from './sealing.js';
 import { SecretStore } from './secretStore.js';
 
 export const STORE = 'SPIRE_FEDERATOR_STORE';

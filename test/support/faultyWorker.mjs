@@ -9,7 +9,6 @@
  *             <activity>/<cluster>: that undo fails for good
  */
 import console from 'node:console';
-import { URL } from 'node:url';
 import { Context } from '@temporalio/activity';
 import { ApplicationFailure } from '@temporalio/common';
 import { NativeConnection, DefaultLogger, Runtime } from '@temporalio/worker';
@@ -59,7 +58,6 @@ const worker = await createWorker({
   connection: await NativeConnection.connect({ address }),
   namespace: 'default',
   inventoryFile,
-  workflowBundle: new URL('../../dist/workflow-bundle.js', import.meta.url).pathname,
   activityInterceptors: [() => ({ inbound: fault })],
 });
 console.log('Worker on task queue');

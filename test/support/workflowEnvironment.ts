@@ -1,19 +1,32 @@
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { WorkflowHandle } from '@temporalio/client';
+import { Client, type WorkflowHandle } from '@temporalio/client';
 import { defineSearchAttributeKey } from '@temporalio/common';
 import { TestWorkflowEnvironment } from '@temporalio/testing';
 import { DefaultLogger, Runtime, Worker } from '@temporalio/worker';
 import { FederatorActivityInterceptor } from '../../src/activities/heartbeat.js';
 import { SEARCH_ATTRIBUTES } from '../../src/contract/names.js';
+import { payloadEncryption, type PayloadEncryption } from '../../src/encryption/payloadEncryption.js';
 import { toolPath } from '../../sandbox/tools/toolPath.js';
 import type { RecordedActivities } from './recordedActivities.js';
 
-const WORKFLOW_BUNDLE = { codePath: path.resolve(__dirname, '../../dist/workflow-bundle.js') };
+/** As most tests have it: readable. */
+const PLAIN = payloadEncryption({});
+
+const bundle = ({ workflowBundle }: PayloadEncryption) => ({
+  codePath: path.resolve(__dirname, '../../dist', workflowBundle),
+});
+
+interface RunOptions {
+  maxCachedWorkflows?: number;
+  encryption?: PayloadEncryption;
+  /** Encryption of the client that starts the workflow, where it is not the worker's. */
+  startedWith?: PayloadEncryption;
+}
 
 /** A real Temporal dev server, workers with recorded activities, and a replay of every history that was made. */
 export class WorkflowEnvironment {
-  private readonly handles: WorkflowHandle[] = [];
+  private readonly handles: { handle: WorkflowHandle; encryption: PayloadEncryption }[] = [];
   private taskQueues = 0;
 
   private constructor(private readonly environment: TestWorkflowEnvironment) {}
@@ -33,30 +46,36 @@ export class WorkflowEnvironment {
     await this.environment.teardown();
   }
 
+  /** A client that has other keys, or none. */
+  client({ dataConverter }: PayloadEncryption = PLAIN): Client {
+    return new Client({ connection: this.environment.connection, dataConverter });
+  }
+
   /** Runs a workflow on a worker of its own, for as long as `use` needs it. */
   async run<T>(
     recorded: RecordedActivities,
     workflow: string,
     input: object,
     use: (handle: WorkflowHandle) => Promise<T>,
-    { maxCachedWorkflows }: { maxCachedWorkflows?: number } = {},
+    { maxCachedWorkflows, encryption = PLAIN, startedWith = encryption }: RunOptions = {},
   ): Promise<T> {
     const taskQueue = `test-${++this.taskQueues}`;
     const worker = await Worker.create({
       connection: this.environment.nativeConnection,
       taskQueue,
-      workflowBundle: WORKFLOW_BUNDLE,
+      workflowBundle: bundle(encryption),
+      dataConverter: encryption.dataConverter,
       activities: { ...recorded.activities },
       maxHeartbeatThrottleInterval: '100 ms',
       ...(maxCachedWorkflows === undefined ? {} : { maxCachedWorkflows }),
     });
     return worker.runUntil(async () => {
-      const handle = await this.environment.client.workflow.start(workflow, {
+      const handle = await this.client(startedWith).workflow.start(workflow, {
         workflowId: taskQueue,
         taskQueue,
         args: [input],
       });
-      this.handles.push(handle);
+      this.handles.push({ handle, encryption });
       return use(handle);
     });
   }
@@ -73,7 +92,7 @@ export class WorkflowEnvironment {
     const worker = await Worker.create({
       connection,
       taskQueue,
-      workflowBundle: WORKFLOW_BUNDLE,
+      workflowBundle: bundle(PLAIN),
       activities: { ...activities },
       interceptors: { activity: [() => ({ inbound: new FederatorActivityInterceptor() })] },
     });
@@ -93,7 +112,7 @@ export class WorkflowEnvironment {
         const started = recentActions.at(-1)?.action.workflow;
         if (recentActions.length > before && started !== undefined) {
           const handle = client.workflow.getHandle(started.workflowId, started.firstExecutionRunId);
-          this.handles.push(handle);
+          this.handles.push({ handle, encryption: PLAIN });
           return handle;
         }
         await delay(50);
@@ -108,9 +127,10 @@ export class WorkflowEnvironment {
 
   /** Replays every history made so far with the workflows as they are: each must come to the same commands. */
   async replayAll(): Promise<number> {
-    for (const handle of this.handles) {
+    for (const { handle, encryption } of this.handles) {
       const history = await handle.fetchHistory();
-      await Worker.runReplayHistory({ workflowBundle: WORKFLOW_BUNDLE }, history, handle.workflowId);
+      const { dataConverter } = encryption;
+      await Worker.runReplayHistory({ workflowBundle: bundle(encryption), dataConverter }, history, handle.workflowId);
     }
     return this.handles.length;
   }

@@ -3,11 +3,12 @@ import os from 'node:os';
 import path from 'node:path';
 import { parse } from 'yaml';
 import { clusterEntrySchema } from '../../src/contract/inventory.js';
+import { KeyRing } from '../../src/encryption/keyRing.js';
 import { argoConfig, argoKubeconfig } from '../../src/store/argoCluster.js';
 import { FileStore } from '../../src/store/fileStore.js';
 import { readInventory } from '../../src/store/inventory.js';
 import { openStore } from '../../src/store/openStore.js';
-import { KeyRing } from '../../src/store/sealing.js';
+import { open, seal } from '../../src/store/sealing.js';
 import { submittedKubeconfig } from '../../src/store/submittedKubeconfig.js';
 
 const SECRET = 'a-token-that-nobody-may-see';
@@ -78,15 +79,15 @@ describe('a kubeconfig that somebody submits', () => {
 
 describe('what is sealed', () => {
   test('can be opened with its key alone, and only as what it was sealed for', () => {
-    const sealed = ring(key('old', 1)).seal(SECRET, 'x');
+    const sealed = seal(ring(key('old', 1)), SECRET, 'x');
     expect(JSON.stringify(sealed)).not.toContain(SECRET);
-    expect(ring(key('new', 2), key('old', 1)).open(sealed, 'x')).toBe(SECRET);
-    expect(() => ring(key('new', 2)).open(sealed, 'x')).toThrow(/sealed with key old, which is not among new/);
-    expect(() => ring(key('old', 3)).open(sealed, 'x')).toThrow(/was changed, or the key is another one/);
-    expect(() => ring(key('old', 1)).open(sealed, 'y')).toThrow(/cannot be opened/);
+    expect(open(ring(key('new', 2), key('old', 1)), sealed, 'x')).toBe(SECRET);
+    expect(() => open(ring(key('new', 2)), sealed, 'x')).toThrow(/sealed with key old, which is not among new/);
+    expect(() => open(ring(key('old', 3)), sealed, 'x')).toThrow(/was changed, or the key is another one/);
+    expect(() => open(ring(key('old', 1)), sealed, 'y')).toThrow(/cannot be opened/);
     const text = Buffer.from(sealed.text, 'base64');
     text[0] = (text[0] ?? 0) ^ 1;
-    expect(() => ring(key('old', 1)).open({ ...sealed, text: text.toString('base64') }, 'x')).toThrow(/was changed/);
+    expect(() => open(ring(key('old', 1)), { ...sealed, text: text.toString('base64') }, 'x')).toThrow(/was changed/);
   });
 
   test.each(['', 'k1', 'k1:c2hvcnQ=', `${key('a', 1)},${key('a', 2)}`])('refuses the keys "%s"', (text) => {

@@ -10,8 +10,11 @@ import {
 import type { FederatorActivities } from '../../src/contract/activities.js';
 import { PROGRESS_QUERY } from '../../src/contract/names.js';
 import type { VerifyResult } from '../../src/contract/verify.js';
+import { payloadEncryption } from '../../src/encryption/payloadEncryption.js';
 import { planSetup, planSteps } from '../../src/federation/plan.js';
 import { resolveSettings } from '../../src/federation/settings.js';
+import { CodecServer } from '../support/codecServer.js';
+import { encryptedPayloads, fieldsWith } from '../support/readableFields.js';
 import { freshCluster } from '../support/freshCluster.js';
 import { federate, RecordedActivities, type Call } from '../support/recordedActivities.js';
 import { WorkflowEnvironment } from '../support/workflowEnvironment.js';
@@ -293,6 +296,68 @@ test('verify says which clusters could not be asked, where no other is a member'
   const cause = await environment.run(recorded, 'verify', { federation: FEDERATION, clusters: [] }, failure);
   expect(cause).toMatchObject({ type: 'ClusterUnreachable' });
   expect(cause?.message).toMatch(/could not be asked, and may be:\n- a: .*\n- b: /);
+});
+
+describe('with keys for payloads', () => {
+  const key = (id: string, byte: number) => `${id}:${Buffer.alloc(32, byte).toString('base64')}`;
+  const keys = (...each: string[]) => payloadEncryption({ SPIRE_FEDERATOR_PAYLOAD_KEYS: each.join() });
+  const old = keys(key('old', 1));
+  const rotated = keys(key('new', 2), key('old', 1));
+  const planted = setupPairInputSchema.parse({
+    ...SETUP,
+    federation: 'planted-federation',
+    clusters: ['planted-a', 'planted-b'],
+  });
+
+  test('nothing that a change is given, says or shows can be read in Temporal, but for IDs', async () => {
+    const recorded = new RecordedActivities('planted-a', 'planted-b');
+    recorded.interfere = ({ id, attempt }) => {
+      if (id === 'rolloutServer/planted-b' && attempt > 1)
+        throw ApplicationFailure.nonRetryable('planted message', 'InvalidObject', 'planted details');
+      if (id === 'rolloutServer/planted-b') throw new Error('planted passing message');
+    };
+    const histories = await environment.run(
+      recorded,
+      'setupPair',
+      planted,
+      async (handle) => {
+        const cause = await failure(handle);
+        expect(cause).toMatchObject({ type: 'InvalidObject' });
+        expect(cause?.message).toMatch(/planted message[^]*Every cluster is as it was before/);
+        const steps = (await handle.query<ChangeProgress>(PROGRESS_QUERY)).steps;
+        expect(steps.find(({ id }) => id === 'rolloutServer/planted-b')).toMatchObject({ state: 'failed' });
+        const without = environment.client().workflow.getHandle(handle.workflowId);
+        await expect(without.query(PROGRESS_QUERY)).rejects.toThrow(
+          /encrypted with key new, and SPIRE_FEDERATOR_PAYLOAD_KEYS is not set here/,
+        );
+        return [await handle.fetchHistory(), await handle.describe().then(({ raw }) => raw)];
+      },
+      { encryption: rotated },
+    );
+    expect(fieldsWith(/planted/, histories)).toEqual(new Set(['activityId']));
+    const payloads = encryptedPayloads(histories);
+    const server = await CodecServer.start(rotated.codec);
+    try {
+      const shown = (await server.texts(payloads)).join('\n');
+      for (const said of ['planted-federation', 'planted message', 'planted details', 'planted passing message'])
+        expect(shown).toContain(said);
+    } finally {
+      await server.stop();
+    }
+  });
+
+  test('what was started without keys, or with older ones, goes on', async () => {
+    for (const startedWith of [payloadEncryption({}), old]) {
+      const outcome = await environment.run(
+        new RecordedActivities('a', 'b'),
+        'setupPair',
+        SETUP,
+        async ({ workflowId }) => result(environment.client(rotated).workflow.getHandle(workflowId)),
+        { encryption: rotated, startedWith },
+      );
+      expect(outcome.changed).toBe(true);
+    }
+  });
 });
 
 test('every history made here replays', async () => {
