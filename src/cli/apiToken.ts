@@ -2,6 +2,7 @@ import { Command, Option } from 'commander';
 import { stringify } from 'yaml';
 import { roleSchema } from '../access/principal.js';
 import { newToken, tokensSchema } from '../access/tokens.js';
+import { addExamples } from './examples.js';
 import { checked } from './options.js';
 
 interface Options {
@@ -13,7 +14,7 @@ interface Options {
 
 /** Makes a token for the API: what the tokens file has to have of it goes to stdout, the token itself to stderr, once. */
 export function apiTokenCommand(): Command {
-  return new Command('api-token')
+  const command = new Command('api-token')
     .description(
       "make a token for the API: prints the tokens file's entry, and on stderr the token, which is kept nowhere",
     )
@@ -21,10 +22,6 @@ export function apiTokenCommand(): Command {
     .addOption(new Option('--role <role>', 'what it may do').choices(roleSchema.options).makeOptionMandatory())
     .option('--federation <names...>', 'in which federations (default: all)', ['*'])
     .option('--days <count>', 'after how many days it expires (default: never)', Number)
-    .addHelpText(
-      'after',
-      '\nExample:\n  npm run --silent federator -- api-token --name ci --role operator > tokens.yaml',
-    )
     .action(({ name, role, federation, days }: Options) => {
       const { token, sha256 } = newToken();
       const file = checked(tokensSchema, {
@@ -40,6 +37,7 @@ export function apiTokenCommand(): Command {
       process.stdout.write(stringify(file));
       console.error(`Token of ${name}, shown this once: ${token}`);
     });
+  return addExamples(command, 'npm run --silent federator -- api-token --name ci --role operator > tokens.yaml');
 }
 
 /** @param days a number as somebody typed it */

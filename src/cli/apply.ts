@@ -2,6 +2,7 @@ import { Command } from 'commander';
 import { loadFederationFile } from '../config.js';
 import { applyOptionsSchema } from '../contract/change.js';
 import { runChange } from './change.js';
+import { addExamples } from './examples.js';
 import {
   addChangeOptions,
   changeInput,
@@ -19,17 +20,20 @@ interface ApplyOptions extends ChangeOptions {
 
 /** `apply -f`: gets a federation to what its file says; a second time it has nothing to do. */
 export function applyCommand(): Command {
-  return fileCommand('apply', 'get a federation to what its file says')
+  const command = fileCommand('apply', 'get a federation to what its file says')
     .option('--no-probe', 'leave out the mTLS probe between test workloads')
     .option('--no-monitor', 'start no monitor that watches over the federation afterwards')
     .action((options: ApplyOptions) => apply(options, false));
+  return addExamples(command, 'npm run federator -- apply -f federation.yaml --timeout 10m');
 }
 
 /** `plan -f`: the difference between a federation's file and the clusters; changes nothing. */
 export function planCommand(): Command {
-  return fileCommand('plan', 'show what apply would create, change, restart and remove; changes nothing').action(
-    (options: ApplyOptions) => apply(options, true),
-  );
+  const command = fileCommand(
+    'plan',
+    'show what apply would create, change, restart and remove; changes nothing',
+  ).action((options: ApplyOptions) => apply(options, true));
+  return addExamples(command, 'npm run federator -- plan -f federation.yaml');
 }
 
 function fileCommand(name: string, description: string): Command {

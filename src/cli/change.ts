@@ -2,6 +2,7 @@ import { FederatorClient, type Changes } from '../client.js';
 import type { ChangeResult } from '../contract/change.js';
 import { followChange } from './follow.js';
 import type { ChangeOptions } from './options.js';
+import { isTable, printResult } from './output.js';
 import { printChange } from './report.js';
 
 /**
@@ -11,24 +12,22 @@ import { printChange } from './report.js';
 export async function runChange<K extends keyof Changes>(
   name: K,
   input: Changes[K],
-  { json = false, wait }: Pick<ChangeOptions, 'json' | 'wait'>,
+  options: Pick<ChangeOptions, 'output' | 'wait' | 'timeout'>,
 ): Promise<ChangeResult | undefined> {
   const client = await FederatorClient.connect();
   try {
     const handle = await client.startChange(name, input);
-    if (!wait) {
-      if (json) console.log(JSON.stringify(handle, undefined, 2));
-      else
+    if (!options.wait) {
+      printResult(handle, options, () =>
         console.log(
           `Started ${handle.workflowId}: ${handle.link}\nFollow it with: npm run federator -- attach ${handle.federation}`,
-        );
+        ),
+      );
       return undefined;
     }
-    if (!json) console.error(`${name} ${input.federation}: ${handle.link}\n`);
-    const result = await followChange(client, handle, { quiet: json });
-    if (result === undefined) return undefined;
-    if (json) console.log(JSON.stringify({ ...result, link: handle.link }, undefined, 2));
-    else printChange(result);
+    if (isTable(options)) console.error(`${name} ${input.federation}: ${handle.link}\n`);
+    const result = await followChange(client, handle, options);
+    if (result !== undefined) printResult({ ...result, link: handle.link }, options, () => printChange(result));
     return result;
   } finally {
     await client.close();

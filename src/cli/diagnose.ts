@@ -1,5 +1,4 @@
 import { Command } from 'commander';
-import pc from 'picocolors';
 import { FederatorClient } from '../client.js';
 import { verifyInputSchema } from '../contract/change.js';
 import { CHECKS, checkAnchor } from '../contract/checks.js';
@@ -9,13 +8,22 @@ import { findingId, type RepairRecord } from '../contract/health.js';
 import { DEFAULT_FEDERATION, edgeName } from '../contract/names.js';
 import { worstVerdict, type Verdict } from '../contract/verify.js';
 import { parseWorkloadReference, type WorkloadReference } from '../contract/workload.js';
+import { pc } from './colours.js';
+import { addExamples } from './examples.js';
+import { EXIT_CODES } from './exitCodes.js';
 import { fix } from './fix.js';
-import { checked, inventoryClusters, requireKnown } from './options.js';
+import { addInventoryOption, checked, inventoryClusters, requireKnown } from './options.js';
+import { looking } from './looking.js';
+import { addOutputOption, isTable, printResult, type OutputOptions } from './output.js';
 
-/** Exit codes: nothing is wrong, something is, it could not be told. */
-const EXIT_CODES: Readonly<Record<Verdict, number>> = { ok: 0, warning: 1, failed: 1, unknown: 2 };
+const EXIT_CODE_OF: Readonly<Record<Verdict, number>> = {
+  ok: EXIT_CODES.ok,
+  warning: EXIT_CODES.failed,
+  failed: EXIT_CODES.failed,
+  unknown: EXIT_CODES.unknown,
+};
 
-interface DiagnoseOptions {
+interface DiagnoseOptions extends OutputOptions {
   federation: string;
   cluster?: string;
   edge?: string;
@@ -23,7 +31,6 @@ interface DiagnoseOptions {
   fix?: boolean;
   yes?: boolean;
   inventory?: string;
-  output?: string;
 }
 
 /** What is looked at: all of a federation where nothing is said. */
@@ -44,7 +51,7 @@ interface Explained extends DiagnosedCheck {
 
 /** `diagnose`: what is wrong, why, and what to do about it; changes nothing unless `--fix` is said. */
 export function diagnoseCommand(): Command {
-  return new Command('diagnose')
+  const command = new Command('diagnose')
     .description('what is wrong, why, and the command for it; exit code 0, 1, or 2: could not look')
     .option('--federation <name>', 'name of the federation', DEFAULT_FEDERATION)
     .option('--cluster <name>', 'only what is about this cluster')
@@ -52,32 +59,21 @@ export function diagnoseCommand(): Command {
     .option('--workload <workload>', 'only one workload: <namespace>/<pod>, the UID of a pod, or a SPIFFE ID')
     .option('--fix', 'show what the engine can repair of it, ask, and repair it')
     .option('--yes', 'with --fix: do not ask')
-    .option('--inventory <file>', 'inventory file')
-    .option('-o, --output <format>', 'json: print it as JSON')
-    .addHelpText(
-      'after',
-      '\nExample:\n  npm run federator -- diagnose --federation prod --edge client-1:server-1 --fix',
-    )
-    .action(async (options: DiagnoseOptions) => {
-      try {
-        await diagnose(options);
-      } catch (error) {
-        if (!(error instanceof FederatorError)) throw error;
-        console.error(error.message);
-        process.exitCode = EXIT_CODES.unknown;
-      }
-    });
+    .action((options: DiagnoseOptions) => looking(() => diagnose(options)));
+  return addExamples(
+    addOutputOption(addInventoryOption(command)),
+    'npm run federator -- diagnose --federation prod',
+    'npm run federator -- diagnose --federation prod --edge client-1:server-1 --fix',
+  );
 }
 
 async function diagnose(options: DiagnoseOptions): Promise<void> {
-  const { federation, cluster, edge, workload, inventory, output } = options;
-  if (output !== undefined && output !== 'json')
-    throw new FederatorError('InvalidInput', `There is no output format ${output}. There is: json.`);
+  const { federation, cluster, edge, workload, inventory } = options;
   if (options.yes === true && options.fix !== true)
     throw new FederatorError('InvalidInput', '--yes goes with --fix: without it nothing is changed.');
   if (workload !== undefined && (edge !== undefined || options.fix === true))
     throw new FederatorError('InvalidInput', '--workload goes with --cluster only: its remedies take a person.');
-  const json = output === 'json';
+  const forPeople = isTable(options);
   const asked: Asked = { cluster, ends: edge === undefined ? undefined : parseEdge(edge), workload };
   requireKnown(
     [...(cluster === undefined ? [] : [cluster]), ...(asked.ends ?? [])],
@@ -89,17 +85,19 @@ async function diagnose(options: DiagnoseOptions): Promise<void> {
     let repairs: RepairRecord[] | undefined;
     if (options.fix === true) {
       const wrong = chosen(diagnosis, asked).filter(({ verdict }) => verdict !== 'ok');
-      if (!json) printWrong(federation, wrong);
+      if (forPeople) printWrong(federation, wrong);
       const ids = new Set(wrong.map(({ name, scope }) => findingId({ check: name, scope })));
       const findings = diagnosis.findings.filter((finding) => ids.has(findingId(finding)));
-      if (wrong.length > 0) repairs = await fix(client, diagnosis, findings, { yes: options.yes === true, json });
+      if (wrong.length > 0)
+        repairs = await fix(client, diagnosis, findings, { yes: options.yes === true, quiet: !forPeople });
       // What failed while it was broken says nothing of now.
       if (repairs !== undefined) diagnosis = await look(client, federation, asked, true);
     }
     const checks = chosen(diagnosis, asked);
-    process.exitCode = EXIT_CODES[worstVerdict(checks)];
-    if (json) printJson(diagnosis, checks, repairs);
-    else print(federation, checks, options.fix === true && repairs === undefined);
+    process.exitCode = EXIT_CODE_OF[worstVerdict(checks)];
+    printResult(explained(diagnosis, checks, repairs), options, () =>
+      print(federation, checks, options.fix === true && repairs === undefined),
+    );
   } finally {
     await client.close();
   }
@@ -172,23 +170,18 @@ function causesOf(federation: string, checks: readonly DiagnosedCheck[]): Explai
     });
 }
 
-function printJson(
+/** What programs get to read. */
+function explained(
   { federation, clusters, findings }: Diagnosis,
   checks: readonly DiagnosedCheck[],
   repairs: RepairRecord[] | undefined,
-): void {
+) {
   const wrong = causesOf(federation, checks);
   const proposals = findings
     .filter(({ action }) => action !== undefined)
     .filter(({ check, scope }) => wrong.some((each) => each.name === check && each.scope === scope))
     .map(({ check, scope, action, needsApproval }) => ({ check, scope, action, needsApproval }));
-  console.log(
-    JSON.stringify(
-      { federation, clusters, verdict: worstVerdict(checks), checks: checks.length, wrong, proposals, repairs },
-      undefined,
-      2,
-    ),
-  );
+  return { federation, clusters, verdict: worstVerdict(checks), checks: checks.length, wrong, proposals, repairs };
 }
 
 function print(federation: string, checks: readonly DiagnosedCheck[], printed: boolean): void {

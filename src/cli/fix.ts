@@ -1,9 +1,9 @@
 import { createInterface } from 'node:readline/promises';
-import pc from 'picocolors';
 import type { FederatorClient } from '../client.js';
 import type { Diagnosis } from '../contract/diagnosis.js';
 import { FederatorError } from '../contract/errors.js';
 import type { Finding, RepairAction, RepairRecord } from '../contract/health.js';
+import { errorColours, pc } from './colours.js';
 
 /** What is done about a finding, the least force first. */
 const ACTIONS: Readonly<Record<RepairAction, string>> = {
@@ -19,7 +19,7 @@ export interface FixOptions {
   /** Do it without asking. */
   yes: boolean;
   /** Say nothing on standard output but the result. */
-  json: boolean;
+  quiet: boolean;
 }
 
 /**
@@ -31,17 +31,17 @@ export async function fix(
   client: FederatorClient,
   diagnosis: Diagnosis,
   findings: readonly Finding[],
-  { yes, json }: FixOptions,
+  { yes, quiet }: FixOptions,
 ): Promise<RepairRecord[] | undefined> {
   const possible = findings.filter(({ action, needsApproval }) => action !== undefined && needsApproval === undefined);
   if (possible.length === 0) {
     console.error('There is nothing that the engine could repair by itself.');
     return undefined;
   }
-  console.error(pc.bold('Repairs:'));
+  console.error(errorColours.bold('Repairs:'));
   for (const { check, scope, action } of possible)
     console.error(`  ${check} of ${scope}: ${action === undefined ? '' : ACTIONS[action]}`);
-  if (!yes && !(await isWanted(json))) return undefined;
+  if (!yes && !(await isWanted(quiet))) return undefined;
   const { federation, members, hub } = diagnosis;
   const records = await client.repair({
     federation,
@@ -49,12 +49,12 @@ export async function fix(
     findings: [...possible],
     ...(hub === undefined ? {} : { hub }),
   });
-  if (!json) for (const record of records) console.log(recordLine(record));
+  if (!quiet) for (const record of records) console.log(recordLine(record));
   return records;
 }
 
-async function isWanted(json: boolean): Promise<boolean> {
-  if (!process.stdin.isTTY || json)
+async function isWanted(quiet: boolean): Promise<boolean> {
+  if (!process.stdin.isTTY || quiet)
     throw new FederatorError('InvalidInput', 'Nobody can be asked whether to do this. Say --yes to have it done.');
   const prompt = createInterface({ input: process.stdin, output: process.stderr });
   try {

@@ -1,7 +1,10 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import pc from 'picocolors';
 import type { ChangeHandle, FederatorClient } from '../client.js';
 import type { ChangeResult, StepProgress } from '../contract/change.js';
+import { errorColours as pc } from './colours.js';
+import { detachment, sayDetached } from './detach.js';
+import type { FollowOptions } from './options.js';
+import { isTable } from './output.js';
 
 const POLL_MS = 250;
 
@@ -16,35 +19,30 @@ const MARKS: Readonly<Record<StepProgress['state'], string>> = {
 };
 
 /**
- * Shows a change's progress until it ends. Ctrl-C detaches: the change goes on, and the way back is said.
- * @returns the result, or undefined when the user detached
+ * Shows a change's progress until it ends. Ctrl-C and the end of the timeout detach: the change goes on, and the way back
+ * is said.
+ * @returns the result, or undefined when it was detached from
  * @throws FederatorError what failed the change
  */
 export async function followChange(
   client: FederatorClient,
   handle: ChangeHandle,
-  { quiet = false }: { quiet?: boolean } = {},
+  options: FollowOptions = {},
 ): Promise<ChangeResult | undefined> {
   const ended = new AbortController();
-  const detached = new Promise<undefined>((resolve) => {
-    const onInterrupt = () => resolve(undefined);
-    process.once('SIGINT', onInterrupt);
-    ended.signal.addEventListener('abort', () => process.off('SIGINT', onInterrupt));
-  });
-  const screen = new Screen(quiet);
+  const detached = detachment(options, ended.signal);
+  const screen = new Screen(!isTable(options));
   const result = client.result(handle);
   const watching = watch(client, handle, screen, ended.signal);
   try {
     const outcome = await Promise.race([result, detached]);
-    if (outcome === undefined) {
-      result.catch(() => undefined);
-      console.error(
-        `\nDetached. The change goes on; follow it again with: npm run federator -- attach ${handle.federation}`,
-      );
-    } else {
+    if (typeof outcome === 'object') {
       screen.show(outcome.steps);
+      return outcome;
     }
-    return outcome;
+    result.catch(() => undefined);
+    sayDetached(outcome, handle, options, `attach ${handle.federation}`);
+    return undefined;
   } catch (error) {
     const last = await client.progress(handle);
     if (last !== undefined) screen.show(last.steps);

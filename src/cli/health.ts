@@ -1,5 +1,6 @@
-import pc from 'picocolors';
 import type { EdgeHealth, EdgeVerdict, FederationHealth, FederationVerdict, OpenFinding } from '../contract/health.js';
+import { pc } from './colours.js';
+import { printResult, type OutputOptions } from './output.js';
 import { formatTable } from './table.js';
 
 const EDGES: Readonly<Record<EdgeVerdict, (text: string) => string>> = {
@@ -32,9 +33,8 @@ const NEWEST = 5;
 const MATRIX_AT_MOST = 12;
 
 /** Prints a federation's health: the matrix of edges with the age of what is known, what is wrong, and what was repaired. */
-export function printHealth(health: FederationHealth, { json = false }: { json?: boolean } = {}): void {
-  if (json) console.log(JSON.stringify(health, undefined, 2));
-  else console.log(healthText(health));
+export function printHealth(health: FederationHealth, options: OutputOptions = {}): void {
+  printResult(health, options, () => console.log(healthText(health)));
 }
 
 /** A federation's health as text. */

@@ -4,12 +4,13 @@ import { federationName } from '../contract/change.js';
 import type { FederationHealth } from '../contract/health.js';
 import { monitorSettingsSchema, pauseSchema } from '../contract/monitorSettings.js';
 import { DEFAULT_FEDERATION } from '../contract/names.js';
-import { checked, inventoryClusters, requireKnown } from './options.js';
+import { addExamples } from './examples.js';
 import { printHealth } from './health.js';
+import { addInventoryOption, checked, inventoryClusters, requireKnown } from './options.js';
+import { addOutputOption, printResult, type OutputOptions } from './output.js';
 
-interface MonitorOptions {
+interface MonitorOptions extends OutputOptions {
   federation: string;
-  json?: boolean;
 }
 
 interface StartOptions extends MonitorOptions {
@@ -25,16 +26,25 @@ interface StartOptions extends MonitorOptions {
 /** `monitor …`: the watch over a federation. */
 export function monitorCommand(): Command {
   const monitor = new Command('monitor').description('the watch over a federation; see also: status');
-  const command = (name: string, description: string) =>
-    new Command(name)
-      .description(description)
-      .option('--federation <name>', 'name of the federation', DEFAULT_FEDERATION)
-      .option('--json', 'print the health as JSON');
+  const command = (name: string, description: string, example = name) =>
+    addExamples(
+      addOutputOption(
+        new Command(name)
+          .description(description)
+          .option('--federation <name>', 'name of the federation', DEFAULT_FEDERATION),
+      ),
+      `npm run federator -- monitor ${example} --federation prod`,
+    );
   return monitor
     .addCommand(
-      command('start', 'start it, or tell a running one of other members and settings')
+      addInventoryOption(
+        command(
+          'start',
+          'start the watch over a federation, or tell a running one of other members and settings',
+          'start --clusters client-1,server-1',
+        ),
+      )
         .requiredOption('--clusters <names>', 'members by their inventory names, separated by commas')
-        .option('--inventory <file>', 'inventory file')
         .option('--refresh-hint <seconds>', 'refresh hint of the bundles', Number)
         .option('--interval <seconds>', 'between two rounds (default: as often as SPIRE polls)', Number)
         .option('--hub <cluster>', 'the hub, where the federation has one')
@@ -43,20 +53,23 @@ export function monitorCommand(): Command {
         .action(start),
     )
     .addCommand(
-      command('stop', 'end it').action(({ federation }: MonitorOptions) =>
+      command('stop', 'end the watch over a federation').action(({ federation, ...options }: MonitorOptions) =>
         withClient(async (client) => {
           await client.stopMonitor(checked(federationName, federation));
-          console.log(`The monitor of federation ${federation} ends.`);
+          printResult({ federation, monitor: 'ends' }, options, () =>
+            console.log(`The monitor of federation ${federation} ends.`),
+          );
         }),
       ),
     )
     .addCommand(
-      command('check', 'read everything now').action((options: MonitorOptions) =>
-        show(options, (client) => client.checkNow(checked(federationName, options.federation))),
+      command('check', 'read everything of a federation now, and show what is known then').action(
+        (options: MonitorOptions) =>
+          show(options, (client) => client.checkNow(checked(federationName, options.federation))),
       ),
     )
     .addCommand(
-      command('pause', 'raise nothing and repair nothing, for maintenance')
+      command('pause', 'raise nothing and repair nothing, for maintenance', 'pause --reason maintenance --for 60')
         .requiredOption('--reason <text>', 'why')
         .option('--for <minutes>', 'go on by itself after this', Number)
         .action((options: MonitorOptions & { reason: string; for?: number }) =>
@@ -77,7 +90,7 @@ export function monitorCommand(): Command {
       ),
     )
     .addCommand(
-      command('approve', 'allow a repair that waits for it')
+      command('approve', 'allow a repair that waits for it', "approve 'unknownAuthority@client-1←server-1'")
         .argument('<finding>', 'as status shows it, e.g. unknownAuthority@client-1←server-1')
         .action((finding: string, options: MonitorOptions) =>
           show(options, (client) => client.approve(checked(federationName, options.federation), finding)),
@@ -98,16 +111,13 @@ async function start(options: StartOptions): Promise<void> {
     ...(hub === undefined ? {} : { hub }),
   });
   await withClient(async (client) => {
-    const { link } = await client.startMonitor(settings);
-    console.log(`Federation ${options.federation} is watched over: ${link}`);
+    const handle = await client.startMonitor(settings);
+    printResult(handle, options, () => console.log(`Federation ${options.federation} is watched over: ${handle.link}`));
   });
 }
 
-function show(
-  { json = false }: MonitorOptions,
-  ask: (client: FederatorClient) => Promise<FederationHealth>,
-): Promise<void> {
-  return withClient(async (client) => printHealth(await ask(client), { json }));
+function show(options: MonitorOptions, ask: (client: FederatorClient) => Promise<FederationHealth>): Promise<void> {
+  return withClient(async (client) => printHealth(await ask(client), options));
 }
 
 async function withClient(use: (client: FederatorClient) => Promise<void>): Promise<void> {

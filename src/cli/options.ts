@@ -1,21 +1,28 @@
-import type { Command } from 'commander';
+import { Option, type Command } from 'commander';
 import type { z } from 'zod';
 import { findInventory, inventoryPath, zodIssues } from '../config.js';
 import { FederatorError } from '../contract/errors.js';
 import { DEFAULT_FEDERATION } from '../contract/names.js';
 import { readInventory } from '../store/inventory.js';
 import { openStore } from '../store/openStore.js';
+import { durationOf } from './duration.js';
+import { addOutputOption, type OutputOptions } from './output.js';
 
 /** Options that every command on a federation has. */
-export interface CommonOptions {
+export interface CommonOptions extends OutputOptions {
   federation: string;
   clusters?: string[];
   inventory?: string;
-  json?: boolean;
+}
+
+/** Options of commands that follow a change. */
+export interface FollowOptions extends OutputOptions {
+  /** Milliseconds after which nobody waits for it any more. */
+  timeout?: number;
 }
 
 /** Options of commands that start a change. */
-export interface ChangeOptions extends CommonOptions {
+export interface ChangeOptions extends CommonOptions, FollowOptions {
   plan?: boolean;
   wait: boolean;
   endpointTimeout?: number;
@@ -29,27 +36,46 @@ export interface ChangeOptions extends CommonOptions {
 const MONITOR_BY_DEFAULT = process.env['SPIRE_FEDERATOR_MONITOR'] !== 'off';
 
 export function addCommonOptions(command: Command): Command {
-  return addOutputOptions(
+  return addInventoryAndOutput(
     command
       .option('--federation <name>', 'name of the federation', DEFAULT_FEDERATION)
       .option('--clusters <names>', 'members by their inventory names, separated by commas', commaSeparated),
   );
 }
 
-function addOutputOptions(command: Command): Command {
+function addInventoryAndOutput(command: Command): Command {
+  return addOutputOption(addInventoryOption(command));
+}
+
+export function addInventoryOption(command: Command): Command {
+  return command.option(
+    '--inventory <file>',
+    'inventory file (default: $SPIRE_FEDERATOR_INVENTORY, inventory.yaml, .sandbox/inventory.yaml)',
+  );
+}
+
+/** Gives a command that follows a change an end of its patience. */
+export function addTimeoutOption(command: Command): Command {
+  return command.addOption(
+    new Option(
+      '--timeout <duration>',
+      'wait no longer than this, e.g. 90s, 10m, 2h; the change goes on, the exit code is 3',
+    ).argParser(durationOf('--timeout')),
+  );
+}
+
+/** Gives a command that starts something the choice to wait for its end. */
+export function addWaitOptions(command: Command): Command {
   return command
-    .option(
-      '--inventory <file>',
-      'inventory file (default: $SPIRE_FEDERATOR_INVENTORY, inventory.yaml, .sandbox/inventory.yaml)',
-    )
-    .option('--json', 'print the result as JSON');
+    .option('--wait', 'show its progress until it ends', true)
+    .option('--no-wait', 'start it and return at once');
 }
 
 /** @param source where the federation and its members are said: in options, or in a file */
 export function addChangeOptions(command: Command, source: 'options' | 'file' = 'options'): Command {
-  return (source === 'file' ? addOutputOptions(command) : addCommonOptions(command))
+  const common = source === 'file' ? addInventoryAndOutput(command) : addCommonOptions(command);
+  return addTimeoutOption(addWaitOptions(common))
     .option('--plan', 'print the steps and change nothing')
-    .option('--no-wait', 'start it and return at once')
     .option('--endpoint-timeout <seconds>', 'how long a bundle endpoint may take to answer', Number)
     .option('--rollout-timeout <seconds>', 'how long a restarted SPIRE server may take to be ready', Number)
     .option('--max-unavailable <count>', 'how many SPIRE servers of members may restart at once (default: 1)', Number)

@@ -1,10 +1,19 @@
 import { Command } from 'commander';
-import pc from 'picocolors';
 import { probeInputSchema } from '../contract/change.js';
 import { FederatorError } from '../contract/errors.js';
 import { parsePairEnd, probePairInputSchema } from '../contract/probePair.js';
+import { errorColours } from './colours.js';
 import { runChange } from './change.js';
-import { addCommonOptions, checked, inventoryClusters, requireKnown, type CommonOptions } from './options.js';
+import { addExamples } from './examples.js';
+import {
+  addCommonOptions,
+  addWaitOptions,
+  checked,
+  inventoryClusters,
+  requireKnown,
+  type CommonOptions,
+} from './options.js';
+import { isTable } from './output.js';
 
 /** How long a handshake may fail before it counts as failed: a new workload has its identity within seconds. */
 const DEFAULT_TIMEOUT_SECONDS = 30;
@@ -23,7 +32,7 @@ interface ProbeOptions extends CommonOptions {
  * a handshake is not as it must be, or the two cannot (with --refused: can).
  */
 export function probeCommand(): Command {
-  return addCommonOptions(
+  const command = addCommonOptions(
     new Command('probe').description(
       'mTLS between test workloads of all members, both ways, and its refusal; or between two workloads',
     ),
@@ -33,12 +42,12 @@ export function probeCommand(): Command {
     .option('--address <host:port>', 'where the second listens: dial it itself, too')
     .option('--refused', 'the two must not be able to: exit code 0 when mTLS between them is refused')
     .option('--timeout <seconds>', 'how long a handshake may take to succeed', Number, DEFAULT_TIMEOUT_SECONDS)
-    .option('--no-wait', 'start it and return at once')
-    .addHelpText(
-      'after',
-      '\nExamples:\n  npm run federator -- probe --federation demo\n  npm run federator -- probe --federation demo --from client-1:my-app/frontend --to edge-1:my-app/backend',
-    )
     .action(probe);
+  return addExamples(
+    addWaitOptions(command),
+    'npm run federator -- probe --federation prod',
+    'npm run federator -- probe --from client-1:my-app/frontend --to edge-1:my-app/backend',
+  );
 }
 
 async function probe(options: ProbeOptions): Promise<void> {
@@ -75,5 +84,5 @@ async function probePair(options: ProbeOptions, known: readonly string[], timeou
   const wanted = refused ? 'refusal' : 'handshake';
   if (result.pair.outcome === wanted) return;
   process.exitCode = 1;
-  if (options.json !== true) console.error(pc.red(refused ? 'They were not to be able to.' : 'They cannot.'));
+  if (isTable(options)) console.error(errorColours.red(refused ? 'They were not to be able to.' : 'They cannot.'));
 }

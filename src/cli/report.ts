@@ -1,10 +1,10 @@
-import pc from 'picocolors';
 import { stringify } from 'yaml';
 import type { ChangeResult, FederationFile, PlannedStep, ProbeSummary, StepAction } from '../contract/change.js';
 import type { PairVerdict } from '../contract/probePair.js';
 import type { Check, Verdict, VerifyResult } from '../contract/verify.js';
 import { edgeName } from '../contract/names.js';
 import { worstVerdict } from '../contract/verify.js';
+import { pc } from './colours.js';
 import { formatTable } from './table.js';
 
 /** Marks of what a step does, as in a diff. */

@@ -1,6 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { Command } from 'commander';
-import pc from 'picocolors';
 import { FederatorClient, type ChangeHandle } from '../client.js';
 import { federationName } from '../contract/change.js';
 import { FederatorError } from '../contract/errors.js';
@@ -8,14 +7,19 @@ import { DEFAULT_FEDERATION, edgeName } from '../contract/names.js';
 import type { RotateWatchReport, RotationProof } from '../contract/rotation.js';
 import { rotateWatchInputSchema } from '../contract/rotationSettings.js';
 import { REFRESH_COLUMNS, refreshCells, seconds } from '../contract/refreshTable.js';
+import { pc } from './colours.js';
+import { detachment, sayDetached } from './detach.js';
+import { durationOf } from './duration.js';
+import { addExamples } from './examples.js';
+import { EXIT_CODES } from './exitCodes.js';
 import { stepLine } from './follow.js';
-import { checked } from './options.js';
+import { addTimeoutOption, addWaitOptions, checked, type FollowOptions } from './options.js';
+import { addOutputOption, isTable, printResult } from './output.js';
 import { formatTable } from './table.js';
 
 const LOOK_MS = 1_000;
-const UNITS: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_000 };
 
-export interface RotateOptions {
+export interface RotateOptions extends FollowOptions {
   federation: string;
   rotations?: number;
   for?: number;
@@ -23,7 +27,6 @@ export interface RotateOptions {
   revoke?: boolean;
   holdTimeout?: number;
   settle?: number;
-  json?: boolean;
   wait?: boolean;
 }
 
@@ -31,7 +34,7 @@ export interface RotateOptions {
 export function addRotateOptions(command: Command, prefix = ''): Command {
   return command
     .option('--rotations <count>', `${prefix}end when every edge was refreshed so often (default: 3)`, Number)
-    .option('--for <duration>', `${prefix}end after this at the latest, e.g. 90s, 10m, 2h`, duration)
+    .option('--for <duration>', `${prefix}end after this at the latest, e.g. 90s, 10m, 2h`, durationOf('--for'))
     .option('--rotate <cluster>', `${prefix}rotate the CA of this member meanwhile, so that no edge breaks`)
     .option('--revoke', `${prefix}with --rotate: taint and revoke the old CA afterwards`)
     .option('--hold-timeout <seconds>', `${prefix}how long the peers may take to hold the next CA`, Number)
@@ -47,43 +50,40 @@ export function rotateWatchCommand(): Command {
   const command = new Command('rotate-watch')
     .description('count bundle refreshes on all members at once; with --rotate, rotate a CA safely, with proof')
     .option('--federation <name>', 'name of the federation', DEFAULT_FEDERATION)
-    .option('--json', 'print the report as JSON')
-    .option('--no-wait', 'start it and return at once')
     .option('--attach', 'follow the one that runs, or show how the last one ended')
     .option('--stop', 'end the one that runs');
-  return addRotateOptions(command)
-    .addHelpText(
-      'after',
-      '\nExamples:\n  npm run federator -- rotate-watch --federation demo --rotations 5\n  npm run federator -- rotate-watch --federation demo --rotate server-1 --revoke',
-    )
-    .action((options: RotateOptions & { attach?: boolean; stop?: boolean }) => rotateWatch(options));
+  return addExamples(
+    addRotateOptions(addTimeoutOption(addWaitOptions(addOutputOption(command)))),
+    'npm run federator -- rotate-watch --federation prod --rotations 5',
+    'npm run federator -- rotate-watch --federation prod --rotate server-1 --revoke',
+  ).action((options: RotateOptions & { attach?: boolean; stop?: boolean }) => rotateWatch(options));
 }
 
 /** Starts, follows or ends a watch over refreshes. */
 export async function rotateWatch(options: RotateOptions & { attach?: boolean; stop?: boolean }): Promise<void> {
-  const { json = false, wait = true } = options;
+  const { wait = true } = options;
   const federation = checked(federationName, options.federation);
   const input = checked(rotateWatchInputSchema, inputOf(options));
   const client = await FederatorClient.connect();
   try {
     if (options.stop === true) {
       await client.stopRotateWatch(federation);
-      console.log(`The watch over the refreshes of federation ${federation} ends.`);
+      printResult({ federation, rotateWatch: 'ends' }, options, () =>
+        console.log(`The watch over the refreshes of federation ${federation} ends.`),
+      );
       return;
     }
     const isAttached = options.attach === true;
     const handle = isAttached ? await client.findRotateWatch(federation) : await client.startRotateWatch(input);
     if (!wait) {
-      if (json) console.log(JSON.stringify(handle, undefined, 2));
-      else console.log(`Started ${handle.workflowId}: ${handle.link}`);
+      printResult(handle, options, () => console.log(`Started ${handle.workflowId}: ${handle.link}`));
       return;
     }
-    if (!json) console.error(`rotateWatch ${federation}: ${handle.link}\n`);
-    const report = await follow(client, handle, json);
+    if (isTable(options)) console.error(`rotateWatch ${federation}: ${handle.link}\n`);
+    const report = await follow(client, handle, options);
     if (report === undefined) return;
-    if (json) console.log(JSON.stringify({ ...report, link: handle.link }, undefined, 2));
-    else console.log(reportText(report));
-    process.exitCode = report.complete ? 0 : 1;
+    printResult({ ...report, link: handle.link }, options, () => console.log(reportText(report)));
+    process.exitCode = report.complete ? EXIT_CODES.ok : EXIT_CODES.failed;
   } finally {
     await client.close();
   }
@@ -114,30 +114,22 @@ function inputOf(options: RotateOptions): Record<string, unknown> {
   };
 }
 
-/** Shows it until it ends. Ctrl-C detaches. @returns the report, or undefined when the user detached */
+/** Shows it until it ends. Ctrl-C and the timeout detach. @returns the report, or undefined when it was detached from */
 async function follow(
   client: FederatorClient,
   handle: ChangeHandle,
-  quiet: boolean,
+  options: FollowOptions,
 ): Promise<RotateWatchReport | undefined> {
   const ended = new AbortController();
-  let detached = false;
-  const onInterrupt = () => {
-    detached = true;
-    ended.abort();
-  };
-  process.once('SIGINT', onInterrupt);
-  const result = client.rotateWatchResult(handle).finally(() => ended.abort());
+  const detached = detachment(options, ended.signal);
+  const result = client.rotateWatchResult(handle);
+  const outcome = Promise.race([result, detached]).finally(() => ended.abort());
+  outcome.catch(() => undefined);
   result.catch(() => undefined);
-  try {
-    await show(client, handle, ended.signal, quiet);
-  } finally {
-    process.off('SIGINT', onInterrupt);
-  }
-  if (!detached) return result;
-  console.error(
-    `\nDetached. It goes on; follow it again with: npm run federator -- rotate-watch --federation ${handle.federation} --attach`,
-  );
+  await show(client, handle, ended.signal, !isTable(options));
+  const report = await outcome;
+  if (typeof report === 'object') return report;
+  sayDetached(report, handle, options, `rotate-watch --federation ${handle.federation} --attach`);
   return undefined;
 }
 
@@ -217,12 +209,4 @@ function rotationText(rotation: RotationProof): string {
     `CA of ${cluster}: ${oldAuthority.slice(0, 16)} → ${newAuthority.slice(0, 16)}; ${times.join(', ')}`,
     formatTable(['edge', 'held the next CA', 'fresh with it', 'fresh without the old'], rows),
   ].join('\n');
-}
-
-function duration(text: string): number {
-  const match = /^(\d+(?:\.\d+)?)([smh])$/.exec(text);
-  if (match === null) {
-    throw new FederatorError('InvalidInput', `--for takes a duration such as 90s, 10m or 2h, not ${text}.`);
-  }
-  return Number(match[1]) * (UNITS[match[2] ?? 's'] ?? 0);
 }

@@ -1,4 +1,4 @@
-import { Command } from 'commander';
+import { Argument, Command } from 'commander';
 import {
   addClusterInputSchema,
   adoptInputSchema,
@@ -9,6 +9,7 @@ import {
 } from '../contract/change.js';
 import { FederatorError } from '../contract/errors.js';
 import { runChange } from './change.js';
+import { addExamples } from './examples.js';
 import { addRotateOptions, rotateWatch, type RotateOptions } from './rotateWatch.js';
 import {
   addChangeOptions,
@@ -34,7 +35,7 @@ interface StartOptions extends ChangeOptions, Omit<RotateOptions, 'federation' |
 type Start = (options: StartOptions, known: readonly string[]) => Promise<unknown>;
 
 /** The workflows by name, each with what of the options it takes. */
-const WORKFLOWS: Readonly<Record<string, Start>> = {
+const WORKFLOWS = {
   setupPair: (options, known) =>
     runChange(
       'setupPair',
@@ -92,7 +93,8 @@ const WORKFLOWS: Readonly<Record<string, Start>> = {
       options,
     ),
   rotateWatch: (options) => rotateWatch(options),
-};
+} satisfies Record<string, Start>;
+type WorkflowName = keyof typeof WORKFLOWS;
 
 /** `start-workflow <name>`: the workflows that change a federation. */
 export function startWorkflowCommand(): Command {
@@ -101,10 +103,10 @@ export function startWorkflowCommand(): Command {
       .description(
         'start a workflow: setupPair federates two clusters, setupMesh any number, addCluster one more; removeCluster takes one out, adopt takes over what scripts made, teardown ends the federation; rotateWatch counts bundle refreshes and rotates a CA safely',
       )
-      .argument('<name>', Object.keys(WORKFLOWS).join(' | '))
+      .addArgument(new Argument('<name>', 'the workflow').choices(Object.keys(WORKFLOWS)))
       .argument('[cluster]', 'addCluster, removeCluster: which one; the same as --cluster'),
   );
-  return addRotateOptions(command, 'rotateWatch: ')
+  addRotateOptions(command, 'rotateWatch: ')
     .option('--cluster <name>', 'addCluster, removeCluster: which one')
     .option('--unreachable', 'removeCluster: the cluster is gone for good; clean up the others')
     .option('--relationships <kind>', 'setup: static (also federates_with in server.conf) or dynamic')
@@ -113,23 +115,18 @@ export function startWorkflowCommand(): Command {
     .option('--hub <cluster>', 'setupMesh: the cluster that all others trust and that trusts all others')
     .option('--no-probe', 'setup, addCluster: leave out the mTLS probe between test workloads')
     .option('--no-monitor', 'setup, addCluster, adopt: start no monitor that watches over the federation afterwards')
-    .addHelpText(
-      'after',
-      '\nExamples:\n  npm run start-workflow setupPair -- --federation demo --clusters client-1,server-1\n  npm run start-workflow addCluster -- --federation demo --cluster edge-1\n  npm run start-workflow removeCluster -- --federation demo --cluster edge-1 --unreachable',
-    )
-    .action(async (name: string, cluster: string | undefined, options: StartOptions) => {
-      const start = WORKFLOWS[name];
-      if (start === undefined) {
-        throw new FederatorError(
-          'InvalidInput',
-          `There is no workflow ${name}. There are: ${Object.keys(WORKFLOWS).join(', ')}.`,
-        );
-      }
+    .action(async (name: WorkflowName, cluster: string | undefined, options: StartOptions) => {
       const known = await inventoryClusters(options.inventory);
       const named = options.cluster ?? cluster ?? soleCluster(name, options.clusters);
       requireKnown([...(options.clusters ?? []), ...(named === undefined ? [] : [named])], known);
-      await start({ ...options, ...(named === undefined ? {} : { cluster: named }) }, known);
+      await WORKFLOWS[name]({ ...options, ...(named === undefined ? {} : { cluster: named }) }, known);
     });
+  return addExamples(
+    command,
+    'npm run start-workflow setupPair -- --federation prod --clusters client-1,server-1',
+    'npm run start-workflow addCluster -- --federation prod --cluster edge-1',
+    'npm run start-workflow removeCluster -- --federation prod --cluster edge-1 --unreachable',
+  );
 }
 
 function meshInput({ relationships, refreshHint, topology, hub, probe, ...options }: StartOptions) {

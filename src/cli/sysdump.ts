@@ -8,7 +8,9 @@ import { FederatorError } from '../contract/errors.js';
 import { DEFAULT_FEDERATION } from '../contract/names.js';
 import { MAX_PART_BYTES, sysdumpOptionsSchema, type DumpedPart, type DumpPart } from '../contract/sysdump.js';
 import { Archive } from './archive.js';
-import { checked, requireKnown } from './options.js';
+import { addExamples } from './examples.js';
+import { addInventoryOption, checked, requireKnown } from './options.js';
+import { addOutputOption, printResult, type OutputOptions } from './output.js';
 
 const MIB = 1024 * 1024;
 /** Clusters that are asked at once. */
@@ -16,7 +18,7 @@ const AT_ONCE = 5;
 /** Of the archive's size, what is left for everything but the clusters. */
 const CLUSTERS_SHARE = 0.75;
 
-interface SysdumpOptions {
+interface SysdumpOptions extends OutputOptions {
   federation: string;
   clusters?: string;
   since: number;
@@ -34,16 +36,18 @@ interface Report {
 
 /** `sysdump`: everything that a bug report needs in one archive, without secrets. Changes nothing. */
 export function sysdumpCommand(): Command {
-  return new Command('sysdump')
+  const command = new Command('sysdump')
     .description('collect everything that a bug report needs in one archive, without secrets; changes nothing')
     .option('--federation <name>', 'name of the federation', DEFAULT_FEDERATION)
     .option('--clusters <names>', 'only these clusters (default: the members; where there are none, all)')
     .option('--since <minutes>', 'how far back logs are read', Number, 60)
     .option('--max-size <MiB>', 'most that the archive may have', Number, 20)
     .option('--file <path>', 'where to write it (default: spire-federator-<federation>-<time>.tar.gz here)')
-    .option('--inventory <file>', 'inventory file')
-    .addHelpText('after', '\nExample:\n  npm run federator -- sysdump --federation prod --since 180')
     .action(sysdump);
+  return addExamples(
+    addOutputOption(addInventoryOption(command)),
+    'npm run federator -- sysdump --federation prod --since 180',
+  );
 }
 
 async function sysdump(options: SysdumpOptions): Promise<void> {
@@ -78,8 +82,12 @@ async function sysdump(options: SysdumpOptions): Promise<void> {
     });
     report.archive.addLast('README.txt', readme(federation, clusters, report.missing));
     await report.archive.end();
-    console.log(`${file}: ${report.files} files of ${clusters.join(', ')}, ${mebibytes(statSync(file).size)} MiB`);
-    for (const each of report.missing) console.error(`not in it: ${each}`);
+    const { files, missing } = report;
+    const bytes = statSync(file).size;
+    printResult({ file, files, clusters, bytes, missing }, options, () => {
+      console.log(`${file}: ${files} files of ${clusters.join(', ')}, ${mebibytes(bytes)} MiB`);
+      for (const each of missing) console.error(`not in it: ${each}`);
+    });
   } finally {
     await client.close();
   }

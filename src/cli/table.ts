@@ -1,5 +1,5 @@
 import Table from 'cli-table3';
-import pc from 'picocolors';
+import { pc } from './colours.js';
 
 /** Without lines: they make a table twice as long and no clearer. */
 const NO_LINES = {

@@ -1,5 +1,4 @@
 import { Command } from 'commander';
-import pc from 'picocolors';
 import { FederatorClient } from '../client.js';
 import { FederatorError } from '../contract/errors.js';
 import {
@@ -10,31 +9,34 @@ import {
   type TrustReport,
   type WorkloadReport,
 } from '../contract/workload.js';
-import { checked, inventoryClusters, requireKnown } from './options.js';
+import { errorColours, pc } from './colours.js';
+import { addExamples } from './examples.js';
+import { addInventoryOption, checked, inventoryClusters, requireKnown } from './options.js';
+import { addOutputOption, isTable, printResult, type OutputOptions } from './output.js';
 import { formatTable } from './table.js';
 
-interface ShowOptions {
+interface ShowOptions extends OutputOptions {
   cluster?: string;
   inventory?: string;
-  json?: boolean;
 }
 
 /** `workload show`: the identity of a workload, where it comes from, and if it has none, why. */
 export function workloadCommand(): Command {
   const show = new Command('show')
     .description(
-      'its registration entries, the policy each came from, the SVID and the bundles it holds, and if it has no identity, why',
+      'a workload: its registration entries, the policy each came from, the SVID and the bundles it holds, and if it has no identity, why',
     )
     .argument('<workload>', '<namespace>/<pod>, the UID of a pod, or a SPIFFE ID')
     .option('--cluster <name>', 'look on this cluster only')
-    .option('--inventory <file>', 'inventory file')
-    .option('--json', 'print the result as JSON')
-    .addHelpText('after', '\nExample:\n  npm run federator -- workload show my-app/frontend --cluster client-1')
     .action(showWorkload);
+  addExamples(
+    addOutputOption(addInventoryOption(show)),
+    'npm run federator -- workload show my-app/frontend --cluster client-1',
+  );
   return new Command('workload').description('workloads and their identities').addCommand(show);
 }
 
-async function showWorkload(text: string, { cluster, inventory, json = false }: ShowOptions): Promise<void> {
+async function showWorkload(text: string, { cluster, inventory, ...options }: ShowOptions): Promise<void> {
   const known = await inventoryClusters(inventory);
   if (cluster !== undefined) requireKnown([cluster], known);
   const input = checked(showWorkloadInputSchema, {
@@ -45,10 +47,12 @@ async function showWorkload(text: string, { cluster, inventory, json = false }: 
   const client = await FederatorClient.connect();
   try {
     const result = await client.showWorkload(input);
-    if (json) console.log(JSON.stringify(result, undefined, 2));
-    else for (const report of result.reports) printWorkload(report);
-    if (result.morePods > 0 && !json) console.log(pc.yellow(`${result.morePods} more pods have this identity.`));
-    for (const { message } of result.unknown) console.error(pc.yellow(message));
+    printResult(result, options, () => {
+      for (const report of result.reports) printWorkload(report);
+    });
+    if (result.morePods > 0 && isTable(options))
+      console.log(pc.yellow(`${result.morePods} more pods have this identity.`));
+    for (const { message } of result.unknown) console.error(errorColours.yellow(message));
     if (result.reports.length === 0) {
       const asked = input.clusters.filter((name) => !result.unknown.some((each) => each.cluster === name));
       throw new FederatorError(
