@@ -3,6 +3,7 @@ import { apiTokenCommand } from './apiToken.js';
 import { applyCommand, planCommand } from './apply.js';
 import { attachCommand } from './attach.js';
 import { cancelCommand } from './cancel.js';
+import { clustersCommand } from './clusters.js';
 import { allCommands } from './commandTree.js';
 import { diagnoseCommand } from './diagnose.js';
 import { healthCommand } from './healthSchedule.js';
@@ -19,6 +20,7 @@ import { workloadCommand } from './workload.js';
 /** The whole command line. Usage errors are thrown, once they are printed, and end no process. */
 export function federatorProgram(): Command {
   const program = new Command('federator')
+    .description('Federates SPIRE servers across Kubernetes clusters and keeps them federated.')
     .addCommand(startWorkflowCommand())
     .addCommand(planCommand())
     .addCommand(applyCommand())
@@ -31,6 +33,7 @@ export function federatorProgram(): Command {
     .addCommand(rotateWatchCommand())
     .addCommand(probeCommand())
     .addCommand(workloadCommand())
+    .addCommand(clustersCommand())
     .addCommand(teardownCommand())
     .addCommand(attachCommand())
     .addCommand(cancelCommand())
