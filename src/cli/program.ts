@@ -5,6 +5,7 @@ import { attachCommand } from './attach.js';
 import { cancelCommand } from './cancel.js';
 import { clustersCommand } from './clusters.js';
 import { allCommands } from './commandTree.js';
+import { completionCommand } from './completion.js';
 import { diagnoseCommand } from './diagnose.js';
 import { healthCommand } from './healthSchedule.js';
 import { monitorCommand } from './monitor.js';
@@ -38,6 +39,7 @@ export function federatorProgram(): Command {
     .addCommand(attachCommand())
     .addCommand(cancelCommand())
     .addCommand(apiTokenCommand())
+    .addCommand(completionCommand());
   for (const { command } of allCommands(program)) command.exitOverride();
   return program;
 }
