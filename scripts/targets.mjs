@@ -1,6 +1,7 @@
 import path from 'node:path';
 import { buildTools } from '../sandbox/tools/build.mjs';
 import { projectRoot } from './cache.mjs';
+import { writeDocs } from './docs.mjs';
 import { prepare } from './prepare.mjs';
 import { UserError, say } from './progress.mjs';
 import { endRunning, foreground } from './runChild.mjs';
@@ -34,6 +35,7 @@ const targets = {
   temporal: { tools: ['temporal'], command: runTemporal },
   tools: { command: buildTools },
   build: { needs: compiled },
+  docs: { needs: compiled, command: writeDocs },
   lint: { needs: dependencies, ...script('node_modules/eslint/bin/eslint.js', '.') },
   format: { needs: dependencies, ...script('node_modules/prettier/bin/prettier.cjs', '--write', '.') },
   'format:check': { needs: dependencies, ...script('node_modules/prettier/bin/prettier.cjs', '--check', '.') },

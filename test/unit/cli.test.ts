@@ -1,0 +1,170 @@
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { parse } from 'yaml';
+import { listedClusters } from '../../src/cli/clusters.js';
+import { hasColours } from '../../src/cli/colours.js';
+import { commandReference, helpOf } from '../../src/cli/commandReference.js';
+import { allCommands, leafCommands } from '../../src/cli/commandTree.js';
+import { completable } from '../../src/cli/completable.js';
+import { bashCompletion, fishCompletion, zshCompletion } from '../../src/cli/completionScripts.js';
+import { durationOf } from '../../src/cli/duration.js';
+import { encoded } from '../../src/cli/output.js';
+import { federatorProgram } from '../../src/cli/program.js';
+
+/** What prints no result: a file, a script. */
+const WITHOUT_RESULT = ['api-token', 'completion'];
+
+const leaves = () => leafCommands(federatorProgram());
+
+describe('every command', () => {
+  it.each(leaves().map(({ path: name, command }) => [name, command]))(
+    '%s shows an example in its help',
+    (name, command) => {
+      const [, examples = ''] = helpOf(command).split(/^Examples?:$/m);
+      expect(examples).toContain(name.split(' ')[0]);
+      expect(examples).toMatch(/^ {2}\S/m);
+    },
+  );
+
+  it.each(leaves().filter(({ path: name }) => !WITHOUT_RESULT.includes(name)))(
+    '$path prints its result as a table, JSON or YAML',
+    ({ command }) => {
+      const output = command.options.find(({ long }) => long === '--output');
+      expect(output).toMatchObject({ short: '-o', argChoices: ['table', 'json', 'yaml'], defaultValue: 'table' });
+      expect(command.options.map(({ long }) => long)).toContain('--json');
+    },
+  );
+
+  it('is in docs/commands.md as it is (npm run docs)', () => {
+    expect(readFileSync('docs/commands.md', 'utf8')).toBe(commandReference(federatorProgram()));
+  });
+});
+
+describe('output', () => {
+  it.each([
+    [['verify'], 'table'],
+    [['verify', '--json'], 'json'],
+    [['verify', '-o', 'yaml'], 'yaml'],
+    [['verify', '--json', '-o', 'yaml'], 'yaml'],
+  ])('%j is %s', async (args, format) => {
+    const program = federatorProgram();
+    const verify = program.commands.find((each) => each.name() === 'verify');
+    verify?.action(() => undefined);
+    await program.parseAsync(args, { from: 'user' });
+    expect(verify?.opts()['output']).toBe(format);
+  });
+
+  it('refuses another format, and says which there are', async () => {
+    const program = federatorProgram();
+    let said = '';
+    for (const { command } of allCommands(program)) command.configureOutput({ writeErr: (text) => (said += text) });
+    await expect(program.parseAsync(['status', '-o', 'xml'], { from: 'user' })).rejects.toThrow();
+    expect(said).toMatch(/'xml' is invalid\. Allowed choices are table, json, yaml/);
+  });
+
+  it('as YAML says the same as JSON, without references, on whole lines', () => {
+    const shared = { evidence: `${'long '.repeat(40)}line` };
+    const result = { checks: [shared, shared], link: undefined };
+    expect(parse(encoded(result, 'yaml'))).toEqual(JSON.parse(encoded(result, 'json')));
+    expect(encoded(result, 'yaml').split('\n')).toHaveLength(4);
+  });
+});
+
+describe('colours', () => {
+  it.each([
+    ['a terminal', true, {}, true],
+    ['a file', false, {}, false],
+    ['a file on a build server', false, { CI: 'true' }, false],
+    ['a terminal with NO_COLOR', true, { NO_COLOR: '1' }, false],
+    ['a terminal that is dumb', true, { TERM: 'dumb' }, false],
+    ['a file with FORCE_COLOR', false, { FORCE_COLOR: '1' }, true],
+  ])('%s', (_name, isTTY, environment, expected) => {
+    expect(hasColours({ isTTY }, environment)).toBe(expected);
+  });
+});
+
+describe('durations', () => {
+  it.each([
+    ['90s', 90_000],
+    ['1.5m', 90_000],
+    ['2h', 7_200_000],
+  ])('%s', (text, ms) => expect(durationOf('--timeout')(text)).toBe(ms));
+
+  it.each(['10', '0s', '-5m', 'soon', ''])('%j is refused', (text) => {
+    expect(() => durationOf('--timeout')(text)).toThrow(/--timeout takes a duration such as/);
+  });
+});
+
+describe('clusters list', () => {
+  it('says of each what it is a member of, or why that is unknown', () => {
+    const unknown = [{ cluster: 'c', type: 'ClusterUnreachable' as const, message: 'c cannot be reached.' }];
+    expect(listedClusters(['a', 'b', 'c'], { federations: { prod: ['a'] }, unknown })).toEqual([
+      { cluster: 'a', federation: 'prod' },
+      { cluster: 'b' },
+      { cluster: 'c', unknown: 'c cannot be reached.' },
+    ]);
+  });
+});
+
+describe('completion', () => {
+  const commands = completable(federatorProgram());
+
+  describe('by bash', () => {
+    let folder: string;
+    beforeAll(() => {
+      folder = mkdtempSync(path.join(tmpdir(), 'federator-completion-'));
+      writeFileSync(path.join(folder, 'completion.bash'), bashCompletion(commands));
+    });
+    afterAll(() => rmSync(folder, { recursive: true }));
+
+    /** What bash offers for the last word. */
+    function offered(...words: string[]): string[] {
+      const script = `
+        federator() { if [ "$*" = "completion clusters" ]; then printf 'client-1\\nserver-1\\n'; fi; }
+        source "$1"; shift
+        COMP_WORDS=(federator "$@"); COMP_CWORD=$#
+        _federator
+        printf '%s\\n' "\${COMPREPLY[@]}"`;
+      const { stdout, stderr } = spawnSync('bash', ['-c', script, 'bash', 'completion.bash', ...words], {
+        cwd: folder,
+        encoding: 'utf8',
+      });
+      expect(stderr).toBe('');
+      return stdout.split('\n').filter((each) => each !== '');
+    }
+
+    it.each([
+      [['mon'], ['monitor']],
+      [['monitor', 'p'], ['pause']],
+      [['monitor', 'pause', '--rea'], ['--reason']],
+      [
+        ['status', '-o', ''],
+        ['table', 'json', 'yaml'],
+      ],
+      [
+        ['start-workflow', 'setup'],
+        ['setupPair', 'setupMesh'],
+      ],
+      [['diagnose', '--cluster', 's'], ['server-1']],
+      [['verify', '--clusters', 'client-1,s'], ['client-1,server-1']],
+      [['clusters', 'test', 'c'], ['client-1']],
+      [['apply', '--file', 'compl'], ['completion.bash']],
+      [['status', '--federation', ''], []],
+      // A value that is called like a command is none.
+      [['health', 'schedule', '--name', 'list', '--ev'], ['--every']],
+    ])('%j', (words, expected) => expect(offered(...words)).toEqual(expected));
+  });
+
+  it.each([
+    ['zsh', zshCompletion],
+    ['fish', fishCompletion],
+  ] as const)('%s knows every command and every option', (_shell, script) => {
+    const text = script(commands);
+    for (const { path: name, options } of commands) {
+      expect(text).toContain(name);
+      for (const { long } of options) expect(text).toContain(_shell === 'fish' ? `-l ${long.slice(2)}` : long);
+    }
+  });
+});
