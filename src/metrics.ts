@@ -1,5 +1,6 @@
 import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { isIP, type AddressInfo } from 'node:net';
+import type { TelemetryOptions } from '@temporalio/worker';
 import type { Registry } from 'prom-client';
 import { FederatorError } from './contract/errors.js';
 
@@ -40,6 +41,30 @@ export async function serveMetrics(
     close: () => {
       server.close();
       server.closeAllConnections();
+    },
+  };
+}
+
+/**
+ * What makes Temporal's SDK serve its own metrics at /metrics, named as Prometheus wants: workflows by type, outcome and
+ * duration, activities, task slots, pollers, requests to Temporal.
+ * @param address `<IP address>:<port>`
+ * @param variable where that comes from, for messages
+ * @throws FederatorError InvalidInput
+ */
+export function temporalMetrics(address: string, variable: string): TelemetryOptions {
+  const { host } = hostAndPort(address, variable);
+  if (isIP(host.replace(/^\[(.*)\]$/, '$1')) === 0) {
+    throw new FederatorError('InvalidInput', `${variable} is ${address}; its host must be an IP address.`);
+  }
+  return {
+    metrics: {
+      prometheus: {
+        bindAddress: address,
+        countersTotalSuffix: true,
+        unitSuffix: true,
+        useSecondsForDurations: true,
+      },
     },
   };
 }

@@ -14,7 +14,7 @@ import { findInventory, inventoryPath } from './config.js';
 import { FederatorError } from './contract/errors.js';
 import { SEARCH_ATTRIBUTES, TASK_QUEUE } from './contract/names.js';
 import { payloadEncryption, type PayloadEncryption } from './encryption/payloadEncryption.js';
-import { serveMetrics } from './metrics.js';
+import { serveMetrics, temporalMetrics } from './metrics.js';
 import type { ClusterStore } from './store/clusterStore.js';
 import { openStore } from './store/openStore.js';
 
@@ -31,6 +31,8 @@ const SEMI_SPACE_MB = 2;
 
 /** Where the worker serves metrics; unset: nowhere. */
 const METRICS_ADDRESS = 'SPIRE_FEDERATOR_METRICS_ADDRESS';
+/** Where Temporal's SDK serves its own; unset: nowhere. */
+const TEMPORAL_METRICS_ADDRESS = 'SPIRE_FEDERATOR_TEMPORAL_METRICS_ADDRESS';
 
 export interface WorkerDependencies {
   connection: NativeConnection;
@@ -100,7 +102,7 @@ async function main(): Promise<void> {
   const webhook = await webhookSettings();
   const encryption = payloadEncryption();
   setFlagsFromString(`--max-semi-space-size=${SEMI_SPACE_MB}`);
-  Runtime.install({ logger: new DefaultLogger('WARN') });
+  installRuntime(process.env[TEMPORAL_METRICS_ADDRESS]);
   let connection: NativeConnection;
   try {
     connection = await NativeConnection.connect({ ...connectionOptions, address });
@@ -133,6 +135,25 @@ async function main(): Promise<void> {
     metrics?.close();
     await connection.close();
   }
+}
+
+/** @throws FederatorError InvalidInput where the SDK cannot serve its metrics there */
+function installRuntime(metricsAddress: string | undefined): void {
+  const logger = new DefaultLogger('WARN');
+  if (!metricsAddress) {
+    Runtime.install({ logger });
+    return;
+  }
+  const telemetryOptions = temporalMetrics(metricsAddress, TEMPORAL_METRICS_ADDRESS);
+  try {
+    Runtime.install({ logger, telemetryOptions });
+  } catch (error) {
+    throw new FederatorError(
+      'InvalidInput',
+      `Temporal's metrics cannot be served on ${metricsAddress} (${(error as Error).message}). Change ${TEMPORAL_METRICS_ADDRESS}.`,
+    );
+  }
+  console.log(`Temporal's metrics on http://${metricsAddress}/metrics`);
 }
 
 /** Makes the engine's search attributes known to the server; Temporal Cloud wants them made by hand. */

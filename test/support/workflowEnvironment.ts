@@ -3,7 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { Client, type WorkflowHandle } from '@temporalio/client';
 import { defineSearchAttributeKey } from '@temporalio/common';
 import { TestWorkflowEnvironment } from '@temporalio/testing';
-import { DefaultLogger, Runtime, Worker } from '@temporalio/worker';
+import { DefaultLogger, Runtime, Worker, type TelemetryOptions } from '@temporalio/worker';
 import { FederatorActivityInterceptor } from '../../src/activities/heartbeat.js';
 import { SEARCH_ATTRIBUTES } from '../../src/contract/names.js';
 import { payloadEncryption, type PayloadEncryption } from '../../src/encryption/payloadEncryption.js';
@@ -31,8 +31,8 @@ export class WorkflowEnvironment {
 
   private constructor(private readonly environment: TestWorkflowEnvironment) {}
 
-  static async start(): Promise<WorkflowEnvironment> {
-    Runtime.install({ logger: new DefaultLogger('ERROR') });
+  static async start(telemetryOptions: TelemetryOptions = {}): Promise<WorkflowEnvironment> {
+    Runtime.install({ logger: new DefaultLogger('ERROR'), telemetryOptions });
     const environment = await TestWorkflowEnvironment.createLocal({
       server: {
         executable: { type: 'existing-path', path: toolPath('temporal') },

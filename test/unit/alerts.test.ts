@@ -1,11 +1,14 @@
-import { readFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import os from 'node:os';
 import path from 'node:path';
 import { register } from 'prom-client';
-import { parse } from 'yaml';
+import { parse, stringify } from 'yaml';
 import { federationMetrics } from '../../src/api/metrics.js';
 import type { FederatorClient } from '../../src/client.js';
 import type { FederationHealth } from '../../src/contract/health.js';
 import { execSeconds, kubernetesRequestSeconds } from '../../src/kubernetes/latency.js';
+import { dashboard, temporalMetricNames } from '../support/dashboard.js';
 
 const root = path.resolve(__dirname, '../..');
 const health: FederationHealth = {
@@ -23,6 +26,11 @@ const health: FederationHealth = {
   lastRoundAt: 1_700_000_000_000,
   since: 0,
 };
+
+const { groups: alertGroups } = parse(readFileSync(path.join(root, 'deploy/prometheus/alerts.yaml'), 'utf8')) as {
+  groups: { rules: { alert: string; expr: string; annotations: { description: string } }[] }[];
+};
+const rules = alertGroups.flatMap((group) => group.rules);
 
 /** Only what a scrape asks of it. */
 const client = (answers: Record<string, FederationHealth>) =>
@@ -48,25 +56,96 @@ test('a scrape tells what the monitors know', async () => {
   }
 });
 
-test('every alert is about metrics that there are, and leads to something that there is', async () => {
+/** The names under which Prometheus has the engine's metrics. */
+async function exportedMetrics(): Promise<Set<string>> {
   const { text } = await federationMetrics(client({ prod: health }));
   const exported = new Set([...text.matchAll(/^# TYPE (\S+)/gm)].map(([, name = '']) => name));
   for (const { name } of [kubernetesRequestSeconds, execSeconds] as unknown as { name: string }[]) {
     expect(register.getSingleMetric(name)).toBeDefined();
     for (const suffix of ['count', 'sum', 'bucket']) exported.add(`${name}_${suffix}`);
   }
-  const { groups } = parse(readFileSync(path.join(root, 'deploy/prometheus/alerts.yaml'), 'utf8')) as {
-    groups: { rules: { alert: string; expr: string; annotations: { description: string } }[] }[];
-  };
+  return exported;
+}
+
+const ownMetrics = (expression: string) => [...expression.matchAll(/spire_federator_\w+/g)].map(([name]) => name);
+
+test('every alert is about metrics that there are, and leads to something that there is', async () => {
+  const exported = await exportedMetrics();
   const runbook = readFileSync(path.join(root, 'docs/runbook.md'), 'utf8');
-  const rules = groups.flatMap((group) => group.rules);
   expect(rules.length).toBeGreaterThan(5);
   for (const { alert, expr, annotations } of rules) {
-    const used = [...expr.matchAll(/spire_federator_\w+/g)].map(([name]) => name);
+    const used = ownMetrics(expr);
     expect(used.length).toBeGreaterThan(0);
     expect({ alert, missing: used.filter((name) => !exported.has(name)) }).toEqual({ alert, missing: [] });
     for (const [, anchor = ''] of annotations.description.matchAll(/runbook\.md#(\S+)/g)) {
       expect(runbook).toMatch(new RegExp(`^### ${anchor}$`, 'm'));
     }
   }
+});
+
+test('every panel of the dashboard is about metrics that there are, and every metric has one', async () => {
+  const exported = await exportedMetrics();
+  const { panels } = dashboard();
+  expect(new Set(panels.map(({ id }) => id)).size).toBe(panels.length);
+  const used = panels.flatMap(({ title, targets = [] }) => {
+    if (targets.length === 0) return [];
+    const names = targets.flatMap(({ expr }) => [...ownMetrics(expr), ...temporalMetricNames(expr)]);
+    expect({ title, names: names.length }).not.toEqual({ title, names: 0 });
+    return ownMetrics(targets.map(({ expr }) => expr).join('\n'));
+  });
+  expect(used.filter((name) => !exported.has(name))).toEqual([]);
+  // What is only there so that an alert can reckon with it, or as a part of what is shown.
+  const aside = /_sum$|_count$|monitor_interval_seconds|monitor_unread_total/;
+  expect([...exported].filter((name) => !used.includes(name) && !aside.test(name))).toEqual([]);
+});
+
+describe('promtool', () => {
+  const promtool = (...args: string[]) =>
+    spawnSync('promtool', args, { encoding: 'utf8', cwd: path.join(root, 'deploy/prometheus') });
+  const ifInstalled = promtool('--version').status === 0 ? test : test.skip;
+
+  ifInstalled('finds every alert to be a rule', () => {
+    const { status, stdout } = promtool('check', 'rules', 'alerts.yaml');
+    expect({ status, stdout }).toMatchObject({
+      status: 0,
+      stdout: expect.stringContaining(`${rules.length} rules`) as string,
+    });
+  });
+
+  ifInstalled('sees every alert page when it should, and not before', () => {
+    const { status, stdout, stderr } = promtool('test', 'rules', 'alerts.test.yaml');
+    expect({ status, output: stdout + stderr }).toMatchObject({ status: 0 });
+  });
+
+  ifInstalled('reads every expression of the dashboard', () => {
+    const folder = mkdtempSync(path.join(os.tmpdir(), 'dashboard-'));
+    try {
+      const expressions = dashboard().panels.flatMap(({ targets = [] }) => targets.map(({ expr }) => expr));
+      const file = path.join(folder, 'rules.yaml');
+      const groups = [
+        {
+          name: 'dashboard',
+          rules: expressions.map((expr, index) => ({
+            record: `panel:${index}`,
+            expr: expr.replaceAll('$__rate_interval', '5m').replaceAll(/\$\w+/g, '.*'),
+          })),
+        },
+      ];
+      writeFileSync(file, stringify({ groups }));
+      const { status, stdout, stderr } = promtool('check', 'rules', file);
+      expect({ status, output: stdout + stderr }).toMatchObject({ status: 0 });
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
+});
+
+test('every alert has a case in which it pages', () => {
+  const { tests } = parse(readFileSync(path.join(root, 'deploy/prometheus/alerts.test.yaml'), 'utf8')) as {
+    tests: { alert_rule_test: { alertname: string; exp_alerts: unknown[] }[] }[];
+  };
+  const paged = tests.flatMap(({ alert_rule_test: cases }) =>
+    cases.filter(({ exp_alerts: alerts }) => alerts.length > 0).map(({ alertname }) => alertname),
+  );
+  expect(paged.sort()).toEqual(rules.map(({ alert }) => alert).sort());
 });

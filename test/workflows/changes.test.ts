@@ -15,6 +15,9 @@ import { planSetup, planSteps } from '../../src/federation/plan.js';
 import { resolveSettings } from '../../src/federation/settings.js';
 import { CodecServer } from '../support/codecServer.js';
 import { encryptedPayloads, fieldsWith } from '../support/readableFields.js';
+import { temporalMetrics } from '../../src/metrics.js';
+import { freePort } from '../../sandbox/ports.js';
+import { dashboard, temporalMetricNames } from '../support/dashboard.js';
 import { freshCluster } from '../support/freshCluster.js';
 import { federate, RecordedActivities, type Call } from '../support/recordedActivities.js';
 import { WorkflowEnvironment } from '../support/workflowEnvironment.js';
@@ -35,8 +38,10 @@ const UNDO_ORDER: (keyof FederatorActivities)[] = [
 ];
 
 let environment: WorkflowEnvironment;
+let metrics: string;
 beforeAll(async () => {
-  environment = await WorkflowEnvironment.start();
+  metrics = `127.0.0.1:${await freePort()}`;
+  environment = await WorkflowEnvironment.start(temporalMetrics(metrics, 'its address'));
 });
 afterAll(async () => environment.stop());
 
@@ -362,4 +367,17 @@ describe('with keys for payloads', () => {
 
 test('every history made here replays', async () => {
   expect(await environment.replayAll()).toBeGreaterThan(STEPS.length * 2);
+});
+
+test("the SDK's metrics are named as the dashboard has them", async () => {
+  const text = await (await fetch(`http://${metrics}/metrics`)).text();
+  const exported = [...text.matchAll(/^(\w+)\{/gm)].map(([, name = '']) => name);
+  const used = dashboard().panels.flatMap(({ targets = [] }) =>
+    targets.flatMap(({ expr }) => temporalMetricNames(expr)),
+  );
+  // Nothing has failed to reach Temporal here.
+  const expected = new Set(used.filter((name) => name !== 'temporal_request_failure_total'));
+  expect(expected.size).toBeGreaterThan(5);
+  expect([...expected].filter((name) => !exported.includes(name))).toEqual([]);
+  expect(text).toMatch(/^temporal_workflow_endtoend_latency_seconds_count\{.*workflow_type="setupPair".*\} [1-9]/m);
 });
