@@ -22,5 +22,6 @@ COPY --from=build /build/dist/src dist/src
 COPY --from=build /build/dist/workflow-bundle*.js dist/
 COPY package.json LICENSE ./
 RUN mkdir /var/lib/spire-federator && chown node:node /var/lib/spire-federator
-USER node
+# By number: Kubernetes cannot tell of a name whether it is root.
+USER 1000:1000
 CMD ["node", "--enable-source-maps", "dist/src/worker.js"]

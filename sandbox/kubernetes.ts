@@ -91,10 +91,11 @@ export class ClusterApi {
     }
   }
 
-  /** Server-side apply of any object. */
-  async apply(object: Resource): Promise<Resource> {
+  /** Server-side apply of any object; as a dry run it is checked in full, and not kept. */
+  async apply(object: Resource, { dryRun = false } = {}): Promise<Resource> {
     const collection = await this.collection(object);
-    return this.request(`${collection}/${object.metadata.name}?fieldManager=sandbox&force=true`, {
+    const query = `fieldManager=sandbox&force=true${dryRun ? '&dryRun=All&fieldValidation=Strict' : ''}`;
+    return this.request(`${collection}/${object.metadata.name}?${query}`, {
       method: 'PATCH',
       contentType: 'application/apply-patch+yaml',
       body: object,

@@ -3,6 +3,11 @@ import { FederatorError } from '../contract/errors.js';
 import type { Cluster, Inventory } from '../contract/inventory.js';
 import type { ClusterStore, StoredCluster } from './clusterStore.js';
 
+/** Image of the probe workloads where the inventory file says none, or there is no file. */
+const PROBE_IMAGE = 'SPIRE_FEDERATOR_PROBE_IMAGE';
+
+const NONE: Inventory = { clusters: [] };
+
 /** Every cluster the engine may act on: those of the inventory file, and those that were onboarded. */
 export interface FullInventory extends Inventory {
   /** The store's own words on the clusters that come from it, by name. */
@@ -17,9 +22,10 @@ export async function readInventory(
   file: string | undefined,
   store: ClusterStore | undefined,
   load: (file: string) => Promise<Inventory> = loadInventory,
+  environment: NodeJS.ProcessEnv = process.env,
 ): Promise<FullInventory> {
   const [inventory, listed] = await Promise.all([
-    file === undefined ? { clusters: [] } : load(file),
+    file === undefined ? NONE : load(file),
     store === undefined ? [] : store.list(),
   ]);
   const stored = new Map(listed.filter(({ candidate }) => !candidate).map((each) => [each.entry.name, each]));
@@ -30,7 +36,13 @@ export async function readInventory(
       `Cluster ${twice.name} is both in the inventory file ${file ?? ''} and in ${store?.description ?? ''}. Take it out of one of them.`,
     );
   }
-  return { ...inventory, clusters: [...inventory.clusters, ...[...stored.values()].map(withReference)], stored };
+  const probeImage = inventory.probeImage ?? (environment[PROBE_IMAGE] || undefined);
+  return {
+    ...inventory,
+    ...(probeImage === undefined ? {} : { probeImage }),
+    clusters: [...inventory.clusters, ...[...stored.values()].map(withReference)],
+    stored,
+  };
 }
 
 /** An onboarded cluster as the inventory has it: a reference stands where its credentials would be. */

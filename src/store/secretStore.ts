@@ -168,7 +168,7 @@ export class SecretStore implements ClusterStore {
       const why = error instanceof ApiException ? `HTTP ${error.code}` : (error as Error).message.split('\n')[0];
       throw new FederatorError(
         'StoreUnavailable',
-        `The cluster store, ${this.description}, cannot be ${what} (${why}). The account of this process needs get, list, create, update and delete of Secrets there: deploy/rbac-store.yaml.`,
+        `The cluster store, ${this.description}, cannot be ${what} (${why}). The account of this process needs get, list, create, update and delete of Secrets there: deploy/kubernetes/rbac-store.yaml.`,
       );
     } finally {
       clearTimeout(timer);

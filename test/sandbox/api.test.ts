@@ -380,7 +380,7 @@ test(
   async () => {
     const admin = adminApi(testbed.directory, 'client-1');
     for (const document of parseAllDocuments(
-      readFileSync(path.join(__dirname, '../../deploy/rbac-store.yaml'), 'utf8'),
+      readFileSync(path.join(__dirname, '../../deploy/kubernetes/rbac-store.yaml'), 'utf8'),
     ))
       await admin.apply(document.toJS() as Resource);
     const tls = { caData: 'Q0E=' };
@@ -423,7 +423,7 @@ test(
     await store.remove('edge-1', false);
     expect(await names()).toEqual(['eks', 'prod-eu']);
     await expect(SecretStore.open('kube-system').list()).rejects.toThrow(
-      /Secrets of namespace kube-system, cannot be read \(HTTP 403\).*deploy\/rbac-store\.yaml/,
+      /Secrets of namespace kube-system, cannot be read \(HTTP 403\).*deploy\/kubernetes\/rbac-store\.yaml/,
     );
     admin.close();
   },

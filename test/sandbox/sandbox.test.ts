@@ -13,6 +13,7 @@ import { connectCluster, type ClusterConnection } from '../../src/kubernetes/con
 import { readLog } from '../../src/kubernetes/log.js';
 import { deleteObject, patchObject, readObject } from '../../src/kubernetes/objects.js';
 import { requestJson } from '../../src/kubernetes/request.js';
+import { kubernetesManifests, type PodTemplate } from '../support/kubernetesManifests.js';
 import { adminApi, spireServer } from '../support/snapshot.js';
 
 const NAMESPACE = 'zero-trust-workload-identity-manager';
@@ -139,6 +140,31 @@ test(
       const pod = await api.request<Resource>('/api/v1/namespaces/default/pods/other');
       expect(pod['status']).toMatchObject({ phase: 'Running' });
     });
+    api.close();
+  },
+  MINUTE,
+);
+
+test(
+  'the API server takes the manifests of deploy/kubernetes, and pods as they make them',
+  async () => {
+    const api = adminApi(directory, 'client-1');
+    const manifests = kubernetesManifests();
+    for (const manifest of manifests) await api.apply(manifest, { dryRun: true });
+    const pods = manifests.filter(({ kind }) => kind === 'Deployment');
+    expect(pods).toHaveLength(2);
+    for (const { metadata, spec } of pods) {
+      const { spec: pod } = spec?.['template'] as PodTemplate;
+      // An account that there is in every namespace: theirs was not really made.
+      const body = { ...pod, serviceAccountName: 'default' };
+      const create = (changes: object) =>
+        api.request('/api/v1/namespaces/spire-federator/pods?dryRun=All', {
+          method: 'POST',
+          body: { apiVersion: 'v1', kind: 'Pod', metadata: { name: metadata.name }, spec: { ...body, ...changes } },
+        });
+      await create({});
+      await expect(create({ hostNetwork: true })).rejects.toThrow(/violates PodSecurity/);
+    }
     api.close();
   },
   MINUTE,

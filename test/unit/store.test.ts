@@ -133,6 +133,18 @@ describe('a folder of clusters', () => {
     await expect(readInventory('inventory.yaml', store, load)).rejects.toThrow(/both in the inventory file.*folder/);
   });
 
+  test('says nothing of the probe image: the environment does, where no inventory file does', async () => {
+    const environment = { SPIRE_FEDERATOR_PROBE_IMAGE: 'registry.example/probe:1' };
+    const load = async () => ({ probeImage: 'registry.example/probe:2', clusters: [] });
+    expect(await readInventory(undefined, undefined, load, environment)).toMatchObject({
+      probeImage: 'registry.example/probe:1',
+    });
+    expect(await readInventory('inventory.yaml', undefined, load, environment)).toMatchObject({
+      probeImage: 'registry.example/probe:2',
+    });
+    expect(await readInventory(undefined, undefined, load, {})).not.toHaveProperty('probeImage');
+  });
+
   test.each([
     [{ SPIRE_FEDERATOR_STORE: 'vault:x' }, /must be file:<folder> or secrets:<namespace>/],
     [
