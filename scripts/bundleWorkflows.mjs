@@ -1,4 +1,5 @@
 // Bundles dist/src/workflows for Temporal's sandbox, as the worker would do each time it starts.
+import { Buffer } from 'node:buffer';
 import { existsSync, renameSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { DefaultLogger, bundleWorkflowCode } from '@temporalio/worker';
@@ -6,6 +7,8 @@ import { projectRoot } from './cache.mjs';
 import { workflowBundles } from './workflowBundles.mjs';
 
 const workflowsPath = path.join(projectRoot, 'dist/src/workflows/index.js');
+/** How webpack marks its inline source map. */
+const SOURCE_MAP = '//# sourceMappingURL=data:application/json;charset=utf-8;base64,';
 const failureConverterPath = path.join(projectRoot, 'dist/src/encryption/encodedFailures.cjs');
 const logger = new DefaultLogger('WARN');
 
@@ -17,6 +20,14 @@ if (existsSync(workflowsPath)) {
 
 function write(name, { code }) {
   const target = path.join(projectRoot, 'dist', name);
-  writeFileSync(`${target}.new`, code);
+  writeFileSync(`${target}.new`, withoutSources(code));
   renameSync(`${target}.new`, target);
+}
+
+/** Stack traces need the mappings only; a worker would hold all sources in memory, twice. */
+function withoutSources(bundle) {
+  const [code, map] = bundle.split(SOURCE_MAP);
+  if (map === undefined) throw new Error('the workflow bundle has no inline source map');
+  const mappings = { ...JSON.parse(Buffer.from(map.trim(), 'base64').toString()), sourcesContent: undefined };
+  return `${code}${SOURCE_MAP}${Buffer.from(JSON.stringify(mappings)).toString('base64')}`;
 }

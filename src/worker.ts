@@ -1,5 +1,5 @@
+import './workerMemory.js';
 import path from 'node:path';
-import { setFlagsFromString } from 'node:v8';
 import { fileURLToPath } from 'node:url';
 import { Client } from '@temporalio/client';
 import { ApplicationFailure } from '@temporalio/common';
@@ -25,9 +25,6 @@ const DIST = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 const ALREADY_EXISTS = 6;
 /** Keyword, as Temporal's API numbers the types of search attributes. */
 const KEYWORD = 2;
-
-/** Garbage is collected a little more often, in the workflows' thread too, for a third less memory. */
-const SEMI_SPACE_MB = 2;
 
 /** Where the worker serves metrics; unset: nowhere. */
 const METRICS_ADDRESS = 'SPIRE_FEDERATOR_METRICS_ADDRESS';
@@ -101,7 +98,6 @@ async function main(): Promise<void> {
   // What is wrong with it is said now, and not at three in the morning.
   const webhook = await webhookSettings();
   const encryption = payloadEncryption();
-  setFlagsFromString(`--max-semi-space-size=${SEMI_SPACE_MB}`);
   installRuntime(process.env[TEMPORAL_METRICS_ADDRESS]);
   let connection: NativeConnection;
   try {
