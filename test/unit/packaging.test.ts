@@ -1,4 +1,5 @@
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
+import path from 'node:path';
 import { parse } from 'yaml';
 
 interface Compose {
@@ -20,6 +21,25 @@ describe('docker-compose.yml', () => {
 
   it.each(services)('%s waits only for services that exist', (_name, { depends_on = {} }) => {
     expect(Object.keys(compose.services)).toEqual(expect.arrayContaining(Object.keys(depends_on)));
+  });
+});
+
+describe.each(['Dockerfile', 'probe/Dockerfile', 'sandbox/Dockerfile'])('%s', (file) => {
+  const instructions = readFileSync(file, 'utf8').split('\n');
+
+  // By name Kubernetes could not tell.
+  it('runs as a user that is not root, by number', () => {
+    expect(instructions.findLast((line) => line.startsWith('USER'))).toMatch(/^USER [1-9]\d*:[1-9]\d*$/);
+  });
+
+  it('copies what there is', () => {
+    const context = file.startsWith('probe') ? 'probe' : '.';
+    const copied = instructions
+      .filter((line) => /^COPY (?!--from)/.test(line))
+      .flatMap((line) => line.split(' ').slice(1, -1));
+    expect(copied.length).toBeGreaterThan(2);
+    const missing = copied.filter((each) => !each.includes('*') && !existsSync(path.join(context, each)));
+    expect(missing).toEqual([]);
   });
 });
 
