@@ -50,7 +50,10 @@ export function afterLeaving(error: unknown, left: readonly string[]): unknown {
 }
 
 /** A federation that no cluster of the inventory carries, as far as they could be asked: there may be others. */
-export function nothingFound(federation: string, { unknown, federations }: FoundMembers): ApplicationFailure {
+export function nothingFound(
+  federation: string,
+  { others: free, unknown, federations }: FoundMembers,
+): ApplicationFailure {
   if (unknown.length > 0) {
     const lines = unknown.map(({ message }) => `- ${message}`);
     return ApplicationFailure.nonRetryable(
@@ -65,8 +68,9 @@ export function nothingFound(federation: string, { unknown, federations }: Found
       'NotFound',
     );
   }
+  const setup = free.length > 2 ? 'setupMesh' : 'setupPair';
   return ApplicationFailure.nonRetryable(
-    `No cluster of the inventory is a member of federation ${federation}. Name another with --federation, or set it up: npm run start-workflow setupPair -- --federation ${federation}`,
+    `No cluster of the inventory is a member of federation ${federation}. Name another with --federation, or set it up: npm run start-workflow ${setup} -- --federation ${federation}`,
     'NotFound',
   );
 }
