@@ -58,14 +58,30 @@ export function plannedSpireVersions({
   return assignSpireVersions(clusters, spireVersions, known?.spireVersions ?? {});
 }
 
-/** Ends everything and removes every file; right also when the supervisor was killed. Says how many processes were left over. */
-export async function down({ directory }: SandboxOptions): Promise<void> {
+/**
+ * Ends everything and removes every file; right also when the supervisor was killed.
+ * @returns the names of the processes that ran; undefined when there was no sandbox
+ */
+export async function down({ directory }: SandboxOptions): Promise<string[] | undefined> {
   const paths = sandboxPaths(directory);
+  const ended = existsSync(paths.directory) ? livingProcesses(paths.processes).map(({ name }) => name) : undefined;
   if (await isRunning(directory)) await ask(directory, '/down', {});
   // The supervisor ends by itself after its answer; whatever it left behind, or it itself, ends here.
   await endRecordedProcesses(paths.processes);
   rmSync(paths.sockets, { recursive: true, force: true });
   rmSync(paths.directory, { recursive: true, force: true, maxRetries: 5 });
+  return ended;
+}
+
+/** Ends a sandbox, and says what it ended. */
+export async function downAndSay({ directory }: SandboxOptions): Promise<void> {
+  const ended = await down({ directory });
+  if (ended === undefined) return console.log(`There is no sandbox in ${directory}: nothing was to be ended.`);
+  // Each cluster has dozens of processes, named <cluster>/<process>.
+  const names = new Set(ended.map((name) => name.split('/')[0]));
+  const processes =
+    ended.length === 0 ? 'No process ran' : `Ended ${ended.length} processes (${[...names].join(', ')})`;
+  console.log(`${processes}; ${directory} is removed.`);
 }
 
 /** @throws SandboxError when there is no sandbox */

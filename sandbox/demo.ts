@@ -20,7 +20,7 @@ import { edgeName } from '../src/contract/names.js';
 import { connectCluster } from '../src/kubernetes/connect.js';
 import { SpireServer } from '../src/spire/server.js';
 import { endInBackground, logTail, runsInBackground, startInBackground } from './background.js';
-import { addFault, down, heal, rotateCa, up } from './client.js';
+import { addFault, downAndSay, heal, rotateCa, up } from './client.js';
 import { sandboxPaths, trustDomain } from './layout.js';
 import { connects, freePort } from './ports.js';
 import { projectRoot } from './projectRoot.js';
@@ -245,7 +245,7 @@ function title(text: string): void {
 }
 
 const [, , command] = process.argv;
-const run = command === 'down' ? down({ directory: DIRECTORY }) : demo();
+const run = command === 'down' ? downAndSay({ directory: DIRECTORY }) : demo();
 run.catch((error: unknown) => {
   console.error(error instanceof SandboxError || error instanceof FederatorError ? error.message : error);
   process.exitCode = 1;

@@ -1,7 +1,7 @@
 import { Command, CommanderError, InvalidArgumentError } from 'commander';
 import pc from 'picocolors';
 import { formatTable } from '../src/cli/table.js';
-import { addFault, down, heal, plannedSpireVersions, rotateCa, status, up } from './client.js';
+import { addFault, downAndSay, heal, plannedSpireVersions, rotateCa, status, up } from './client.js';
 import type { Fault } from './faults.js';
 import { SandboxError } from './sandboxError.js';
 import { parseSpireVersions, SPIRE_BUILDS, SPIRE_VERSIONS } from './spireVersions.js';
@@ -57,7 +57,7 @@ function main(): Promise<Command> {
   program
     .command('down')
     .description('end every process and remove every file')
-    .action(() => down(options()));
+    .action(() => downAndSay(options()));
 
   program
     .command('status')
