@@ -73,6 +73,10 @@ import { payloadEncryption } from './encryption/payloadEncryption.js';
 const DEFAULT_ADDRESS = '127.0.0.1:7233';
 /** Memo of a workflow that somebody asked for by name. */
 const REQUESTED_BY = 'requestedBy';
+/** Memo of a change that only plans. */
+const PLAN_ONLY = 'planOnly';
+/** Changes that are looked through for one that was no plan. */
+const LOOKED_THROUGH = 50;
 
 /** The changes that can be started, with what they take. */
 export interface Changes {
@@ -112,6 +116,8 @@ export interface ChangeDescription extends ChangeHandle {
   endedAt?: string;
   /** Who asked for it by the API. */
   requestedBy?: string;
+  /** It only planned, and changed nothing. */
+  planOnly?: true;
 }
 
 /** An onboarding or offboarding. */
@@ -180,7 +186,7 @@ export class FederatorClient {
         workflowIdConflictPolicy: 'FAIL',
         staticSummary: `${'planOnly' in input && input.planOnly ? 'Plan: ' : ''}${name} ${input.federation}: ${concerned(name, input)}`,
         typedSearchAttributes: [{ key: FEDERATION_ATTRIBUTE, value: input.federation }],
-        ...requested(requestedBy),
+        ...memoOf(requestedBy, 'planOnly' in input && input.planOnly),
       });
       return this.handle(input.federation, workflowId, handle.firstExecutionRunId);
     } catch (error) {
@@ -204,16 +210,27 @@ export class FederatorClient {
     }
   }
 
-  /** The newest change of a federation. @throws FederatorError NotFound */
+  /**
+   * The change of a federation that runs, or else the newest; one that only planned where there is no other.
+   * @throws FederatorError NotFound
+   */
   async findChange(federation: string): Promise<ChangeHandle> {
     const workflowId = changeWorkflowId(federation);
     try {
-      const { runId } = await this.client.workflow.getHandle(workflowId).describe();
-      return this.handle(federation, workflowId, runId);
+      const { runId, status, memo } = await this.client.workflow.getHandle(workflowId).describe();
+      const newest = this.handle(federation, workflowId, runId);
+      return status.name === 'RUNNING' || memo?.[PLAN_ONLY] !== true
+        ? newest
+        : ((await this.newestRealChange(federation)) ?? newest);
     } catch (error) {
       if (!(error instanceof WorkflowNotFoundError)) throw error;
       throw new FederatorError('NotFound', `Federation ${federation} has had no change on this Temporal server.`);
     }
+  }
+
+  private async newestRealChange(federation: string): Promise<ChangeHandle | undefined> {
+    const changes = await this.listChanges({ federation, limit: LOOKED_THROUGH });
+    return changes.find(({ planOnly = false }) => !planOnly);
   }
 
   /** The newest changes of a federation, or of all, as far back as Temporal keeps them. */
@@ -339,7 +356,7 @@ export class FederatorClient {
         args: [input],
         workflowIdConflictPolicy: 'FAIL',
         staticSummary: `${name} ${input.cluster}`,
-        ...requested(requestedBy),
+        ...memoOf(requestedBy),
       });
       return this.handle('', workflowId, handle.firstExecutionRunId);
     } catch (error) {
@@ -411,8 +428,10 @@ export class FederatorClient {
       typedSearchAttributes: [{ key: FEDERATION_ATTRIBUTE, value: federation }],
     });
     const records = await this.outcome<RepairRecord[]>(handle);
-    const own = records.filter((record) => wanted.has(record.findingId));
-    if (own.length > 0) return own;
+    // The monitor may have asked for the same in the same run: what came of it last is what is so now.
+    const own = new Map(records.map((record) => [record.findingId, record]));
+    const asked = [...own.values()].filter((record) => wanted.has(record.findingId));
+    if (asked.length > 0) return asked;
     throw new FederatorError(
       'ChangeInProgress',
       `Nothing was repaired: a change of federation ${federation} runs. Follow it: npm run federator -- attach ${federation}`,
@@ -646,6 +665,7 @@ export class FederatorClient {
       startedAt: startTime.toISOString(),
       ...(closeTime === undefined ? {} : { endedAt: closeTime.toISOString() }),
       ...(typeof requestedBy === 'string' ? { requestedBy } : {}),
+      ...(memo?.[PLAN_ONLY] === true ? { planOnly: true } : {}),
     };
   }
 
@@ -665,9 +685,13 @@ export class FederatorClient {
   }
 }
 
-/** Who asked for a workflow, for everybody who looks at it. */
-function requested(by: string | undefined): { memo?: Record<string, string> } {
-  return by === undefined ? {} : { memo: { [REQUESTED_BY]: by } };
+/** What everybody who looks at a workflow is to see of it: who asked for it, and that it only plans. */
+function memoOf(requestedBy: string | undefined, planOnly = false): { memo?: Record<string, unknown> } {
+  const memo = {
+    ...(requestedBy === undefined ? {} : { [REQUESTED_BY]: requestedBy }),
+    ...(planOnly ? { [PLAN_ONLY]: true } : {}),
+  };
+  return Object.keys(memo).length === 0 ? {} : { memo };
 }
 
 /** The clusters that a change is about, for its summary. */
