@@ -1,4 +1,5 @@
 import { Command } from 'commander';
+import { FederatorClient } from '../client.js';
 import { probeInputSchema } from '../contract/change.js';
 import { FederatorError } from '../contract/errors.js';
 import { parsePairEnd, probePairInputSchema } from '../contract/probePair.js';
@@ -42,7 +43,9 @@ export function probeCommand(): Command {
     .option('--address <host:port>', 'where the second listens: dial it itself, too')
     .option('--refused', 'the two must not be able to: exit code 0 when mTLS between them is refused')
     .option('--timeout <seconds>', 'how long a handshake may take to succeed', Number, DEFAULT_TIMEOUT_SECONDS)
-    .action(probe);
+    .action((options: ProbeOptions, command: Command) =>
+      probe(options, command.getOptionValueSource('federation') !== 'default'),
+    );
   return addExamples(
     addWaitOptions(command),
     'npm run federator -- probe --federation prod',
@@ -50,12 +53,12 @@ export function probeCommand(): Command {
   );
 }
 
-async function probe(options: ProbeOptions): Promise<void> {
+async function probe(options: ProbeOptions, isNamed: boolean): Promise<void> {
   const { federation, clusters = [], timeout, from, to } = options;
   const known = await inventoryClusters(options.inventory);
   const timeouts = { probeMs: timeout * 1000, attempts: 1 };
   if (from !== undefined || to !== undefined) {
-    await probePair(options, known, timeouts);
+    await probePair(options, known, timeouts, isNamed);
     return;
   }
   if (options.address !== undefined || options.refused === true)
@@ -65,24 +68,51 @@ async function probe(options: ProbeOptions): Promise<void> {
   if (result?.probes.some(({ ok }) => !ok) === true) process.exitCode = 1;
 }
 
-async function probePair(options: ProbeOptions, known: readonly string[], timeouts: object): Promise<void> {
-  const { federation, clusters, from, to, address, refused = false } = options;
+/** @param isNamed whether the federation was said: else it is the one of which both clusters are members */
+async function probePair(
+  options: ProbeOptions,
+  known: readonly string[],
+  timeouts: object,
+  isNamed: boolean,
+): Promise<void> {
+  const { clusters, from, to, address, refused = false } = options;
   if (from === undefined || to === undefined)
     throw new FederatorError('InvalidInput', '--from and --to go together: one workload each.');
   if (clusters !== undefined)
     throw new FederatorError('InvalidInput', '--clusters is for the matrix; --from and --to name their clusters.');
-  const input = checked(probePairInputSchema, {
-    federation,
+  const given = checked(probePairInputSchema, {
+    federation: options.federation,
     from: parsePairEnd(from),
     to: parsePairEnd(to),
     ...(address === undefined ? {} : { address }),
     timeouts,
   });
-  requireKnown([input.from.cluster, input.to.cluster], known);
+  const ends = [given.from.cluster, given.to.cluster];
+  requireKnown(ends, known);
+  const input = isNamed ? given : { ...given, federation: (await commonFederation(ends)) ?? given.federation };
   const result = await runChange('probePair', input, options);
   if (result?.pair === undefined) return;
   const wanted = refused ? 'refusal' : 'handshake';
   if (result.pair.outcome === wanted) return;
   process.exitCode = 1;
   if (isTable(options)) console.error(errorColours.red(refused ? 'They were not to be able to.' : 'They cannot.'));
+}
+
+/** The federation of which all these clusters are members; undefined when there is none, or they could not be asked. */
+async function commonFederation(clusters: readonly string[]): Promise<string | undefined> {
+  const client = await FederatorClient.connect();
+  try {
+    const { federations } = await client.federations();
+    return federationOf(clusters, federations);
+  } finally {
+    await client.close();
+  }
+}
+
+/** @param federations their members by their names */
+export function federationOf(
+  clusters: readonly string[],
+  federations: Readonly<Record<string, string[]>>,
+): string | undefined {
+  return Object.keys(federations).find((name) => clusters.every((cluster) => federations[name]?.includes(cluster)));
 }

@@ -140,10 +140,20 @@ function probeTable(probes: readonly ProbeSummary[]): string {
     .map(
       ({ from, to, federated, outcome }) => `${from} → ${to}, ${federated ? 'federated' : 'not federated'}: ${outcome}`,
     );
-  const legend = pc.dim(
-    '✓ the federated workload shook hands, both SPIFFE IDs verified, and the one that is not federated was refused\n· not probed: nothing is new between them, they do not trust each other, or a given address is the only way in',
-  );
-  return [matrix, legend, ...wrong.map((line) => pc.red(line))].join('\n');
+  const isProbed = (from: string, to: string) => probes.some((each) => each.from === from && each.to === to);
+  const legend = [
+    ...(probes.some(({ ok }) => ok)
+      ? [
+          '✓ the federated workload shook hands, both SPIFFE IDs verified, and the one that is not federated was refused',
+        ]
+      : []),
+    ...(names.some((from) => names.some((to) => from !== to && !isProbed(from, to)))
+      ? [
+          '· not probed: nothing is new between them, they do not trust each other, or a given address is the only way in',
+        ]
+      : []),
+  ].map((line) => pc.dim(line));
+  return [matrix, ...legend, ...wrong.map((line) => pc.red(line))].join('\n');
 }
 
 /**

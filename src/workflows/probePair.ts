@@ -108,8 +108,8 @@ class PairProbe {
     // Who may speak with the workload may depend on the very SPIFFE ID; between test workloads it plays no part.
     const spiffeId = address !== undefined && cluster === from.cluster ? from.spiffeIds[0] : undefined;
     this.saga.onUndo(1, cluster, title, () => runUndo('removeProbe', title, { cluster, federation, timeoutMs }));
-    const deployed = await this.step(deploy, () =>
-      runStep('deployProbe', deploy, timeouts.attempts, {
+    const deployed = await this.step(deploy, async () => {
+      const made = await runStep('deployProbe', deploy, timeouts.attempts, {
         cluster,
         federation,
         className,
@@ -118,8 +118,9 @@ class PairProbe {
         federatesWith: this.federatesWith(facts),
         ...(spiffeId === undefined ? {} : { spiffeId }),
         timeoutMs,
-      }),
-    );
+      });
+      return { ...made, changed: true };
+    });
     if (deployed !== undefined) this.deployed.set(cluster, deployed);
   }
 
