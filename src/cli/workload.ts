@@ -1,12 +1,14 @@
 import { Command } from 'commander';
 import { FederatorClient } from '../client.js';
 import { FederatorError } from '../contract/errors.js';
+import { parsePairEnd } from '../contract/probePair.js';
 import {
   parseWorkloadReference,
   showWorkloadInputSchema,
   type KeysPresent,
   type PodFacts,
   type TrustReport,
+  type WorkloadReference,
   type WorkloadReport,
 } from '../contract/workload.js';
 import { errorColours, pc } from './colours.js';
@@ -26,7 +28,7 @@ export function workloadCommand(): Command {
     .description(
       'a workload: its registration entries, the policy each came from, the SVID and the bundles it holds, and if it has no identity, why',
     )
-    .argument('<workload>', '<namespace>/<pod>, the UID of a pod, or a SPIFFE ID')
+    .argument('<workload>', '[<cluster>:]<namespace>/<pod>, or the UID of a pod, or a SPIFFE ID in place of that')
     .option('--cluster <name>', 'look on this cluster only')
     .action(showWorkload);
   addExamples(
@@ -36,11 +38,12 @@ export function workloadCommand(): Command {
   return new Command('workload').description('workloads and their identities').addCommand(show);
 }
 
-async function showWorkload(text: string, { cluster, inventory, ...options }: ShowOptions): Promise<void> {
+async function showWorkload(text: string, { inventory, ...options }: ShowOptions): Promise<void> {
   const known = await inventoryClusters(inventory);
+  const { cluster, workload } = askedFor(text, options.cluster);
   if (cluster !== undefined) requireKnown([cluster], known);
   const input = checked(showWorkloadInputSchema, {
-    workload: parseWorkloadReference(text),
+    workload,
     clusters: cluster === undefined ? known : [cluster],
     peers: known,
   });
@@ -66,6 +69,21 @@ async function showWorkload(text: string, { cluster, inventory, ...options }: Sh
   } finally {
     await client.close();
   }
+}
+
+/** The workload, and the cluster where one is named: before it, as probe has it, or by the option. */
+export function askedFor(
+  text: string,
+  named: string | undefined,
+): { cluster?: string; workload: WorkloadReference | undefined } {
+  const end = parsePairEnd(text);
+  if (end !== undefined && named !== undefined && end.cluster !== named)
+    throw new FederatorError('InvalidInput', `${text} is of ${end.cluster}, and --cluster says ${named}.`);
+  const cluster = end?.cluster ?? named;
+  return {
+    workload: end?.workload ?? parseWorkloadReference(text),
+    ...(cluster === undefined ? {} : { cluster }),
+  };
 }
 
 function printWorkload({ cluster, pod, entries, policies, trust, findings }: WorkloadReport): void {

@@ -11,7 +11,9 @@ import { completable } from '../../src/cli/completable.js';
 import { bashCompletion, fishCompletion, zshCompletion } from '../../src/cli/completionScripts.js';
 import { durationOf } from '../../src/cli/duration.js';
 import { encoded } from '../../src/cli/output.js';
+import { federationOf } from '../../src/cli/probe.js';
 import { federatorProgram } from '../../src/cli/program.js';
+import { askedFor } from '../../src/cli/workload.js';
 
 /** What prints no result: a file, a script. */
 const WITHOUT_RESULT = ['api-token', 'completion'];
@@ -106,6 +108,33 @@ describe('clusters list', () => {
       { cluster: 'c', unknown: 'c cannot be reached.' },
     ]);
   });
+});
+
+describe('workload show', () => {
+  const workload = { kind: 'pod', namespace: 'shop', name: 'web' };
+
+  it.each([
+    ['shop/web', undefined, { workload }],
+    ['shop/web', 'client-1', { workload, cluster: 'client-1' }],
+    ['client-1:shop/web', undefined, { workload, cluster: 'client-1' }],
+    ['client-1:shop/web', 'client-1', { workload, cluster: 'client-1' }],
+    ['spiffe://a.test/web', undefined, { workload: { kind: 'spiffeId', spiffeId: 'spiffe://a.test/web' } }],
+    ['nonsense', undefined, { workload: undefined }],
+  ])('%s with --cluster %s', (text, cluster, expected) => expect(askedFor(text, cluster)).toEqual(expected));
+
+  it('refuses two clusters', () => {
+    expect(() => askedFor('client-1:shop/web', 'edge-1')).toThrow(/is of client-1, and --cluster says edge-1/);
+  });
+});
+
+describe('probe of a pair', () => {
+  const federations = { prod: ['a', 'b'], test: ['c'] };
+
+  it.each([
+    [['a', 'b'], 'prod'],
+    [['a', 'c'], undefined],
+    [['a', 'd'], undefined],
+  ])('%j belongs to %s', (clusters, expected) => expect(federationOf(clusters, federations)).toBe(expected));
 });
 
 describe('completion', () => {
