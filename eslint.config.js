@@ -72,7 +72,18 @@ export default defineConfig(
   },
   ...Object.keys(directions).flatMap((folder) => [directionRule(folder, 1), directionRule(folder, 2)]),
   {
+    files: ['src/console/*.js'],
+    languageOptions: {
+      globals: Object.fromEntries(
+        ['document', 'sessionStorage', 'fetch', 'URL', 'CSS', 'TextDecoderStream', 'AbortController']
+          .concat(['setTimeout', 'clearTimeout'])
+          .map((name) => [name, 'readonly']),
+      ),
+    },
+  },
+  {
     files: ['**/*.{js,cjs,mjs}'],
+    ignores: ['src/console/'],
     languageOptions: {
       globals: { process: 'readonly', setInterval: 'readonly', clearInterval: 'readonly', module: 'readonly' },
     },

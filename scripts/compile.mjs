@@ -1,4 +1,4 @@
-import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { projectRoot } from './cache.mjs';
 import { contentHash, filesUnder } from './contentHash.mjs';
@@ -7,6 +7,8 @@ import { capture } from './runChild.mjs';
 import { workflowBundles } from './workflowBundles.mjs';
 
 const stampFile = path.join(projectRoot, 'dist', 'stamp.json');
+/** What is served as it is written. */
+const pages = 'src/console';
 const settings = [
   'package-lock.json',
   'tsconfig.json',
@@ -37,6 +39,7 @@ export async function compile() {
   // A module that was removed or renamed must not live on as its old output.
   for (const file of earlier?.files ?? []) if (!stamp.files.includes(file)) removeOutput(file);
   await runStep('the compiler', ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.build.json', '--pretty', 'false']);
+  cpSync(path.join(projectRoot, pages), path.join(projectRoot, 'dist', pages), { recursive: true });
   if (
     earlier?.workflowsHash !== stamp.workflowsHash ||
     workflowBundles.some((bundle) => !existsSync(path.join(projectRoot, 'dist', bundle)))
@@ -53,7 +56,8 @@ async function runStep(name, args) {
 }
 
 function currentStamp() {
-  const files = filesUnder(projectRoot, ['src', 'sandbox', 'bench'], isSource);
+  const sources = filesUnder(projectRoot, ['src', 'sandbox', 'bench'], isSource);
+  const files = [...sources, ...filesUnder(projectRoot, [pages])];
   const workflows = filesUnder(projectRoot, ['src'], isSource);
   return {
     hash: contentHash(projectRoot, [...settings, ...files]),

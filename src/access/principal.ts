@@ -25,6 +25,11 @@ export interface Principal {
   grants: readonly Grant[];
 }
 
+/** What a role allows. */
+export function permissionsOf(role: Role): readonly Permission[] {
+  return GRANTS[role];
+}
+
 /** @param federation undefined: what concerns no federation, or all of them */
 export function may({ grants }: Principal, permission: Permission, federation?: string): boolean {
   return grants.some(

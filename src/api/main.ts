@@ -37,7 +37,7 @@ async function main(): Promise<void> {
   process.once('SIGTERM', stop).once('SIGINT', stop);
   try {
     const address = await app.listen({ host: settings.host, port: settings.port });
-    console.log(`API on ${address} (its description: ${address}/docs)`);
+    console.log(`API on ${address} (console: ${address}/console, its description: ${address}/docs)`);
   } catch (error) {
     await client.close();
     const { code } = error as NodeJS.ErrnoException;

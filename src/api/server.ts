@@ -20,6 +20,7 @@ import { accessRoutes } from './routes/access.js';
 import { changeRoutes } from './routes/changes.js';
 import { codecRoutes } from './routes/codec.js';
 import { clusterRoutes } from './routes/clusters.js';
+import { consoleRoutes } from './routes/console.js';
 import { federationRoutes } from './routes/federations.js';
 import { monitorRoutes } from './routes/monitor.js';
 
@@ -99,6 +100,7 @@ export async function buildServer(context: ApiContext, { log = true } = {}): Pro
     await context.client.ready();
     return { status: 'ok' };
   });
+  await app.register(consoleRoutes);
   await app.register(
     async (v1) => {
       await v1.register(clusterRoutes(context));

@@ -1,5 +1,6 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
+import { permissionsOf } from '../../access/principal.js';
 import { auditRecordSchema } from '../audit.js';
 import { principalOf, type ApiContext } from '../context.js';
 import { problems } from '../schemas.js';
@@ -17,7 +18,7 @@ export function accessRoutes({ audit }: ApiContext): FastifyPluginAsyncZod {
           response: {
             200: z.object({
               name: z.string(),
-              grants: z.array(z.object({ role: z.string(), federation: z.string() })),
+              grants: z.array(z.object({ role: z.string(), federation: z.string(), permissions: z.array(z.string()) })),
             }),
             ...problems,
           },
@@ -25,7 +26,7 @@ export function accessRoutes({ audit }: ApiContext): FastifyPluginAsyncZod {
       },
       async (request) => {
         const { name, grants } = principalOf(request);
-        return { name, grants: [...grants] };
+        return { name, grants: grants.map((grant) => ({ ...grant, permissions: [...permissionsOf(grant.role)] })) };
       },
     );
 

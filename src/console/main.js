@@ -1,0 +1,301 @@
+import { showChange, showCluster, showEdge, showLegend, showVerify } from './detail.js';
+import { askApproval, askPause } from './dialogs.js';
+import { byId, el, focusKey, refill } from './dom.js';
+import { allEdges } from './edges.js';
+import { ChangeFeed } from './changeFeed.js';
+import { ago, time, VERDICTS } from './format.js';
+import { drawGraph } from './graph.js';
+import { listChanges, listFindings, listRepairs } from './lists.js';
+import { Matrix } from './matrix.js';
+import { api, ApiError, token } from './session.js';
+
+const POLL_MS = 4_000;
+/** More clusters than this are easier read as a matrix. */
+const GRAPH_CLUSTERS = 12;
+const NOTHING = { clusters: [], edges: [], counts: {}, findings: [], repairs: [] };
+
+const view = byId('view');
+const detail = byId('detail');
+const feed = new ChangeFeed(() => drawChanges());
+/** What is shown: of which federation, how, and what of it was chosen. */
+const state = {
+  grants: [],
+  federation: undefined,
+  health: NOTHING,
+  edges: new Map(),
+  view: undefined,
+  panel: undefined,
+};
+let matrix;
+let timer;
+let busy = false;
+
+const at = (path) => `federations/${encodeURIComponent(state.federation)}/${path}`;
+const allowed = (permission) =>
+  state.grants.some(
+    ({ federation, permissions }) =>
+      (federation === '*' || federation === state.federation) && permissions.includes(permission),
+  );
+
+async function signedIn() {
+  const { name, grants } = await api('whoami');
+  state.grants = grants;
+  byId('who').textContent = name;
+  byId('sign-in').hidden = true;
+  byId('console').hidden = false;
+  const federations = await everyFederation();
+  const select = byId('federation');
+  select.replaceChildren(...federations.map((each) => el('option', {}, each.name)));
+  state.members = new Map(federations.map(({ name: federation, members }) => [federation, members]));
+  if (federations.length === 0) return notice('There is no federation yet that you may see.');
+  choose(select.value);
+}
+
+async function everyFederation() {
+  const found = [];
+  for (let cursor = ''; cursor !== undefined;) {
+    const { items, next } = await api(`federations?limit=500${cursor && `&cursor=${encodeURIComponent(cursor)}`}`);
+    found.push(...items);
+    cursor = next;
+  }
+  return found;
+}
+
+function choose(federation) {
+  feed.stop();
+  Object.assign(state, { federation, health: NOTHING, edges: new Map(), view: undefined, panel: undefined });
+  matrix = undefined;
+  view.replaceChildren();
+  void refresh();
+}
+
+/** Reads what is known and shows it, again and again. */
+async function refresh() {
+  clearTimeout(timer);
+  const { federation } = state;
+  try {
+    const [health, { items }] = await Promise.all([knownHealth(), api(at('changes?limit=20'))]);
+    if (federation !== state.federation) return;
+    feed.take(at(''), items);
+    show(health);
+    if (health.monitored) notice();
+  } catch (error) {
+    failed(error);
+  }
+  clearTimeout(timer);
+  if (token.get() !== null) timer = setTimeout(() => (document.hidden ? undefined : void refresh()), POLL_MS);
+}
+
+/** Without a monitor: the members, and nothing about their edges. */
+async function knownHealth() {
+  try {
+    return { ...(await api(at('health'))), monitored: true };
+  } catch (error) {
+    if (!(error instanceof ApiError) || error.status !== 404) throw error;
+    notice('No monitor watches over this federation, so nothing is known of its edges. Verify looks at them once.');
+    const members = [...(state.members.get(state.federation) ?? [])].sort();
+    const clusters = members.map((cluster) => ({ cluster, server: 'unknown', endpoint: 'unknown' }));
+    return { ...NOTHING, clusters, verdict: 'unknown', monitored: false };
+  }
+}
+
+function show(health) {
+  state.health = health;
+  state.edges = allEdges(health);
+  state.view ??= health.clusters.length > GRAPH_CLUSTERS ? 'matrix' : 'graph';
+  drawHead();
+  drawView();
+  drawActions();
+  state.panel?.();
+  if (state.panel === undefined) showLegend(detail);
+  listFindings(byId('findings'), health.findings, approval());
+  listRepairs(byId('repairs'), health.repairs);
+  drawChanges();
+}
+
+function drawHead() {
+  const { verdict, counts, lastRoundAt, paused, monitored } = state.health;
+  const pill = byId('verdict');
+  pill.className = `pill f-${verdict}`;
+  if (pill.textContent !== verdict) pill.textContent = verdict;
+  byId('round').textContent =
+    paused === undefined
+      ? monitored
+        ? `looked ${ago(lastRoundAt)}`
+        : 'not watched'
+      : `paused: ${paused.reason}${paused.until === undefined ? '' : `, until ${time(paused.until)}`}`;
+  byId('counts').replaceChildren(
+    ...Object.entries(VERDICTS)
+      .filter(([each]) => counts[each] > 0)
+      .map(([each, { glyph }]) => el('span', { class: `mark v-${each}` }, `${glyph} ${counts[each]} ${each}`)),
+  );
+}
+
+function drawView() {
+  const { health, edges, selected } = state;
+  for (const each of ['graph', 'matrix'])
+    byId(`view-${each}`).setAttribute('aria-pressed', String(state.view === each));
+  const shown = { clusters: health.clusters, edges, selected, select };
+  if (state.view === 'matrix') {
+    matrix ??= new Matrix(view, select);
+    matrix.draw(shown);
+  } else {
+    matrix = undefined;
+    drawGraph(view, shown);
+  }
+}
+
+function drawActions() {
+  const { monitored, paused } = state.health;
+  const button = (text, run, title) =>
+    el('button', { 'data-key': text, title, disabled: busy, onclick: () => void acted(run) }, text);
+  const rests = paused !== undefined;
+  refill(
+    byId('actions'),
+    monitored && button('Check now', async () => show({ ...(await post('monitor/check')), monitored })),
+    button('Verify', verify, 'Look at every cluster and edge thoroughly; nothing is changed'),
+    monitored && allowed('change') && (rests ? button('Resume', resume) : button('Pause …', pause)),
+  );
+}
+
+const post = (path, body) => api(at(path), { method: 'POST', body });
+
+async function acted(run) {
+  busy = true;
+  drawActions();
+  try {
+    await run();
+  } catch (error) {
+    failed(error);
+  }
+  busy = false;
+  drawActions();
+}
+
+async function verify() {
+  const result = await post('verify');
+  opened(() => showVerify(detail, result, close));
+}
+
+async function pause() {
+  const asked = await askPause();
+  if (asked !== undefined) show({ ...(await post('monitor/pause', asked)), monitored: true });
+}
+
+async function resume() {
+  show({ ...(await post('monitor/resume')), monitored: true });
+}
+
+/** What approving a finding does; undefined for who may not. */
+function approval() {
+  if (!allowed('approve')) return undefined;
+  return (finding) =>
+    void acted(async () => {
+      if (!(await askApproval(finding))) return;
+      show({ ...(await post('approvals', { findingId: finding.id })), monitored: true });
+    });
+}
+
+function drawChanges() {
+  listChanges(
+    byId('changes'),
+    feed.changes,
+    (runId) => feed.progress.get(runId),
+    (change) => {
+      void acted(async () => {
+        const full = await api(at(`changes/${change.runId}`));
+        opened(() =>
+          showChange(detail, { ...full, progress: feed.progress.get(change.runId) ?? full.progress }, close),
+        );
+      });
+    },
+  );
+}
+
+/** Opens a cluster or an edge; what is shown of it stays current. */
+function select(key) {
+  opened(() => {
+    const { health, edges } = state;
+    const shown = { health, edges, select, close, approve: approval() };
+    const cluster = health.clusters.find((each) => each.cluster === key);
+    if (cluster !== undefined) showCluster(detail, cluster, shown);
+    else if (edges.has(key)) showEdge(detail, edges.get(key), shown);
+    else close();
+  }, key);
+}
+
+function opened(panel, key) {
+  state.panel = panel;
+  state.selected = key;
+  panel();
+  drawView();
+  detail.focus({ preventScroll: true });
+}
+
+function close() {
+  const { selected } = state;
+  state.panel = undefined;
+  state.selected = undefined;
+  showLegend(detail);
+  drawView();
+  if (selected !== undefined) focusKey(view, selected);
+}
+
+function failed(error) {
+  if (!(error instanceof ApiError)) throw error;
+  if (error.status === 401) signOut(error.message);
+  else notice(error.message);
+}
+
+function notice(text = '') {
+  byId('notice').hidden = text === '';
+  if (byId('notice').textContent !== text) byId('notice').textContent = text;
+}
+
+function signOut(why = '') {
+  token.forget();
+  feed.stop();
+  clearTimeout(timer);
+  notice();
+  state.grants = [];
+  state.federation = undefined;
+  for (const id of ['view', 'detail', 'findings', 'changes', 'repairs', 'actions', 'counts', 'federation', 'who'])
+    byId(id).replaceChildren();
+  byId('console').hidden = true;
+  byId('sign-in').hidden = false;
+  byId('sign-in-error').textContent = why;
+  byId('token').focus();
+}
+
+async function enter() {
+  try {
+    await signedIn();
+  } catch (error) {
+    if (error instanceof ApiError && error.status !== 401 && !byId('console').hidden) notice(error.message);
+    else signOut(error.message);
+  }
+}
+
+byId('sign-in').addEventListener('submit', (event) => {
+  event.preventDefault();
+  const field = byId('token');
+  token.set(field.value.trim());
+  field.value = '';
+  void enter();
+});
+byId('sign-out').addEventListener('click', () => signOut());
+byId('federation').addEventListener('change', ({ target }) => choose(target.value));
+for (const each of ['graph', 'matrix']) {
+  byId(`view-${each}`).addEventListener('click', () => {
+    state.view = each;
+    drawView();
+  });
+}
+document.addEventListener('keydown', ({ key }) => {
+  if (key === 'Escape' && state.panel !== undefined && !byId('dialog').open) close();
+});
+document.addEventListener('visibilitychange', () => {
+  if (!document.hidden && state.federation !== undefined) void refresh();
+});
+if (token.get() === null) signOut();
+else void enter();
