@@ -8,6 +8,7 @@ import { clusterEntrySchema } from '../../src/contract/inventory.js';
 import { readInventory } from '../../src/store/inventory.js';
 import { SecretStore } from '../../src/store/secretStore.js';
 import { submittedKubeconfig } from '../../src/store/submittedKubeconfig.js';
+import { chromiumPath, misdeeds, startBrowser } from '../support/browser.js';
 import { adminApi, snapshotCluster } from '../support/snapshot.js';
 import { Testbed } from '../support/testbed.js';
 import { eventually } from '../support/spireTrustDomain.js';
@@ -255,6 +256,63 @@ test(
     expect(worker).toMatch(
       /^spire_federator_kubernetes_request_seconds_count\{cluster="client-1",method="GET",outcome="ok"\} /m,
     );
+  },
+  LIMIT,
+);
+
+const chromium = chromiumPath();
+if (chromium === undefined) console.warn('No Chromium (CHROMIUM_PATH): the cases of the console are skipped.');
+
+(chromium === undefined ? test.skip : test)(
+  'the console shows the federation by keyboard alone, keeps the token to itself, and offers what the role allows',
+  async () => {
+    const browser = await startBrowser(chromium ?? '');
+    try {
+      const open = async (as: keyof typeof TOKENS) => {
+        const page = await (await browser.newContext()).newPage();
+        page.setDefaultTimeout(MINUTE);
+        const bad = misdeeds(page, url);
+        await page.goto(`${url}/`);
+        await page.getByLabel('API token').fill(TOKENS[as].token);
+        await page.keyboard.press('Enter');
+        await page.getByRole('button', { name: 'Check now' }).waitFor();
+        return { page, bad };
+      };
+      const { page, bad } = await open('admin');
+      expect(new URL(page.url()).pathname).toBe('/console');
+      const edge = page.getByRole('button', { name: /^client-1 trusts server-1: fresh, proven fresh/ });
+      await edge.waitFor();
+      await page.getByRole('button', { name: /^server-1 trusts client-1: fresh/ }).waitFor();
+      await edge.focus();
+      await page.keyboard.press('Enter');
+      const detail = page.getByRole('complementary', { name: 'Detail' });
+      await detail.getByRole('heading', { name: 'client-1 → server-1' }).waitFor();
+      expect(await detail.innerText()).toMatch(/Stored\s+[0-9a-f]{8}/);
+      await page.keyboard.press('Escape');
+      await detail.getByRole('heading', { name: 'Edges' }).waitFor();
+      expect(await page.evaluate('document.activeElement.dataset.key')).toBe('client-1←server-1');
+      const checked = page.waitForResponse((response) => response.url().endsWith('/monitor/check'));
+      await page.getByRole('button', { name: 'Check now' }).click();
+      expect((await checked).status()).toBe(200);
+      await page.getByRole('button', { name: 'Pause …' }).click();
+      await page.getByLabel('Reason').fill('<b>maintenance</b>');
+      await page.keyboard.press('Enter');
+      await page.getByText('paused: <b>maintenance</b>').waitFor();
+      await page.getByRole('button', { name: 'Resume' }).click();
+      await page.getByRole('button', { name: 'Pause …' }).waitFor();
+      await page.getByRole('button', { name: 'applyFederation' }).first().click();
+      await detail.getByText('token/admin').waitFor();
+      expect(await page.content()).not.toContain(TOKENS.admin.token);
+      expect(await page.evaluate('localStorage.length + document.cookie.length')).toBe(0);
+      const viewer = await open('viewer');
+      await viewer.page.getByRole('button', { name: /^client-1 trusts server-1: fresh/ }).waitFor();
+      const offered = await viewer.page.getByRole('button').allInnerTexts();
+      expect(offered).toEqual(expect.arrayContaining(['Check now', 'Verify', 'Sign out']));
+      expect(offered.filter((text) => /pause|resume|approve/i.test(text))).toEqual([]);
+      expect([...bad, ...viewer.bad]).toEqual([]);
+    } finally {
+      await browser.close();
+    }
   },
   LIMIT,
 );
