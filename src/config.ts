@@ -97,6 +97,23 @@ export function zodIssues(error: z.ZodError): string {
     .join('\n');
 }
 
+const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error'] as const;
+export type LogLevel = (typeof LOG_LEVELS)[number];
+
+/**
+ * The least important lines that worker and API log, as SPIRE_FEDERATOR_LOG_LEVEL says: info by default.
+ * @throws FederatorError InvalidInput
+ */
+export function logLevel(environment: NodeJS.ProcessEnv = process.env): LogLevel {
+  const wanted = environment['SPIRE_FEDERATOR_LOG_LEVEL'] || 'info';
+  const level = LOG_LEVELS.find((each) => each === wanted.toLowerCase());
+  if (level !== undefined) return level;
+  throw new FederatorError(
+    'InvalidInput',
+    `SPIRE_FEDERATOR_LOG_LEVEL is ${wanted}; it can be ${LOG_LEVELS.join(', ')}.`,
+  );
+}
+
 /** Address of the Temporal Web UI, for links. */
 export function webUiUrl(environment: NodeJS.ProcessEnv = process.env): string {
   return (environment['TEMPORAL_UI_URL'] ?? 'http://127.0.0.1:8233').replace(/\/$/, '');

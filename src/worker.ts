@@ -4,16 +4,18 @@ import { fileURLToPath } from 'node:url';
 import { Client } from '@temporalio/client';
 import { ApplicationFailure } from '@temporalio/common';
 import { loadClientConnectConfig } from '@temporalio/envconfig';
-import { NativeConnection, Runtime, DefaultLogger, Worker, type ActivityInterceptorsFactory } from '@temporalio/worker';
+import { NativeConnection, Runtime, Worker, type ActivityInterceptorsFactory } from '@temporalio/worker';
 import { register } from 'prom-client';
 import { Clusters } from './activities/clusters.js';
 import { FederatorActivityInterceptor } from './activities/heartbeat.js';
 import { createActivities } from './activities/index.js';
+import { ActivityLogFields } from './activities/logFields.js';
 import { webhookSettings } from './activities/webhookSettings.js';
-import { findInventory, inventoryPath } from './config.js';
+import { findInventory, inventoryPath, logLevel } from './config.js';
 import { FederatorError } from './contract/errors.js';
 import { SEARCH_ATTRIBUTES, TASK_QUEUE } from './contract/names.js';
 import { payloadEncryption, type PayloadEncryption } from './encryption/payloadEncryption.js';
+import { nativeLogging, workerLog, type WorkerLog } from './log.js';
 import { serveMetrics, temporalMetrics } from './metrics.js';
 import type { ClusterStore } from './store/clusterStore.js';
 import { openStore } from './store/openStore.js';
@@ -72,7 +74,9 @@ export async function createWorker(dependencies: WorkerDependencies): Promise<Fe
     dataConverter,
     workflowBundle: { codePath: path.resolve(DIST, workflowBundle) },
     activities: { ...createActivities(clusters, new Client({ connection, namespace, dataConverter })) },
-    interceptors: { activity: [...activityInterceptors, () => ({ inbound: new FederatorActivityInterceptor() })] },
+    interceptors: {
+      activity: [logFields, ...activityInterceptors, () => ({ inbound: new FederatorActivityInterceptor() })],
+    },
     // A cancellation reaches a running activity with its next heartbeat.
     maxHeartbeatThrottleInterval: '1 second',
     // After a crash, what the dead worker had cached goes to another one soon.
@@ -90,7 +94,14 @@ export async function createWorker(dependencies: WorkerDependencies): Promise<Fe
   };
 }
 
+/** One for each run of an activity: it keeps what that is about. */
+const logFields: ActivityInterceptorsFactory = () => {
+  const fields = new ActivityLogFields();
+  return { inbound: fields, outbound: fields };
+};
+
 async function main(): Promise<void> {
+  const log = workerLog(logLevel());
   const { connectionOptions, namespace = 'default' } = loadClientConnectConfig();
   const address = connectionOptions.address ?? DEFAULT_ADDRESS;
   const store = openStore();
@@ -98,7 +109,7 @@ async function main(): Promise<void> {
   // What is wrong with it is said now, and not at three in the morning.
   const webhook = await webhookSettings();
   const encryption = payloadEncryption();
-  installRuntime(process.env[TEMPORAL_METRICS_ADDRESS]);
+  installRuntime(log, process.env[TEMPORAL_METRICS_ADDRESS]);
   let connection: NativeConnection;
   try {
     connection = await NativeConnection.connect({ ...connectionOptions, address });
@@ -117,14 +128,14 @@ async function main(): Promise<void> {
     encryption,
   });
   const inventory = [inventoryFile, store?.description].filter((each) => each !== undefined).join(' and ');
-  console.log(`Worker on task queue ${TASK_QUEUE} of ${address} (namespace ${namespace}), inventory ${inventory}`);
+  log.announce(`Worker on task queue ${TASK_QUEUE} of ${address} (namespace ${namespace}), inventory ${inventory}`);
   if (webhook !== undefined)
-    console.log(
+    log.announce(
       `Changes of verdicts are told to ${webhook.url.host}${webhook.secret === undefined ? ', unsigned' : ''}`,
     );
   const metricsAddress = process.env[METRICS_ADDRESS];
   const metrics = metricsAddress ? await serveMetrics(metricsAddress, METRICS_ADDRESS, register) : undefined;
-  if (metrics !== undefined) console.log(`Metrics on ${metrics.url}`);
+  if (metrics !== undefined) log.announce(`Metrics on ${metrics.url}`);
   try {
     await worker.run();
   } finally {
@@ -134,13 +145,12 @@ async function main(): Promise<void> {
 }
 
 /** @throws FederatorError InvalidInput where the SDK cannot serve its metrics there */
-function installRuntime(metricsAddress: string | undefined): void {
-  const logger = new DefaultLogger('WARN');
+function installRuntime({ temporal: logger, announce }: WorkerLog, metricsAddress: string | undefined): void {
   if (!metricsAddress) {
-    Runtime.install({ logger });
+    Runtime.install({ logger, telemetryOptions: nativeLogging });
     return;
   }
-  const telemetryOptions = temporalMetrics(metricsAddress, TEMPORAL_METRICS_ADDRESS);
+  const telemetryOptions = { ...nativeLogging, ...temporalMetrics(metricsAddress, TEMPORAL_METRICS_ADDRESS) };
   try {
     Runtime.install({ logger, telemetryOptions });
   } catch (error) {
@@ -149,7 +159,7 @@ function installRuntime(metricsAddress: string | undefined): void {
       `Temporal's metrics cannot be served on ${metricsAddress} (${(error as Error).message}). Change ${TEMPORAL_METRICS_ADDRESS}.`,
     );
   }
-  console.log(`Temporal's metrics on http://${metricsAddress}/metrics`);
+  announce(`Temporal's metrics on http://${metricsAddress}/metrics`);
 }
 
 /** Makes the engine's search attributes known to the server; Temporal Cloud wants them made by hand. */

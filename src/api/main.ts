@@ -1,4 +1,4 @@
-import { findInventory, webUiUrl } from '../config.js';
+import { findInventory, logLevel, webUiUrl } from '../config.js';
 import { FederatorClient } from '../client.js';
 import { FederatorError } from '../contract/errors.js';
 import { payloadEncryption } from '../encryption/payloadEncryption.js';
@@ -12,13 +12,14 @@ import { TokenFile } from '../access/tokens.js';
 
 async function main(): Promise<void> {
   const settings = apiSettings();
+  const level = logLevel();
   const tokens = settings.tokensFile === undefined ? undefined : new TokenFile(settings.tokensFile);
   await tokens?.read();
   const audit = new AuditLog(settings.auditLog);
   await audit.open();
   const { codec } = payloadEncryption();
   const client = await FederatorClient.connect();
-  const app = await buildServer({
+  const context = {
     client,
     store: openStore(),
     inventoryFile: findInventory(),
@@ -29,7 +30,8 @@ async function main(): Promise<void> {
     webUi: webUiUrl(),
     idempotency: new IdempotencyKeys(),
     requestsPerSecond: settings.requestsPerSecond,
-  });
+  };
+  const app = await buildServer(context, { level });
   const stop = () => {
     // What has been asked is answered; then nothing keeps the process alive.
     void app.close().then(() => client.close());

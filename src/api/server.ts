@@ -12,6 +12,7 @@ import {
 } from 'fastify-type-provider-zod';
 import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
+import type { LogLevel } from '../config.js';
 import { requirePermission, type ApiContext } from './context.js';
 import { federationMetrics } from './metrics.js';
 import type { Principal } from '../access/principal.js';
@@ -31,9 +32,12 @@ const REQUEST_TIMEOUT_MS = 30_000;
 const KEEP_ALIVE_MS = 65_000;
 
 /** The HTTP API, ready to listen. */
-export async function buildServer(context: ApiContext, { log = true } = {}): Promise<FastifyInstance> {
+export async function buildServer(
+  context: ApiContext,
+  { level = 'info' }: { level?: LogLevel | 'silent' } = {},
+): Promise<FastifyInstance> {
   const app = Fastify({
-    logger: log && { level: 'info', redact: ['req.headers.authorization', 'req.headers.cookie'] },
+    logger: { level, redact: ['req.headers.authorization', 'req.headers.cookie'] },
     bodyLimit: BODY_LIMIT_BYTES,
     requestTimeout: REQUEST_TIMEOUT_MS,
     keepAliveTimeout: KEEP_ALIVE_MS,

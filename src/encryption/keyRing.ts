@@ -17,7 +17,12 @@ export interface Ciphertext {
 
 /** Keys by their IDs. The first one encrypts; the others are there for what was encrypted before. */
 export class KeyRing {
-  private constructor(private readonly keys: ReadonlyMap<string, Buffer>) {}
+  /** Private to JavaScript too: whatever prints or logs a key ring must not print keys. */
+  readonly #keys: ReadonlyMap<string, Buffer>;
+
+  private constructor(keys: ReadonlyMap<string, Buffer>) {
+    this.#keys = keys;
+  }
 
   /**
    * @param text `<id>:<32 bytes in base64>`, several separated by commas, the newest first
@@ -42,16 +47,16 @@ export class KeyRing {
 
   /** Of all keys, that which encrypts first. */
   get ids(): string[] {
-    return [...this.keys.keys()];
+    return [...this.#keys.keys()];
   }
 
   has(keyId: string): boolean {
-    return this.keys.has(keyId);
+    return this.#keys.has(keyId);
   }
 
   /** @param context what it belongs to: encrypted for one thing, it cannot be read as another's */
   encrypt(plain: Uint8Array, context = ''): Ciphertext {
-    const [[keyId, key] = ['', Buffer.alloc(0)]] = this.keys;
+    const [[keyId, key] = ['', Buffer.alloc(0)]] = this.#keys;
     const nonce = randomBytes(NONCE_BYTES);
     const cipher = createCipheriv(ALGORITHM, key, nonce).setAAD(Buffer.from(context));
     const bytes = Buffer.concat([cipher.update(plain), cipher.final()]);
@@ -60,7 +65,7 @@ export class KeyRing {
 
   /** @throws Error when it has no such key (see `has`), when it is another one of that ID, or what it encrypted was changed */
   decrypt({ keyId, nonce, tag, bytes }: Ciphertext, context = ''): Buffer {
-    const decipher = createDecipheriv(ALGORITHM, this.keys.get(keyId) ?? '', nonce, { authTagLength: TAG_BYTES })
+    const decipher = createDecipheriv(ALGORITHM, this.#keys.get(keyId) ?? '', nonce, { authTagLength: TAG_BYTES })
       .setAAD(Buffer.from(context))
       .setAuthTag(tag);
     return Buffer.concat([decipher.update(bytes), decipher.final()]);

@@ -47,7 +47,7 @@ export class CodecServer {
         codec,
         webUi: `${WEB_UI}/some/path`,
       },
-      { log: false },
+      { level: 'silent' },
     );
     return new CodecServer(app, folder);
   }
