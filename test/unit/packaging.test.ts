@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { parse } from 'yaml';
 
@@ -40,6 +40,22 @@ describe.each(['Dockerfile', 'probe/Dockerfile', 'sandbox/Dockerfile'])('%s', (f
     expect(copied.length).toBeGreaterThan(2);
     const missing = copied.filter((each) => !each.includes('*') && !existsSync(path.join(context, each)));
     expect(missing).toEqual([]);
+  });
+});
+
+describe('.dockerignore', () => {
+  it('lets into the build all that the Dockerfile copies, and that imports from bench may lead to', () => {
+    const allowed = readFileSync('.dockerignore', 'utf8').split('\n');
+    const dockerfile = readFileSync('Dockerfile', 'utf8');
+    const sources = readdirSync('bench').filter((file) => file.endsWith('.ts'));
+    const imported = sources.flatMap((file) =>
+      [...readFileSync(path.join('bench', file), 'utf8').matchAll(/from '\.\.\/(\w+)\//g)].map(
+        ([, folder = '']) => folder,
+      ),
+    );
+    const copied = [...dockerfile.matchAll(/^COPY (\w+) \w+$/gm)].map(([, folder = '']) => folder);
+    expect(copied).toEqual(expect.arrayContaining(imported));
+    expect(allowed).toEqual(expect.arrayContaining(copied.map((folder) => `!${folder}`)));
   });
 });
 
