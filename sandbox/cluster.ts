@@ -180,7 +180,7 @@ export class SandboxCluster {
   view(): PartView[] {
     const parts = [...this.controlPlane.parts].map(([part, { running, ending }]): PartView =>
       running
-        ? { part, state: 'running' }
+        ? { part, state: 'running', ...restartDetail(this.controlPlane.givenUp.get(part)) }
         : { part, state: 'stopped', detail: ending ?? 'not started', log: tail(this.controlPlane.logFile(part)) },
     );
     const containers = this.pods.view().flatMap((pod) =>
@@ -188,7 +188,7 @@ export class SandboxCluster {
         part: `${pod.name.replace(`${SPIRE_NAMESPACE}/`, '')} ${name}`,
         state: running ? 'running' : 'restarting',
         ...(restarts > 0
-          ? { detail: `${restarts} restarts, last: ${lastExit ?? ''}` }
+          ? { detail: restartsText(restarts, lastExit) }
           : lastExit === undefined
             ? {}
             : { detail: lastExit }),
@@ -379,6 +379,14 @@ export class SandboxCluster {
 /** kwok's kinds that the sandbox has no use for. */
 const UNUSED_CRDS =
   /^(metrics|attaches|clusterattaches|portforwards|clusterportforwards|resourceusages|clusterresourceusages|clusterexecs|clusterlogs)\./;
+
+function restartDetail(endings: readonly string[] = []): { detail?: string } {
+  return endings.length === 0 ? {} : { detail: restartsText(endings.length, endings.at(-1)) };
+}
+
+function restartsText(restarts: number, last = ''): string {
+  return `${restarts} restarts, last: ${last}`;
+}
 
 function partition<T>(all: T[], isFirst: (each: T) => boolean): [T[], T[]] {
   return [all.filter(isFirst), all.filter((each) => !isFirst(each))];

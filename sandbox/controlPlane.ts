@@ -1,5 +1,6 @@
 import { mkdirSync } from 'node:fs';
 import path from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { writeExecCommands } from './execCommands.js';
 import { eventually, type ClusterApi } from './kubernetes.js';
 import { API_SERVER_PORT, type ClusterAddresses } from './layout.js';
@@ -26,11 +27,23 @@ const CONTROLLERS = [
   'disruption-controller',
 ];
 
+/**
+ * Parts that count on whoever started them: they give up where they cannot go on, the scheduler for one when it sees a pod
+ * move after its API server was away, and a kubelet starts them again.
+ */
+const RESTARTED: ReadonlySet<ControlPlanePart> = new Set(['kube-controller-manager', 'kube-scheduler']);
+const RESTART_AFTER_MS = 1_000;
+/** Of what `SandboxProcess.ending` says of a process that was not ended by a signal. */
+const GAVE_UP = 'exit code';
+
 export type ControlPlanePart = 'etcd' | 'kube-apiserver' | 'kube-controller-manager' | 'kube-scheduler' | 'kwok';
 
 /** The real control plane of one cluster, with kwok in the kubelet's place for exec and logs. */
 export class ControlPlane {
   readonly parts = new Map<ControlPlanePart, SandboxProcess>();
+  /** How parts ended that gave up and were started again. */
+  readonly givenUp = new Map<ControlPlanePart, string[]>();
+  private stopping = false;
   private readonly logs: string;
 
   constructor(
@@ -102,6 +115,7 @@ export class ControlPlane {
 
   /** Ends every part, the storage last. */
   async stop(): Promise<void> {
+    this.stopping = true;
     for (const group of [
       ['kwok', 'kube-scheduler', 'kube-controller-manager'],
       ['kube-apiserver'],
@@ -113,18 +127,28 @@ export class ControlPlane {
 
   private ensure(part: ControlPlanePart, args: string[], environment: Record<string, string> = {}): void {
     if (this.parts.get(part)?.running === true) return;
-    this.parts.set(
-      part,
-      new SandboxProcess({
-        name: `${this.cluster}/${part}`,
-        command: toolPath(part),
-        args,
-        log: this.logFile(part),
-        records: this.records,
-        // A start is mostly allocation: collected less often, it is faster, and there is memory to spare.
-        env: { ...process.env, GOGC: '200', GOMAXPROCS: '2', ...environment },
-      }),
-    );
+    this.stopping = false;
+    const started = new SandboxProcess({
+      name: `${this.cluster}/${part}`,
+      command: toolPath(part),
+      args,
+      log: this.logFile(part),
+      records: this.records,
+      // A start is mostly allocation: collected less often, it is faster, and there is memory to spare.
+      env: { ...process.env, GOGC: '200', GOMAXPROCS: '2', ...environment },
+    });
+    this.parts.set(part, started);
+    if (RESTARTED.has(part)) void this.startAgain(part, started, () => this.ensure(part, args, environment));
+  }
+
+  /** What gave up is started again; what somebody killed stays so, for all to see. */
+  private async startAgain(part: ControlPlanePart, started: SandboxProcess, start: () => void): Promise<void> {
+    const ending = await started.exited;
+    if (!ending.startsWith(GAVE_UP)) return;
+    await delay(RESTART_AFTER_MS);
+    if (this.stopping || this.parts.get(part) !== started) return;
+    this.givenUp.set(part, [...(this.givenUp.get(part) ?? []), ending]);
+    start();
   }
 
   private kubeconfig(name: string, user: { key: string; certificate: string }): string {

@@ -284,6 +284,26 @@ test(
 );
 
 test(
+  'a controller that gives up is started again, and status tells',
+  async () => {
+    const pid = pids().get('client-1/kube-scheduler');
+    if (pid === undefined) throw new Error('no scheduler');
+    // It ends by itself then, with an exit code.
+    process.kill(pid, 'SIGTERM');
+    await eventually('it runs again', async () => {
+      const { clusters } = await status({ directory });
+      const part = clusters[0]?.parts.find((each) => each.part === 'kube-scheduler');
+      expect(part).toMatchObject({
+        state: 'running',
+        detail: expect.stringMatching(/^1 restarts, last: exit code/) as string,
+      });
+      expect(pids().get('client-1/kube-scheduler')).not.toBe(pid);
+    });
+  },
+  MINUTE,
+);
+
+test(
   'two sandboxes live on one machine, and each goes without a trace, even when its supervisor was killed',
   async () => {
     const other = path.join(folder, 'other');
