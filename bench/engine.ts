@@ -13,7 +13,7 @@ import type { Calls } from './worker.js';
 
 /** A change that takes longer has stopped for good, and a measurement must come to its end. */
 const CHANGE_LIMIT_MS = 5 * 60_000;
-const START_LIMIT_MS = 60_000;
+const START_LIMIT_MS = 3 * 60_000;
 
 /** A Temporal dev server, a worker and a client for one sandbox. */
 export class Engine {

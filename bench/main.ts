@@ -4,7 +4,9 @@ import os from 'node:os';
 import path from 'node:path';
 import { down } from '../sandbox/client.js';
 import { benchAddCluster } from './addCluster.js';
+import { benchFleet } from './fleet.js';
 import { benchPlan } from './plan.js';
+import { benchRepair } from './repair.js';
 import { formatFigures, withVerdicts, type Figure } from './report.js';
 import { benchSandbox } from './sandbox.js';
 import { benchSetupPair } from './setupPair.js';
@@ -15,9 +17,14 @@ const BENCHES: Readonly<Record<string, (directory: string) => Figure[] | Promise
   sandbox: benchSandbox,
   setupPair: benchSetupPair,
   addCluster: benchAddCluster,
+  repair: benchRepair,
+  fleet: benchFleet,
 };
 
-/** Measures on a sandbox of its own what is named, or all; prints tables, and keeps the figures under bench/results/. */
+/** Measured only when named: they wait for many rounds of the monitor. */
+const WHEN_NAMED = new Set(['repair', 'fleet']);
+
+/** Measures on a sandbox of its own what is named, or all that is quick; prints tables, and keeps the figures under bench/results/. */
 async function main(names: readonly string[]): Promise<void> {
   const unknown = names.filter((name) => !(name in BENCHES));
   if (unknown.length > 0) {
@@ -34,7 +41,7 @@ async function main(names: readonly string[]): Promise<void> {
   const figures: Record<string, ReturnType<typeof withVerdicts>> = {};
   try {
     for (const [name, bench] of Object.entries(BENCHES)) {
-      if (names.length > 0 && !names.includes(name)) continue;
+      if (names.length === 0 ? WHEN_NAMED.has(name) : !names.includes(name)) continue;
       const measured = await bench(directory);
       console.log(`${name}\n${formatFigures(measured)}\n`);
       figures[name] = withVerdicts(measured);

@@ -30,7 +30,8 @@ export function memoryMb(pid: number): number {
   return Number(pss ?? 0) / 1024;
 }
 
-function cpuSeconds(pid: number): number {
+/** Processor time of one process so far; 0 when it has ended. */
+export function cpuSeconds(pid: number): number {
   const stat = proc(pid, 'stat');
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
   return (Number(fields[11] ?? 0) + Number(fields[12] ?? 0)) / TICKS_PER_SECOND;

@@ -23,6 +23,8 @@ async function main(): Promise<void> {
   });
   console.log('Worker on task queue');
   await worker.run();
+  // Whoever may still ask, and watches that are open, keep nothing alive any more.
+  process.exit();
 }
 
 async function counts(): Promise<Calls> {

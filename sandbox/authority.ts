@@ -18,6 +18,8 @@ export interface Certified {
   subject: string;
   addresses?: string[];
   names?: string[];
+  /** SPIFFE IDs, for one. */
+  uris?: string[];
   /** Ten years from now when absent. */
   notAfter?: Date;
 }
@@ -60,7 +62,7 @@ export class Authority {
   }
 
   /** A key with a certificate for servers and clients. */
-  async issue({ subject, addresses = [], names = [], notAfter }: Certified): Promise<KeyAndCertificatePem> {
+  async issue({ subject, addresses = [], names = [], uris = [], notAfter }: Certified): Promise<KeyAndCertificatePem> {
     const keys = await generateKeys();
     const valid = validity();
     const certificate = await x509.X509CertificateGenerator.create({
@@ -78,6 +80,7 @@ export class Authority {
         new x509.SubjectAlternativeNameExtension([
           ...addresses.map((value) => ({ type: 'ip', value }) as const),
           ...names.map((value) => ({ type: 'dns', value }) as const),
+          ...uris.map((value) => ({ type: 'url', value }) as const),
         ]),
       ],
     });

@@ -1,0 +1,167 @@
+import { fork, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { rmSync } from 'node:fs';
+import path from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { Client, Connection, type WorkflowHandle } from '@temporalio/client';
+import { projectRoot } from '../sandbox/projectRoot.js';
+import type { FederationHealth } from '../src/contract/health.js';
+import { DEFAULT_REPAIR_POLICY, HEALTH_QUERY, STOP_SIGNAL, type MonitorInput } from '../src/contract/monitor.js';
+import { DEFAULT_REFRESH_HINT_SECONDS, monitorWorkflowId, TASK_QUEUE } from '../src/contract/names.js';
+import { Engine } from './engine.js';
+import type { FleetReady } from './fleetServer.js';
+import { cpuSeconds, median, memoryMb } from './measure.js';
+import type { Figure } from './report.js';
+
+const FEDERATION = 'fleet';
+/** SPIRE polls, and the monitor looks, this often by default. */
+const INTERVAL_S = DEFAULT_REFRESH_HINT_SECONDS / 4;
+/** The first ones open connections and watches. */
+const WARM_UP = 2;
+const MEASURED = 3;
+const ROUNDS_LIMIT_MS = (WARM_UP + MEASURED + 4) * INTERVAL_S * 1000;
+const LOOK_MS = 1_000;
+
+/** What one federation of so many clusters costs to be watched over when all is well; FLEET names other sizes. */
+export async function benchFleet(directory: string): Promise<Figure[]> {
+  const sizes = (process.env['FLEET'] ?? '100').split(',').map(Number);
+  const figures: Figure[] = [];
+  for (const size of sizes) figures.push(...(await benchSize(`${directory}-fleet`, size)));
+  return figures;
+}
+
+async function benchSize(folder: string, size: number): Promise<Figure[]> {
+  const script = path.join(projectRoot(), 'dist', 'bench', 'fleetServer.js');
+  const fleet = fork(script, [folder, String(size), FEDERATION]);
+  let engine: Engine | undefined;
+  try {
+    const [{ digests }] = (await Promise.race([once(fleet, 'message'), failed(fleet)])) as [FleetReady];
+    engine = await Engine.start(folder, 'dist/bench/worker.js');
+    const connection = await Connection.connect({ address: process.env['TEMPORAL_ADDRESS'] ?? '' });
+    try {
+      return await measure(engine, new Client({ connection }), fleet, digests);
+    } finally {
+      await connection.close();
+    }
+  } finally {
+    await engine?.stop();
+    fleet.kill();
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+async function measure(
+  engine: Engine,
+  client: Client,
+  fleet: ChildProcess,
+  digests: Record<string, string>,
+): Promise<Figure[]> {
+  const clusters = Object.keys(digests);
+  const edges = clusters.length * (clusters.length - 1);
+  const handle = await client.workflow.start('monitor', {
+    workflowId: monitorWorkflowId(FEDERATION),
+    taskQueue: TASK_QUEUE,
+    args: [monitorInput(digests)],
+  });
+  const worker = engine.worker.pid ?? 0;
+  await untilRound(handle, WARM_UP);
+  const [before, usedBefore, fleetBefore, callsBefore] = [
+    await handle.describe(),
+    cpuSeconds(worker),
+    cpuSeconds(fleet.pid ?? 0),
+    await engine.calls(),
+  ];
+  const startedAt = performance.now();
+  let memory = 0;
+  const durations: number[] = [];
+  for (let round = 1; round <= MEASURED; round++) {
+    const health = await untilRound(handle, WARM_UP + round, () => (memory = Math.max(memory, memoryMb(worker))));
+    if (health.counts.fresh !== edges)
+      throw new Error(`not all of ${edges} edges are fresh: ${JSON.stringify(health.counts)}`);
+    durations.push(roundSeconds(health));
+  }
+  const elapsed = (performance.now() - startedAt) / 1000;
+  const [after, calls] = [await handle.describe(), await engine.calls()];
+  const isSameRun = after.runId === before.runId;
+  const events = isSameRun ? after.historyLength - before.historyLength : Number.NaN;
+  const bytes = isSameRun ? (after.historySize ?? 0) - (before.historySize ?? 0) : Number.NaN;
+  await handle.signal(STOP_SIGNAL);
+  const perClusterRound = (value: number) => value / MEASURED / clusters.length;
+  const of = `${clusters.length} clusters, ${edges} edges: `;
+  return [
+    { name: `${of}a round`, value: median(durations), unit: 's', target: INTERVAL_S, samples: durations },
+    { name: '  memory of the worker, at most', value: memory, unit: 'MB' },
+    {
+      name: '  processor of the worker',
+      value: ((cpuSeconds(worker) - usedBefore) / elapsed) * 100,
+      unit: '% of a core',
+    },
+    {
+      name: '  processor of the fleet',
+      value: ((cpuSeconds(fleet.pid ?? 0) - fleetBefore) / elapsed) * 100,
+      unit: '% of a core',
+    },
+    {
+      name: '  requests and commands per cluster and round',
+      value: perClusterRound(calls.requests + calls.execs - callsBefore.requests - callsBefore.execs),
+      unit: '',
+      target: 3,
+    },
+    {
+      name: '  requests and commands per cluster and minute',
+      value:
+        ((calls.requests + calls.execs - callsBefore.requests - callsBefore.execs) / clusters.length / elapsed) * 60,
+      unit: '',
+    },
+    { name: '  history events per cluster and round', value: perClusterRound(events), unit: '', target: 12 },
+    { name: '  history per round', value: bytes / MEASURED / 1024, unit: 'KiB' },
+    { name: '  history per day', value: (bytes / MEASURED / 1024 / 1024) * ((24 * 3600) / INTERVAL_S), unit: 'MiB' },
+  ];
+}
+
+/** A monitor that has found every configuration to be good: what is measured is the steady state. */
+function monitorInput(digests: Record<string, string>): MonitorInput {
+  return {
+    federation: FEDERATION,
+    clusters: Object.keys(digests),
+    refreshHintSeconds: DEFAULT_REFRESH_HINT_SECONDS,
+    repair: DEFAULT_REPAIR_POLICY,
+    state: {
+      since: Date.now(),
+      rounds: 0,
+      clusters: Object.fromEntries(
+        Object.entries(digests).map(([name, goodConfig]) => [name, { failures: 0, goodConfig }]),
+      ),
+      edges: {},
+      findings: [],
+      attempts: {},
+      approved: [],
+      repairs: [],
+      repairsDone: 0,
+    },
+  };
+}
+
+/** Waits until every cluster was read in a round. */
+async function untilRound(handle: WorkflowHandle, round: number, onLook = () => {}): Promise<FederationHealth> {
+  const deadline = Date.now() + ROUNDS_LIMIT_MS;
+  while (Date.now() < deadline) {
+    onLook();
+    const health = await handle.query<FederationHealth>(HEALTH_QUERY);
+    const since = health.lastRoundAt ?? Number.POSITIVE_INFINITY;
+    const isRead = health.clusters.every(({ readAt }) => readAt !== undefined && readAt >= since);
+    if (health.rounds >= round && isRead) return health;
+    await delay(LOOK_MS);
+  }
+  throw new Error(`round ${round} has not come to its end`);
+}
+
+/** From a round's beginning to the beginning of its last reading. */
+function roundSeconds({ lastRoundAt = 0, clusters }: FederationHealth): number {
+  return (Math.max(...clusters.map(({ readAt = 0 }) => readAt)) - lastRoundAt) / 1000;
+}
+
+async function failed(child: ChildProcess): Promise<never> {
+  const [code] = (await once(child, 'exit')) as [number | null];
+  throw new Error(`the fleet ended with code ${code ?? 'none'}`);
+}

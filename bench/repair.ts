@@ -1,0 +1,141 @@
+import path from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { addFault, heal, rotateCa, up } from '../sandbox/client.js';
+import { setupPairInputSchema } from '../src/contract/change.js';
+import type { FederationHealth, RepairRecord } from '../src/contract/health.js';
+import { spireServer } from '../test/support/snapshot.js';
+import { asAdmin, editFederation, PATHS, trustDomainOf } from '../test/support/watched.js';
+import { Engine } from './engine.js';
+import { median } from './measure.js';
+import type { Figure } from './report.js';
+
+const FEDERATION = 'bench';
+const CLUSTERS = ['client-1', 'server-1'];
+/** The shortest that SPIRE knows: it polls, and the monitor looks, at a quarter of it. */
+const REFRESH_HINT_S = 60;
+const INTERVAL_S = REFRESH_HINT_S / 4;
+const SAMPLES = 3;
+const LOOK_MS = 200;
+const HEALED_WITHIN_MS = 4 * 60_000;
+
+interface Fault {
+  name: string;
+  make: (directory: string) => Promise<unknown>;
+  /** The finding that it comes to. */
+  id: string;
+  /** Aimed at from the finding to its end, in seconds. */
+  repairTarget: number;
+}
+
+const peer = trustDomainOf('server-1');
+const remove = (directory: string, cluster: string, object: string) =>
+  asAdmin({ directory }, cluster, (api) => api.delete(object));
+
+const FAULTS: Fault[] = [
+  {
+    name: 'relationship deleted',
+    make: (directory) => remove(directory, 'client-1', PATHS.relationship(peer)),
+    id: 'relationship@client-1←server-1',
+    repairTarget: 10,
+  },
+  {
+    name: 'Route deleted',
+    make: (directory) => remove(directory, 'server-1', PATHS.route),
+    id: 'route@server-1',
+    repairTarget: 10,
+  },
+  {
+    name: 'stored bundle deleted',
+    make: (directory) =>
+      spireServer(directory, 'client-1', 'bundle', 'delete', '-id', `spiffe://${peer}`, '-mode', 'dissociate'),
+    id: 'neverBootstrapped@client-1←server-1',
+    repairTarget: 10,
+  },
+  {
+    name: 'federates_with lost',
+    make: (directory) => editFederation({ directory }, 'client-1', ({ federates_with: _peers, ...rest }) => rest),
+    id: 'server-conf@client-1',
+    repairTarget: 30,
+  },
+  {
+    name: 'CA changed while cut off',
+    make: async (directory) => {
+      await addFault({ directory, fault: { kind: 'cut', from: 'client-1', to: 'server-1' } });
+      await rotateCa({ directory, cluster: 'server-1', revoke: true });
+      await heal({ directory });
+    },
+    id: 'unknownAuthority@client-1←server-1',
+    repairTarget: 10,
+  },
+];
+
+/** How long faults last until the monitor has found them, and until they are repaired, at the shortest interval. */
+export async function benchRepair(directory: string): Promise<Figure[]> {
+  await up({ directory, clusters: CLUSTERS.length });
+  const engine = await Engine.start(directory, path.join('dist', 'src', 'worker.js'));
+  try {
+    await engine.change(
+      'setupPair',
+      setupPairInputSchema.parse({
+        federation: FEDERATION,
+        clusters: CLUSTERS,
+        refreshHintSeconds: REFRESH_HINT_S,
+        probe: false,
+        monitor: true,
+      }),
+    );
+    const figures: Figure[] = [];
+    for (const fault of FAULTS) figures.push(...(await measure(engine, directory, fault)));
+    await engine.client.stopMonitor(FEDERATION);
+    return figures;
+  } finally {
+    await engine.stop();
+  }
+}
+
+async function measure(engine: Engine, directory: string, fault: Fault): Promise<Figure[]> {
+  const times: { found: number; repaired: number }[] = [];
+  for (let sample = 0; sample < SAMPLES; sample++) {
+    const before = await until(engine, ({ verdict, findings }) => verdict === 'ok' && findings.length === 0);
+    // Not in step with the monitor's rounds.
+    await delay(((sample + 0.5) / SAMPLES) * INTERVAL_S * 1000);
+    await fault.make(directory);
+    const madeAt = Date.now();
+    let foundAt: number | undefined;
+    const record = (health: FederationHealth): RepairRecord | undefined =>
+      health.repairs.find(({ findingId, startedAt }) => findingId === fault.id && startedAt >= madeAt);
+    const healed = await until(engine, (health) => {
+      foundAt ??= health.findings.find(({ id }) => id === fault.id)?.since;
+      return record(health)?.outcome === 'healed' && health.verdict === 'ok';
+    });
+    const { startedAt = 0, durationMs = 0 } = record(healed) ?? {};
+    // What is repaired at once may never have been seen as a finding.
+    const found = foundAt ?? startedAt;
+    times.push({ found: (found - madeAt) / 1000, repaired: (startedAt + durationMs - found) / 1000 });
+    if (healed.rounds <= before.rounds) throw new Error('the monitor has not looked since');
+  }
+  const found = times.map((each) => each.found);
+  const repaired = times.map((each) => each.repaired);
+  return [
+    { name: `${fault.name}: found`, value: median(found), unit: 's', target: INTERVAL_S + 5, samples: found },
+    { name: '  found, at most', value: Math.max(...found), unit: 's', target: 2 * INTERVAL_S },
+    {
+      name: '  repaired after that',
+      value: median(repaired),
+      unit: 's',
+      target: fault.repairTarget,
+      samples: repaired,
+    },
+  ];
+}
+
+async function until(engine: Engine, isWanted: (health: FederationHealth) => boolean): Promise<FederationHealth> {
+  const deadline = Date.now() + HEALED_WITHIN_MS;
+  let seen: FederationHealth | undefined;
+  while (Date.now() < deadline) {
+    seen = await engine.client.health(FEDERATION);
+    if (isWanted(seen)) return seen;
+    await delay(LOOK_MS);
+  }
+  throw new Error(`the federation has not become as wanted: ${JSON.stringify(seen?.findings)}`);
+}
