@@ -19,9 +19,14 @@ const START_LIMIT_MS = 3 * 60_000;
 export class Engine {
   private constructor(
     private readonly temporal: ChildProcess,
-    readonly worker: ChildProcess,
+    private process: ChildProcess,
     readonly client: FederatorClient,
+    private readonly script: string,
   ) {}
+
+  get worker(): ChildProcess {
+    return this.process;
+  }
 
   /** @param script the worker's, relative to the project */
   static async start(directory: string, script: string): Promise<Engine> {
@@ -40,16 +45,15 @@ export class Engine {
       while (!(await connects(port))) await delay(50);
     };
     await within(START_LIMIT_MS, 'the Temporal server starts', Promise.race([listening(), ended(temporal)]));
-    const worker = spawn(process.execPath, [path.join(projectRoot(), script)], {
-      stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
-    });
-    const ready = new Promise<void>((resolve) => {
-      createInterface({ input: worker.stdout ?? never() }).on('line', (line) => {
-        if (line.includes('Worker on task queue')) resolve();
-      });
-    });
-    await within(START_LIMIT_MS, 'the worker starts', Promise.race([ready, ended(worker)]));
-    return new Engine(temporal, worker, await FederatorClient.connect());
+    return new Engine(temporal, await startWorker(script), await FederatorClient.connect(), script);
+  }
+
+  /** Kills the worker as a crash would, and starts another one. */
+  async crashWorker(): Promise<void> {
+    const gone = once(this.process, 'exit');
+    this.process.kill('SIGKILL');
+    await gone;
+    this.process = await startWorker(this.script);
   }
 
   /** Runs a change to its end. */
@@ -74,6 +78,19 @@ export class Engine {
       await once(child, 'exit');
     }
   }
+}
+
+async function startWorker(script: string): Promise<ChildProcess> {
+  const worker = spawn(process.execPath, [path.join(projectRoot(), script)], {
+    stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
+  });
+  const ready = new Promise<void>((resolve) => {
+    createInterface({ input: worker.stdout ?? never() }).on('line', (line) => {
+      if (line.includes('Worker on task queue')) resolve();
+    });
+  });
+  await within(START_LIMIT_MS, 'the worker starts', Promise.race([ready, ended(worker)]));
+  return worker;
 }
 
 async function ended(child: ChildProcess): Promise<never> {

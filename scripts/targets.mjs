@@ -27,6 +27,7 @@ const targets = {
   },
   'test:reliability': { tools: [], needs: compiled, command: everyFault },
   sandbox: { tools: [], needs: compiled, ...script('dist/sandbox/main.js') },
+  soak: { tools: [], needs: compiled, ...script('dist/bench/soak.js') },
   bench: { tools: [], needs: compiled, ...script('dist/bench/main.js') },
   worker: { needs: compiled, ...script('dist/src/worker.js') },
   api: { needs: compiled, ...script('dist/src/api/main.js') },
