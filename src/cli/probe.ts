@@ -20,6 +20,7 @@ import { isTable } from './output.js';
 const DEFAULT_TIMEOUT_SECONDS = 30;
 
 interface ProbeOptions extends CommonOptions {
+  /** Seconds that a handshake may take; elsewhere --timeout is how long the command waits. */
   timeout: number;
   wait: boolean;
   from?: string;
@@ -64,7 +65,11 @@ async function probe(options: ProbeOptions, isNamed: boolean): Promise<void> {
   if (options.address !== undefined || options.refused === true)
     throw new FederatorError('InvalidInput', '--address and --refused go with --from and --to.');
   requireKnown(clusters, known);
-  const result = await runChange('probe', checked(probeInputSchema, { federation, clusters, timeouts }), options);
+  const result = await runChange(
+    'probe',
+    checked(probeInputSchema, { federation, clusters, timeouts }),
+    followOptions(options),
+  );
   if (result?.probes.some(({ ok }) => !ok) === true) process.exitCode = 1;
 }
 
@@ -90,12 +95,17 @@ async function probePair(
   const ends = [given.from.cluster, given.to.cluster];
   requireKnown(ends, known);
   const input = isNamed ? given : { ...given, federation: (await commonFederation(ends)) ?? given.federation };
-  const result = await runChange('probePair', input, options);
+  const result = await runChange('probePair', input, followOptions(options));
   if (result?.pair === undefined) return;
   const wanted = refused ? 'refusal' : 'handshake';
   if (result.pair.outcome === wanted) return;
   process.exitCode = 1;
   if (isTable(options)) console.error(errorColours.red(refused ? 'They were not to be able to.' : 'They cannot.'));
+}
+
+/** What of the options is about following the probe, to its end however long that is. */
+function followOptions({ output = 'table', wait }: ProbeOptions): Pick<ProbeOptions, 'output' | 'wait'> {
+  return { output, wait };
 }
 
 /** The federation of which all these clusters are members; undefined when there is none, or they could not be asked. */
