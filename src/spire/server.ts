@@ -6,6 +6,8 @@ import { execInPod, type ExecResult, type ExecTarget } from '../kubernetes/exec.
 /** Where images keep the binary: in the working folder of older ones, ZTWIM's, upstream's. They have no shell to ask. */
 const BINARIES = ['./spire-server', '/spire-server', '/opt/spire/bin/spire-server'] as const;
 
+/** What execInPod answers for a command that did not get as far as an exit code of its own. */
+const NOT_STARTED = 126;
 /** Words of the CLI for a server whose API socket is not there (yet): a restart in progress, not a wrong call. */
 const UNAVAILABLE =
   /connection error|connect: connection refused|no such file or directory|code = Unavailable|transport is closing|context deadline exceeded|server is unavailable/i;
@@ -220,7 +222,8 @@ export class SpireServer {
 
   private failed(what: string, result: ExecResult): FederatorError {
     const said = words(result);
-    if (UNAVAILABLE.test(said)) return this.unavailable(said);
+    // Where a command cannot even be started, its container is about to end or to begin.
+    if (UNAVAILABLE.test(said) || result.exitCode === NOT_STARTED) return this.unavailable(said);
     return new FederatorError('SpireFailed', `${this.name}: SPIRE server refused to ${what}: ${said}`);
   }
 
