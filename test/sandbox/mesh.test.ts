@@ -564,7 +564,8 @@ describe('a federation file', () => {
             {
               name: 'app',
               image,
-              args: ['serve'],
+              // Any port: on all addresses at 8443 it would be in the way of the bundle endpoints.
+              args: ['serve', '--listen', '127.0.0.1:0'],
               env: [{ name: 'SPIFFE_ENDPOINT_SOCKET', value: 'unix:///spiffe-workload-api/spire-agent.sock' }],
               volumeMounts: [{ name: 'spiffe', mountPath: '/spiffe-workload-api', readOnly: true }],
             },
