@@ -207,7 +207,7 @@ export class SandboxCluster {
   }
 
   async stopApi(): Promise<void> {
-    await this.controlPlane.parts.get('kube-apiserver')?.stop(2_000);
+    await this.controlPlane.stopApiServer();
   }
 
   async startApi(): Promise<void> {

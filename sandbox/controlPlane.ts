@@ -43,7 +43,6 @@ export class ControlPlane {
   readonly parts = new Map<ControlPlanePart, SandboxProcess>();
   /** How parts ended that gave up and were started again. */
   readonly givenUp = new Map<ControlPlanePart, string[]>();
-  private stopping = false;
   private readonly logs: string;
 
   constructor(
@@ -113,9 +112,17 @@ export class ControlPlane {
     this.ensure('kwok', args, { PATH: `${commands}:${process.env['PATH'] ?? ''}` });
   }
 
+  /**
+   * Ends the API server, and with it the controllers, as they end when they cannot renew their leases; here they have none,
+   * and what they knew would now and then stay as old as the outage for minutes after it.
+   */
+  async stopApiServer(): Promise<void> {
+    await Promise.all([...RESTARTED].map((part) => this.parts.get(part)?.stop(2_000)));
+    await this.parts.get('kube-apiserver')?.stop(2_000);
+  }
+
   /** Ends every part, the storage last. */
   async stop(): Promise<void> {
-    this.stopping = true;
     for (const group of [
       ['kwok', 'kube-scheduler', 'kube-controller-manager'],
       ['kube-apiserver'],
@@ -127,7 +134,6 @@ export class ControlPlane {
 
   private ensure(part: ControlPlanePart, args: string[], environment: Record<string, string> = {}): void {
     if (this.parts.get(part)?.running === true) return;
-    this.stopping = false;
     const started = new SandboxProcess({
       name: `${this.cluster}/${part}`,
       command: toolPath(part),
@@ -146,7 +152,7 @@ export class ControlPlane {
     const ending = await started.exited;
     if (!ending.startsWith(GAVE_UP)) return;
     await delay(RESTART_AFTER_MS);
-    if (this.stopping || this.parts.get(part) !== started) return;
+    if (started.stopAsked || this.parts.get(part) !== started) return;
     this.givenUp.set(part, [...(this.givenUp.get(part) ?? []), ending]);
     start();
   }

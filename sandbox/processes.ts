@@ -32,6 +32,7 @@ export class SandboxProcess {
   private readonly child: ChildProcess;
   private readonly record: string;
   private end: string | undefined;
+  private asked = false;
 
   constructor(readonly options: ProcessOptions) {
     const { command, args, cwd, env, log, onOutput, records, name } = options;
@@ -77,12 +78,18 @@ export class SandboxProcess {
     return this.end;
   }
 
+  /** Whether it is to be stopped, or was. */
+  get stopAsked(): boolean {
+    return this.asked;
+  }
+
   signal(signal: NodeJS.Signals): void {
     this.child.kill(signal);
   }
 
   /** Ends it, by force when it does not go by itself. */
   async stop(graceMs = 5_000): Promise<void> {
+    this.asked = true;
     if (!this.running) return;
     this.child.kill('SIGTERM');
     const forced = setTimeout(() => this.child.kill('SIGKILL'), graceMs);
