@@ -131,12 +131,14 @@ export class SandboxCluster {
     };
     // CRDs first of all: objects of a new kind can be made only some seconds after the kind is known to the API server.
     await Promise.all([this.applyCrds(), startWorkloads()]);
-    this.controlPlane.startKwok();
-    await this.api.request(`/api/v1/nodes/${nodeName(name)}/status`, {
-      method: 'PATCH',
-      contentType: 'application/merge-patch+json',
-      body: { status: nodeStatus(addresses) },
-    });
+    await Promise.all([
+      this.controlPlane.startKwok(),
+      this.api.request(`/api/v1/nodes/${nodeName(name)}/status`, {
+        method: 'PATCH',
+        contentType: 'application/merge-patch+json',
+        body: { status: nodeStatus(addresses) },
+      }),
+    ]);
     if (!this.started) {
       this.pods.start();
       for (const entrance of this.entrances) entrance.start();
@@ -212,7 +214,7 @@ export class SandboxCluster {
 
   async startApi(): Promise<void> {
     await this.controlPlane.startApiServer(this.api);
-    await this.controlPlane.startControllers(this.api);
+    await Promise.all([this.controlPlane.startControllers(this.api), this.controlPlane.startKwok()]);
   }
 
   /** Makes SPIRE server change its CA, and forget the old one when asked to. */

@@ -3,8 +3,9 @@ import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { writeExecCommands } from './execCommands.js';
 import { eventually, type ClusterApi } from './kubernetes.js';
-import { API_SERVER_PORT, type ClusterAddresses } from './layout.js';
+import { API_SERVER_PORT, KUBELET_PORT, type ClusterAddresses } from './layout.js';
 import { writeKubeconfig, type ClusterPki } from './pki.js';
+import { connects } from './ports.js';
 import { SandboxProcess } from './processes.js';
 import { toolPath } from './tools/toolPath.js';
 
@@ -95,29 +96,37 @@ export class ControlPlane {
     ]);
   }
 
-  /** Starts the server for exec and logs; its CRDs must be there. */
-  startKwok(): void {
+  /** Starts the server for exec and logs unless it runs, and returns once it answers; its CRDs must be there. */
+  async startKwok(): Promise<void> {
     const args = [
       `--kubeconfig=${this.kubeconfig('kwok', this.pki.admin)}`,
       // Pods and nodes are the sandbox's own business: with the Stage kind enabled and no Stage made, kwok plays neither.
       '--enable-crds=Stage,Exec,Logs',
       '--manage-all-nodes',
       `--node-ip=${this.addresses.host}`,
-      '--node-port=10250',
-      `--server-address=${this.addresses.host}:10250`,
+      `--node-port=${KUBELET_PORT}`,
+      `--server-address=${this.addresses.host}:${KUBELET_PORT}`,
       `--tls-cert-file=${this.pki.kubelet.certificate}`,
       `--tls-private-key-file=${this.pki.kubelet.key}`,
     ];
     const commands = writeExecCommands(this.directory);
     this.ensure('kwok', args, { PATH: `${commands}:${process.env['PATH'] ?? ''}` });
+    await eventually(
+      `${this.cluster}: exec and logs are served`,
+      async () => {
+        if (!(await connects(KUBELET_PORT, this.addresses.host))) throw new Error('kwok does not listen yet');
+      },
+      60_000,
+    );
   }
 
   /**
    * Ends the API server, and with it the controllers, as they end when they cannot renew their leases; here they have none,
-   * and what they knew would now and then stay as old as the outage for minutes after it.
+   * and what they knew would now and then stay as old as the outage for minutes after it. So it is with kwok, which asks
+   * ever more seldom.
    */
   async stopApiServer(): Promise<void> {
-    await Promise.all([...RESTARTED].map((part) => this.parts.get(part)?.stop(2_000)));
+    await Promise.all([...RESTARTED, 'kwok' as const].map((part) => this.parts.get(part)?.stop(2_000)));
     await this.parts.get('kube-apiserver')?.stop(2_000);
   }
 

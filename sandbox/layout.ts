@@ -7,6 +7,8 @@ export const SPIRE_NAMESPACE = 'zero-trust-workload-identity-manager';
 export const CLASS_NAME = 'zero-trust-workload-identity-manager-spire';
 
 export const API_SERVER_PORT = 6443;
+/** Port of what serves exec and logs. */
+export const KUBELET_PORT = 10250;
 /** Port of routers and Ingress controllers for TLS. */
 export const HTTPS_PORT = 443;
 

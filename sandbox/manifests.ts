@@ -1,5 +1,5 @@
 import type { Resource } from './kubernetes.js';
-import { CLASS_NAME, nodeName, SPIRE_NAMESPACE, trustDomain, type ClusterAddresses } from './layout.js';
+import { CLASS_NAME, KUBELET_PORT, nodeName, SPIRE_NAMESPACE, trustDomain, type ClusterAddresses } from './layout.js';
 import type { SpireVersion } from './spireVersions.js';
 import { WEB_CERTIFICATE, WEB_ROOTS } from './webPki.js';
 
@@ -43,7 +43,7 @@ export function nodeStatus({ host, advertised }: ClusterAddresses): Record<strin
       { type: 'InternalIP', address: host },
       { type: 'ExternalIP', address: advertised },
     ],
-    daemonEndpoints: { kubeletEndpoint: { Port: 10250 } },
+    daemonEndpoints: { kubeletEndpoint: { Port: KUBELET_PORT } },
     capacity: room,
     allocatable: room,
     conditions: [{ type: 'Ready', status: 'True', reason: 'SandboxReady', message: 'the sandbox plays this node' }],

@@ -1,5 +1,4 @@
 import http from 'node:http';
-import net from 'node:net';
 import { mkdirSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -7,6 +6,7 @@ import { Container, hostEnvironment, mountsEnvironment, type ContainerSpec } fro
 import { knownImage } from './images.js';
 import { ApiError, eventually, type ClusterApi, type Resource } from './kubernetes.js';
 import { loopback } from './layout.js';
+import { connects } from './ports.js';
 import {
   mountVolumes,
   NotMountable,
@@ -255,7 +255,7 @@ export class Pod {
     const address = loopback(this.podIp);
     return 'path' in check || readinessProbe?.httpGet !== undefined
       ? httpAnswers(address, port, readinessProbe?.httpGet?.path ?? '/')
-      : tcpAnswers(address, port);
+      : connects(port, address);
   }
 
   /** Writes the status, one write at a time; what changes meanwhile is written next. */
@@ -370,19 +370,6 @@ function isTransient(error: unknown): error is Error {
   if (error instanceof NotMountable || error instanceof ApiError) return true;
   // What the network says has a code, or is this program's own word on an answer that did not come.
   return error instanceof Error && ('syscall' in error || 'code' in error || /no answer within/.test(error.message));
-}
-
-function tcpAnswers(host: string, port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = net.connect({ host, port, timeout: 1_000 });
-    const done = (answer: boolean) => {
-      socket.destroy();
-      resolve(answer);
-    };
-    socket.once('connect', () => done(true));
-    socket.once('timeout', () => done(false));
-    socket.once('error', () => done(false));
-  });
 }
 
 function httpAnswers(host: string, port: number, path_: string): Promise<boolean> {

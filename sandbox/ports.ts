@@ -9,14 +9,16 @@ export async function freePort(wanted = 0): Promise<number> {
 }
 
 /** Whether something listens on a port of this machine. */
-export function connects(port: number): Promise<boolean> {
+export function connects(port: number, host = '127.0.0.1'): Promise<boolean> {
   return new Promise((resolve) => {
-    const socket = net.connect(port, '127.0.0.1');
-    socket.once('connect', () => {
+    const socket = net.connect({ port, host, timeout: 1_000 });
+    const done = (answer: boolean) => {
       socket.destroy();
-      resolve(true);
-    });
-    socket.once('error', () => resolve(false));
+      resolve(answer);
+    };
+    socket.once('connect', () => done(true));
+    socket.once('timeout', () => done(false));
+    socket.once('error', () => done(false));
   });
 }
 

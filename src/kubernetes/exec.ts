@@ -15,6 +15,9 @@ export interface ExecResult {
   exitCode: number;
 }
 
+/** Exit code of a command that did not get as far as one of its own, as of a shell that cannot start it. */
+export const NOT_STARTED = 126;
+
 export interface ExecTarget {
   namespace: string;
   pod: string;
@@ -58,7 +61,10 @@ async function run(
   const timer = setTimeout(() => exec.failFor(`no end within ${timeoutMs / 1000} s`), timeoutMs);
   try {
     const status = await exec.run(target, command, stdout, stderr);
-    return { stdout: stdout.text, stderr: stderr.text, exitCode: exitCode(status) };
+    const code = exitCode(status);
+    // Of what never ran, only the status says why.
+    const said = code === NOT_STARTED ? stderr.text || (status.message ?? '') : stderr.text;
+    return { stdout: stdout.text, stderr: said, exitCode: code };
   } finally {
     clearTimeout(timer);
     signal?.removeEventListener('abort', onAbort);
@@ -183,5 +189,5 @@ function exitCode(status: V1Status): number {
   if (status.status === 'Success') return 0;
   const cause = status.details?.causes?.find((each) => each.reason === 'ExitCode')?.message;
   const code = cause ?? /exit (?:status|code) (\d+)\W*$/.exec(status.message ?? '')?.[1];
-  return code === undefined ? 126 : Number(code);
+  return code === undefined ? NOT_STARTED : Number(code);
 }

@@ -1,13 +1,11 @@
 import { FederatorError } from '../contract/errors.js';
 import type { AgentFacts, EntryFacts } from '../contract/workload.js';
 import type { ClusterConnection } from '../kubernetes/connect.js';
-import { execInPod, type ExecResult, type ExecTarget } from '../kubernetes/exec.js';
+import { execInPod, NOT_STARTED, type ExecResult, type ExecTarget } from '../kubernetes/exec.js';
 
 /** Where images keep the binary: in the working folder of older ones, ZTWIM's, upstream's. They have no shell to ask. */
 const BINARIES = ['./spire-server', '/spire-server', '/opt/spire/bin/spire-server'] as const;
 
-/** What execInPod answers for a command that did not get as far as an exit code of its own. */
-const NOT_STARTED = 126;
 /** Words of the CLI for a server whose API socket is not there (yet): a restart in progress, not a wrong call. */
 const UNAVAILABLE =
   /connection error|connect: connection refused|no such file or directory|code = Unavailable|transport is closing|context deadline exceeded|server is unavailable/i;
@@ -209,7 +207,7 @@ export class SpireServer {
     let result: ExecResult | undefined;
     for (const binary of BINARIES) {
       result = await execInPod(this.connection, target, [binary, ...args], options);
-      if (result.exitCode < 126 || !NO_SUCH_BINARY.test(words(result))) {
+      if (result.exitCode < NOT_STARTED || !NO_SUCH_BINARY.test(words(result))) {
         this.binary = binary;
         return result;
       }
