@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import http from 'node:http';
 import { mkdirSync, rmSync } from 'node:fs';
 import path from 'node:path';
@@ -319,7 +320,7 @@ export class Pod {
     const common = {
       name: spec.name,
       image: spec.image,
-      imageID: spec.image,
+      imageID: imageId(spec.image),
       containerID: `sandbox://${this.uid}-${spec.name}`,
     };
     const mounted = this.mountable.length === 0 || this.volumes !== undefined;
@@ -363,6 +364,12 @@ export class Pod {
       ...(terminated === undefined ? {} : { lastState: { terminated } }),
     };
   }
+}
+
+/** An image as a runtime names it, by a digest: here, of what its name stands for. */
+function imageId(image: string): string {
+  const digest = createHash('sha256').update(knownImage(image)?.tool ?? image);
+  return `${image.replace(/[:@][^/]*$/, '')}@sha256:${digest.digest('hex')}`;
 }
 
 /** Whether trying again may help: what is to be mounted is not there yet, or the API server did not do what was asked. */

@@ -8,7 +8,7 @@ import type {
   PreparedAuthority,
 } from '../contract/rotation.js';
 import { waitFor, type Look } from '../kubernetes/wait.js';
-import { authorityKeys, parseStoredBundles } from '../spire/bundle.js';
+import { authorityKeys } from '../spire/bundle.js';
 import type { Clusters } from './clusters.js';
 
 /** A forced fetch of a peer that hangs is given up after this. */
@@ -58,7 +58,7 @@ export function authorityActivities(clusters: Clusters) {
       let fetchedAt = Date.now();
       let failed = '';
       const look = async (): Promise<Look<HeldAuthority>> => {
-        const stored = parseStoredBundles(await spire.storedBundlesJson(signal)).get(trustDomain);
+        const stored = (await spire.storedBundles(signal)).get(trustDomain);
         if (stored?.keys.some(({ id }) => id === keyId)) return { done: true, value: { at: Date.now(), forced } };
         if (Date.now() - fetchedAt > intervalMs) {
           fetchedAt = Date.now();

@@ -11,7 +11,7 @@ import { readLog } from '../kubernetes/log.js';
 import { listObjects, readObject } from '../kubernetes/objects.js';
 import { requestJson } from '../kubernetes/request.js';
 import type { Pod } from '../kubernetes/rollout.js';
-import { bundleFingerprint, parseBundle, parseStoredBundles } from '../spire/bundle.js';
+import { bundleFingerprint, parseBundle } from '../spire/bundle.js';
 import { serverTarget } from '../spire/server.js';
 import { Collected } from './collected.js';
 import type { Clusters, OpenCluster } from './clusters.js';
@@ -94,7 +94,7 @@ function spireFiles({ spire }: OpenCluster, collected: Collected): Promise<Dumpe
     file('own-bundle', async () => readBundle(await spire.bundle(signal))),
     file('stored-bundles', async () =>
       Object.fromEntries(
-        [...parseStoredBundles(await spire.storedBundlesJson(signal))].map(([trustDomain, bundle]) => [
+        [...(await spire.storedBundles(signal))].map(([trustDomain, bundle]) => [
           trustDomain,
           { fingerprint: bundleFingerprint(bundle), ...bundle },
         ]),

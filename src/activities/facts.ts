@@ -25,14 +25,13 @@ import { describePermission, missingPermissions } from '../kubernetes/access.js'
 import type { ClusterConnection } from '../kubernetes/connect.js';
 import { kindExists, listObjects, readObject } from '../kubernetes/objects.js';
 import { requestJson } from '../kubernetes/request.js';
-import { podReason, readPod, readStatefulSet, type StatefulSet } from '../kubernetes/rollout.js';
+import { podReason, readPod, readStatefulSet, type Pod, type StatefulSet } from '../kubernetes/rollout.js';
 import {
   bundleFingerprint,
   bundleKeyIds,
   bundleTrustDomains,
   earliestExpiry,
   parseBundle,
-  parseBundleList,
   type TrustBundle,
 } from '../spire/bundle.js';
 import { fetchBundleEndpoint } from '../spire/endpoint.js';
@@ -131,41 +130,40 @@ async function readClusterFacts(
   // Nothing else can be asked of a cluster that cannot be reached or does not accept the credentials.
   await requestJson(connection, { method: 'GET', path: '/version', attempt: 'ask its version' });
 
-  const operated = await kindExists(connection, SPIRE_SERVER.apiVersion, SPIRE_SERVER.kind);
   // All at once; what of it is reported depends on what else is wrong.
   const reads = new Problems(name);
+  const asked = new Problems(name);
+  const reading = reads.collect(readPod(connection, cluster.namespace, `${cluster.server}-0`));
+  const rest = Promise.all([
+    reads.collect(checkKinds(connection, reads)),
+    reads.collect(readStatefulSet(connection, cluster.namespace, cluster.server)),
+    reading,
+    reads.collect(readServerConfMap(connection)),
+    reads.collect(readControllerManager(connection)),
+    reads.collect(listObjects(connection, CFTD)),
+    reads.collect(listObjects(connection, CLUSTER_SPIFFE_ID)),
+    Promise.all([
+      asked.collect(reading.then((found) => spire.version(signal, imageId(found, cluster.server)))),
+      asked.collect(spire.bundle(signal)),
+      asked.collect(spire.storedBundles(signal)),
+    ]),
+  ]);
+  // It is awaited below; until then something else may fail.
+  rest.catch(() => undefined);
+  const operated = await kindExists(connection, SPIRE_SERVER.apiVersion, SPIRE_SERVER.kind);
   const control = await reads.collect(readControl(connection, { operated, preflight: permissions !== undefined }));
   const exposure = await problems.collect(
     control === undefined ? declaredExposure(connection) : resolveExposure(connection, control),
   );
-  const asked = new Problems(name);
-  const exposing = exposure && reads.collect(readEndpointObjects(connection, exposure));
-  const [missing, kinds, set, pod, serverConf, controllerManager, endpointObjects, relationships, identities, answers] =
-    await Promise.all([
-      permissions === undefined
-        ? []
-        : reads.collect(
-            (async () => {
-              const own = ((await exposing) ?? []).filter((object) => owningFederation(object) !== undefined);
-              const exposedBy = own.map(({ kind }) => kind);
-              const known = { operated, control: control?.type, exposedBy };
-              return missingPermissions(connection, requiredPermissions(cluster, exposure, permissions, known));
-            })(),
-          ),
-      reads.collect(checkKinds(connection, reads)),
-      reads.collect(readStatefulSet(connection, cluster.namespace, cluster.server)),
-      reads.collect(readPod(connection, cluster.namespace, `${cluster.server}-0`)),
-      reads.collect(readServerConfMap(connection)),
-      reads.collect(readControllerManager(connection)),
-      exposing,
-      reads.collect(listObjects(connection, CFTD)),
-      reads.collect(listObjects(connection, CLUSTER_SPIFFE_ID)),
-      Promise.all([
-        asked.collect(spire.version(signal)),
-        asked.collect(spire.bundle(signal)),
-        asked.collect(spire.storedBundles(signal)),
-      ]),
-    ]);
+  const endpointObjects = exposure && (await reads.collect(readEndpointObjects(connection, exposure)));
+  const exposedBy = (endpointObjects ?? [])
+    .filter((object) => owningFederation(object) !== undefined)
+    .map(({ kind }) => kind);
+  const known = { operated, control: control?.type, exposedBy };
+  const missing =
+    permissions &&
+    (await reads.collect(missingPermissions(connection, requiredPermissions(cluster, exposure, permissions, known))));
+  const [kinds, set, pod, serverConf, controllerManager, relationships, identities, answers] = await rest;
   if (missing !== undefined && missing.length > 0) {
     // Whatever else failed, it failed for this.
     problems.add(
@@ -228,9 +226,7 @@ async function readClusterFacts(
     statefulSet: { ...template, ...(configHash === undefined ? {} : { configHash }) },
     container: containerFacts(connection, set),
     relationships: relationships.map(readRelationship),
-    storedBundles: Object.fromEntries(
-      [...parseBundleList(stored)].map(([domain, each]) => [domain, bundleFacts(each)]),
-    ),
+    storedBundles: Object.fromEntries([...stored].map(([domain, each]) => [domain, bundleFacts(each)])),
     identities: identities.map(readIdentity),
     ...(federation === undefined ? {} : { federation }),
   };
@@ -255,6 +251,11 @@ function wantedProfile(asked: Cluster['bundleEndpoint']): EndpointProfile | unde
   const { profile: type, servingCertFile, acme } = asked;
   if (servingCertFile !== undefined) return { type, servingCertFile };
   return acme && { type, acme };
+}
+
+/** What a container runs, as a digest; undefined where its status does not say. */
+function imageId(pod: Pod | undefined, container: string): string | undefined {
+  return pod?.status?.containerStatuses?.find(({ name }) => name === container)?.imageID;
 }
 
 function containerFacts({ cluster }: ClusterConnection, set: StatefulSet): ClusterFacts['container'] {

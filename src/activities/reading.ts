@@ -19,7 +19,7 @@ import { readLog } from '../kubernetes/log.js';
 import type { ListReference } from '../kubernetes/objects.js';
 import type { Pod, StatefulSet } from '../kubernetes/rollout.js';
 import { podReason } from '../kubernetes/rollout.js';
-import { keysFingerprint, parseBundle, parseStoredBundles, rotationTimes } from '../spire/bundle.js';
+import { keysFingerprint, parseBundle, rotationTimes, type TrustBundle } from '../spire/bundle.js';
 import { parsePollLine, type PollLine } from '../spire/pollLog.js';
 import { serverTarget } from '../spire/server.js';
 import { readServerConf } from '../spire/serverConf.js';
@@ -76,7 +76,7 @@ export function readingActivities(clusters: Clusters) {
           return { at: Date.now(), ok: false, cause, message };
         }
       });
-      const stored = parseStoredBundles(await spire.storedBundlesJson(cancellationSignal));
+      const stored = await spire.storedBundles(cancellationSignal);
       return Object.fromEntries(
         trustDomains.map((trustDomain, index) => {
           const bundle = stored.get(trustDomain);
@@ -113,7 +113,7 @@ async function readServer(
   const logMs = silenceLimitMs(request.pollIntervalMs) + 10_000;
   const [own, stored, log, agents, { httpsProxy }] = await Promise.all([
     spire.bundle(signal),
-    spire.storedBundlesJson(signal),
+    spire.storedBundles(signal),
     readLog(connection, serverTarget(connection), {
       tailLines: LOG_LINES,
       sinceSeconds: request.logSeconds ?? Math.ceil(logMs / 1000),
@@ -127,7 +127,7 @@ async function readServer(
       'server.conf'
     ] ?? '';
   const configured = objects.filter(({ kind }) => kind !== 'Pod');
-  const storedBundles = summarize(parseStoredBundles(stored));
+  const storedBundles = summarize(stored);
   const storedDigest = createHash('sha256').update(JSON.stringify(storedBundles)).digest('hex').slice(0, 16);
   const endpoint = readEndpoint(open, objects, text, exposure);
   const endpointProblem =
@@ -226,7 +226,7 @@ function readEndpoint(
   };
 }
 
-function summarize(bundles: ReturnType<typeof parseStoredBundles>): Record<string, StoredBundle> {
+function summarize(bundles: ReadonlyMap<string, TrustBundle>): Record<string, StoredBundle> {
   return Object.fromEntries(
     [...bundles]
       .sort(([a], [b]) => a.localeCompare(b))

@@ -4,7 +4,7 @@ import { FederatorError } from '../contract/errors.js';
 import type { FollowRefreshesRequest, LogCursor, LoggedPoll, RefreshWindow } from '../contract/rotation.js';
 import { podReason, readPod, type Pod } from '../kubernetes/rollout.js';
 import { linesOf, openStream } from '../kubernetes/stream.js';
-import { keysFingerprint, parseBundle, parseStoredBundles } from '../spire/bundle.js';
+import { keysFingerprint, parseBundle } from '../spire/bundle.js';
 import { parsePollLine } from '../spire/pollLog.js';
 import { serverTarget } from '../spire/server.js';
 import type { Clusters, OpenCluster } from './clusters.js';
@@ -139,11 +139,10 @@ async function keys(
   signal: AbortSignal,
 ): Promise<Pick<RefreshWindow, 'own' | 'stored' | 'problem'>> {
   try {
-    const [own, stored] = await Promise.all([spire.bundle(signal), spire.storedBundlesJson(signal)]);
-    const bundles = [...parseStoredBundles(stored)];
+    const [own, stored] = await Promise.all([spire.bundle(signal), spire.storedBundles(signal)]);
     return {
       own: keysFingerprint(parseBundle(own)),
-      stored: Object.fromEntries(bundles.map(([trustDomain, bundle]) => [trustDomain, keysFingerprint(bundle)])),
+      stored: Object.fromEntries([...stored].map(([trustDomain, bundle]) => [trustDomain, keysFingerprint(bundle)])),
     };
   } catch (error) {
     if (signal.aborted || !(error instanceof FederatorError)) throw error;

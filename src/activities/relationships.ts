@@ -25,7 +25,6 @@ import {
   bundleKeyIds,
   compareBundles,
   parseBundle,
-  parseBundleList,
   withRefreshHint,
   type TrustBundle,
 } from '../spire/bundle.js';
@@ -135,7 +134,7 @@ export function relationshipActivities(clusters: Clusters) {
         // SPIRE controller manager stores the bundle together with the relationship: most are there by now.
         await waitFor(
           async (): Promise<Look<true>> => {
-            const stored = parseBundleList(await open.spire.storedBundles(signal));
+            const stored = await open.spire.storedBundles(signal);
             for (const each of arrivals) each.hasArrived(stored);
             const done = arrivals.every((each) => each.isStored(stored));
             return done || Date.now() > graceEnds
@@ -155,7 +154,7 @@ export function relationshipActivities(clusters: Clusters) {
         async (): Promise<Look<StepOutcome>> => {
           const late = arrivals.filter((each) => !each.arrived);
           const refused = await eachLimited(late, EXECS_AT_ONCE, (each) => each.refresh(signal));
-          const stored = parseBundleList(await open.spire.storedBundles(signal));
+          const stored = await open.spire.storedBundles(signal);
           const missing = await eachLimited(
             late,
             EXECS_AT_ONCE,
@@ -312,7 +311,7 @@ async function deleteStored(
   signal: AbortSignal,
 ): Promise<boolean> {
   if (trustDomains.length === 0) return false;
-  const stored = parseBundleList(await spire.storedBundles(signal));
+  const stored = await spire.storedBundles(signal);
   const unwanted = trustDomains.filter((trustDomain) => stored.has(trustDomain));
   for (const trustDomain of unwanted) await spire.deleteBundle(trustDomain, signal);
   return unwanted.length > 0;

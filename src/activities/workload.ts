@@ -13,7 +13,7 @@ import { CLUSTER_SPIFFE_ID } from '../federation/policy.js';
 import type { ClusterConnection } from '../kubernetes/connect.js';
 import { listObjects, readObject } from '../kubernetes/objects.js';
 import type { Pod } from '../kubernetes/rollout.js';
-import { parseBundle, parseBundleList, type TrustBundle } from '../spire/bundle.js';
+import { parseBundle, type TrustBundle } from '../spire/bundle.js';
 import type { SpireServer } from '../spire/server.js';
 import { readServerConf } from '../spire/serverConf.js';
 import type { Clusters } from './clusters.js';
@@ -57,7 +57,7 @@ export function workloadActivities(clusters: Clusters) {
         className: connection.cluster.className ?? controllerManager.className ?? DEFAULT_CLASS_NAME,
         ignoreNamespaces: controllerManager.ignoreNamespaces,
         storedBundles: Object.fromEntries(
-          [...parseBundleList(stored)].map(([trustDomain, bundle]) => [trustDomain, x509Authorities(bundle)]),
+          [...stored].map(([trustDomain, bundle]) => [trustDomain, x509Authorities(bundle)]),
         ),
         pods: podFacts,
         morePods: found.length - pods.length,

@@ -58,27 +58,6 @@ export function parseBundle(text: string): TrustBundle {
   };
 }
 
-/**
- * Reads what `spire-server bundle list -format spiffe` prints: per trust domain a banner (`* <trust domain>` between two
- * lines of stars) and a JWKS; with `-id` and nothing else, the same.
- * @throws FederatorError BundleUnreadable
- */
-export function parseBundleList(output: string): Map<string, TrustBundle> {
-  const bundles = new Map<string, TrustBundle>();
-  const sections = output.split(/^\*{4,}\s*\n\* (.+?)\s*\n\*{4,}\s*$/m);
-  for (let index = 1; index < sections.length; index += 2) {
-    const trustDomain = (sections[index] ?? '').replace(/^spiffe:\/\//, '');
-    bundles.set(trustDomain, parseBundle(sections[index + 1] ?? ''));
-  }
-  if (sections.length === 1 && output.trim() !== '') {
-    throw new FederatorError(
-      'BundleUnreadable',
-      `SPIRE server's list of bundles has no banner: ${output.trim().slice(0, 80)}`,
-    );
-  }
-  return bundles;
-}
-
 interface ApiBundle {
   trust_domain?: string;
   refresh_hint?: string | number;
@@ -87,8 +66,8 @@ interface ApiBundle {
 }
 
 /**
- * Reads what `spire-server bundle list -output json` prints: the same bundles as parseBundleList does, and with the
- * refresh hint that SPIRE polls by, which its other formats leave out.
+ * Reads what `spire-server bundle list -output json` prints, by trust domain: with the refresh hint that SPIRE polls by,
+ * which its other formats leave out.
  * @throws FederatorError BundleUnreadable
  */
 export function parseStoredBundles(output: string): Map<string, TrustBundle> {

@@ -2,6 +2,7 @@ import { FederatorError } from '../contract/errors.js';
 import type { AgentFacts, EntryFacts } from '../contract/workload.js';
 import type { ClusterConnection } from '../kubernetes/connect.js';
 import { execInPod, NOT_STARTED, type ExecResult, type ExecTarget } from '../kubernetes/exec.js';
+import { parseStoredBundles, type TrustBundle } from './bundle.js';
 
 /** Where images keep the binary: in the working folder of older ones, ZTWIM's, upstream's. They have no shell to ask. */
 const BINARIES = ['./spire-server', '/spire-server', '/opt/spire/bin/spire-server'] as const;
@@ -9,6 +10,8 @@ const BINARIES = ['./spire-server', '/spire-server', '/opt/spire/bin/spire-serve
 /** Words of the CLI for a server whose API socket is not there (yet): a restart in progress, not a wrong call. */
 const UNAVAILABLE =
   /connection error|connect: connection refused|no such file or directory|code = Unavailable|transport is closing|context deadline exceeded|server is unavailable/i;
+
+const VERSION = /^v?\d+\.\d+/;
 
 /** Words of exec for a binary that is not at that path. */
 const NO_SUCH_BINARY = /no such file or directory.*|executable file not found|not found in \$PATH|exec format error/i;
@@ -31,6 +34,8 @@ export function serverTarget({ cluster }: ClusterConnection): ExecTarget {
  */
 export class SpireServer {
   private binary: string | undefined;
+  /** By the digest of the image, which says what is in it. */
+  private readonly versions = new Map<string, string>();
 
   constructor(private readonly connection: ClusterConnection) {}
 
@@ -39,16 +44,10 @@ export class SpireServer {
     return this.read(['bundle', 'show', '-format', 'spiffe'], signal);
   }
 
-  /** Every foreign bundle it stores, as `bundle list -format spiffe` prints them. Empty when there are none. */
-  async storedBundles(signal?: AbortSignal): Promise<string> {
-    // No bundles is an empty answer, which exec also gives when it loses output: only a second one is believed.
-    const first = await this.run(['bundle', 'list', '-format', 'spiffe'], { signal });
-    return first === '' ? this.run(['bundle', 'list', '-format', 'spiffe'], { signal }) : first;
-  }
-
-  /** Every foreign bundle it stores, as `bundle list -output json` prints them: with the hints that SPIRE polls by. */
-  async storedBundlesJson(signal?: AbortSignal): Promise<string> {
-    return this.read(['bundle', 'list', '-output', 'json'], signal);
+  /** Every foreign bundle it stores by trust domain, with the hint that SPIRE polls by. */
+  async storedBundles(signal?: AbortSignal): Promise<Map<string, TrustBundle>> {
+    // In JSON: no bundles at all is not an empty answer then, as it is when exec loses the output.
+    return parseStoredBundles(await this.read(['bundle', 'list', '-output', 'json'], signal));
   }
 
   /** Number of agents that are attested and not banned. */
@@ -59,10 +58,17 @@ export class SpireServer {
     return Number(count.count ?? 0);
   }
 
-  /** Version as the binary says it, e.g. "1.15.2". */
-  async version(signal?: AbortSignal): Promise<string> {
-    const { stdout, stderr } = await this.exec(['--version'], { signal });
-    return `${stdout}${stderr}`.trim().split('\n')[0] ?? '';
+  /**
+   * Version as the binary says it, e.g. "1.15.2".
+   * @param imageId of the container that runs, as its status has it; one with a digest is asked only once
+   */
+  async version(signal?: AbortSignal, imageId = ''): Promise<string> {
+    const known = this.versions.get(imageId);
+    if (known !== undefined) return known;
+    const { stdout, stderr, exitCode } = await this.exec(['--version'], { signal });
+    const version = `${stdout}${stderr}`.trim().split('\n')[0] ?? '';
+    if (exitCode === 0 && VERSION.test(version) && imageId.includes('sha256:')) this.versions.set(imageId, version);
+    return version;
   }
 
   /** Trust domains of the dynamic relationships, which SPIRE controller manager made. Static ones are not listed by SPIRE. */

@@ -1,5 +1,5 @@
 import 'reflect-metadata';
-import { webcrypto } from 'node:crypto';
+import { createPublicKey, webcrypto } from 'node:crypto';
 import * as x509 from '@peculiar/x509';
 import fc from 'fast-check';
 import {
@@ -8,7 +8,7 @@ import {
   compareBundles,
   earliestExpiry,
   parseBundle,
-  parseBundleList,
+  parseStoredBundles,
   withRefreshHint,
 } from '../../src/spire/bundle.js';
 
@@ -99,15 +99,28 @@ test('a hint is added, or replaced, and nothing else changes', () => {
   expect(parseBundle(withRefreshHint(withRefreshHint(original, 60), 300)).refreshHintSeconds).toBe(300);
 });
 
-test("SPIRE server's list is read per trust domain", () => {
-  const stars = '****************************************';
-  const section = (trustDomain: string, keys: Jwk[]) =>
-    `${stars}\n* ${trustDomain}\n${stars}\n${JSON.stringify({ keys }, undefined, 4)}\n`;
-  const list = parseBundleList(`${section('a.test', authorities)}\n${section('b.test', jwtKeys)}`);
+test("SPIRE server's list is read per trust domain, with the same keys as in a SPIFFE bundle", () => {
+  const der = (jwk: Jwk) =>
+    createPublicKey({ key: { ...jwk }, format: 'jwk' })
+      .export({ format: 'der', type: 'spki' })
+      .toString('base64');
+  const list = parseStoredBundles(
+    JSON.stringify({
+      bundles: [
+        {
+          trust_domain: 'a.test',
+          refresh_hint: '60',
+          x509_authorities: authorities.map(({ x5c }) => ({ asn1: x5c?.[0] })),
+        },
+        { trust_domain: 'b.test', jwt_authorities: jwtKeys.map((jwk) => ({ key_id: jwk.kid, public_key: der(jwk) })) },
+      ],
+      next_page_token: '',
+    }),
+  );
   expect([...list.keys()]).toEqual(['a.test', 'b.test']);
-  expect(list.get('a.test')?.keys).toHaveLength(3);
-  expect(list.get('b.test')?.keys).toHaveLength(2);
-  expect(parseBundleList('').size).toBe(0);
+  expect(list.get('a.test')).toEqual({ ...parseBundle(text(authorities)), refreshHintSeconds: 60 });
+  expect(list.get('b.test')?.keys).toEqual(parseBundle(text(jwtKeys)).keys);
+  expect(parseStoredBundles('{"bundles": [], "next_page_token": ""}').size).toBe(0);
 });
 
 test('keys of a use that is not known are passed over, as the SPIFFE standard says', () => {
@@ -125,8 +138,8 @@ test.each([
   expect(() => parseBundle(unreadable)).toThrow(expect.objectContaining({ type: 'BundleUnreadable' }) as Error);
 });
 
-test('a list without a banner is refused', () => {
-  expect(() => parseBundleList('Error: something')).toThrow(
+test('a list that is not JSON is refused', () => {
+  expect(() => parseStoredBundles('Error: something')).toThrow(
     expect.objectContaining({ type: 'BundleUnreadable' }) as Error,
   );
 });
