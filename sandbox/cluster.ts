@@ -11,7 +11,7 @@ import type { Backend, Entrance } from './entrance.js';
 import { IngressController, ingressClass } from './ingressController.js';
 import { ApiError, ClusterApi, eventually, type Resource } from './kubernetes.js';
 import { type ClusterAddresses, loopback, nodeName, SPIRE_NAMESPACE } from './layout.js';
-import { delegateEntry, nodeManifest, nodeStatus, spireManifests } from './manifests.js';
+import { DELEGATE_ENTRY, delegateEntry, nodeManifest, nodeStatus, spireManifests } from './manifests.js';
 import { OperatorStandIn } from './operatorStandIn.js';
 import { clusterPki, writeKubeconfig, type ClusterPki } from './pki.js';
 import { PodRuntime } from './podRuntime.js';
@@ -375,6 +375,11 @@ export class SandboxCluster {
       ),
     );
     if (ready.length < 2) throw new Error(`${ready.length} of 2 pods are ready`);
+    // It begins with an entry of its own, to see what SPIRE can do; statuses come after the entries (`set` only for a while).
+    const entry = await this.api.request<Resource & { status?: { rendered?: boolean } }>(
+      `/apis/spire.spiffe.io/v1alpha1/clusterstaticentries/${DELEGATE_ENTRY}`,
+    );
+    if (entry.status?.rendered !== true) throw new Error('SPIRE controller manager has not made its first entry');
   }
 }
 

@@ -89,12 +89,15 @@ export function spireManifests(cluster: string, version: SpireVersion, webPki: R
   ];
 }
 
+/** Name of the ClusterStaticEntry that lets the sandbox's kubelet get the identities of pods. */
+export const DELEGATE_ENTRY = 'sandbox-kubelet';
+
 /** The agent's permission for the sandbox to ask for the identities of pods, once the node's UID is known. */
 export function delegateEntry(cluster: string, nodeUid: string, userId: number): Resource {
   return {
     apiVersion: 'spire.spiffe.io/v1alpha1',
     kind: 'ClusterStaticEntry',
-    metadata: { name: 'sandbox-kubelet' },
+    metadata: { name: DELEGATE_ENTRY },
     spec: {
       className: CLASS_NAME,
       parentID: `spiffe://${trustDomain(cluster)}/spire/agent/k8s_psat/${cluster}/${nodeUid}`,

@@ -121,20 +121,23 @@ test(
     const ended = new Promise<number | null>((resolve) => change.once('exit', resolve));
     await line(worker.stdout, /^FAULT/);
     await testbed.addFault({ kind: 'api-down', cluster: 'server-1' });
-    const cancelled = testbed.federator('cancel', 'faulty');
-    expect((await cancelled).code).toBe(0);
-    await eventually('its undo is tried in vain', async () => {
-      const described = await testbed.temporal('workflow', 'describe', '-w', CHANGE, '--output', 'json');
-      const { pendingActivities = [] } = JSON.parse(described) as { pendingActivities?: PendingActivity[] };
-      const tried = pendingActivities.filter(
-        ({ attempt = 1, lastFailure }) => attempt > 1 && lastFailure !== undefined,
-      );
-      expect(tried).not.toEqual([]);
-    });
-    const reached = () => snapshotCluster(testbed.directory, 'client-1');
-    await eventually('the other cluster is as it was', async () => expect(await reached()).toEqual(before[0]));
-    expect(change.exitCode).toBeNull();
-    await testbed.heal();
+    try {
+      const cancelled = testbed.federator('cancel', 'faulty');
+      expect((await cancelled).code).toBe(0);
+      await eventually('its undo is tried in vain', async () => {
+        const described = await testbed.temporal('workflow', 'describe', '-w', CHANGE, '--output', 'json');
+        const { pendingActivities = [] } = JSON.parse(described) as { pendingActivities?: PendingActivity[] };
+        const tried = pendingActivities.filter(
+          ({ attempt = 1, lastFailure }) => attempt > 1 && lastFailure !== undefined,
+        );
+        expect(tried).not.toEqual([]);
+      });
+      const reached = () => snapshotCluster(testbed.directory, 'client-1');
+      await eventually('the other cluster is as it was', async () => expect(await reached()).toEqual(before[0]));
+      expect(change.exitCode).toBeNull();
+    } finally {
+      await testbed.heal();
+    }
     expect(await ended).toBe(1);
     expect(stderr).toContain('Every cluster is as it was before.');
     await testbed.stopWorker(worker);

@@ -8,6 +8,16 @@ export async function stepsOf(testbed: Testbed, change: readonly string[]): Prom
   return (JSON.parse(stdout) as ChangeResult).steps.filter(({ action }) => action !== 'none');
 }
 
+/** What happens at a step; where the change ends without having got there, nothing is waited for. */
+async function before<T>(ended: Promise<unknown>, step: string, event: Promise<T>): Promise<T> {
+  const early = ended.then((outcome): never => {
+    throw new Error(`the change ended before ${step}: ${JSON.stringify(outcome)}`);
+  });
+  // It ends some time, as a rule after the event.
+  early.catch(() => undefined);
+  return Promise.race([event, early]);
+}
+
 /** Runs a change by a worker that fails for good at a step. */
 export async function runFailing(testbed: Testbed, change: readonly string[], step: string): Promise<CommandResult> {
   const worker = await testbed.startWorker({ step, mode: 'fail' });
@@ -29,7 +39,7 @@ export async function runCancelled(
   try {
     const running = testbed.startFederator(...change);
     const ended = new Promise<number | null>((resolve) => running.once('exit', resolve));
-    await line(worker.stdout, /^FAULT/);
+    await before(ended, step, line(worker.stdout, /^FAULT/));
     const { code } = await testbed.federator('cancel', federation);
     expect({ step, code }).toEqual({ step, code: 0 });
     return await ended;
@@ -48,7 +58,7 @@ export async function runKilled(
   const doomed = await testbed.startWorker({ step, mode: 'kill' });
   const killed = new Promise((resolve) => doomed.once('exit', (_code, signal) => resolve(signal)));
   const running = testbed.federator(...change);
-  expect({ step, signal: await killed }).toEqual({ step, signal: 'SIGKILL' });
+  expect({ step, signal: await before(running, step, killed) }).toEqual({ step, signal: 'SIGKILL' });
   const worker = await testbed.startWorker();
   try {
     await use(await running);
