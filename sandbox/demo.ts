@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import pc from 'picocolors';
@@ -19,50 +19,47 @@ import { FederatorError } from '../src/contract/errors.js';
 import { edgeName } from '../src/contract/names.js';
 import { connectCluster } from '../src/kubernetes/connect.js';
 import { SpireServer } from '../src/spire/server.js';
-import { endInBackground, logTail, runsInBackground, startInBackground } from './background.js';
 import { addFault, downAndSay, heal, rotateCa, up } from './client.js';
+import { onboard, type ApiAccess } from './demoOnboarding.js';
+import { DemoProcesses } from './demoProcesses.js';
 import { sandboxPaths, trustDomain } from './layout.js';
-import { connects, freePort } from './ports.js';
-import { projectRoot } from './projectRoot.js';
 import { SandboxError } from './sandboxError.js';
-import { toolPath } from './tools/toolPath.js';
 
 const DIRECTORY = '.sandbox';
 const FEDERATION = 'demo';
 const PAIR = ['client-1', 'server-1'];
 const NEWCOMER = 'edge-1';
 const CLUSTERS = [...PAIR, NEWCOMER];
+/** Comes in by the API, with its kubeconfig. */
+const ONBOARDED = 'edge-2';
+const ALL = [...CLUSTERS, ONBOARDED];
 /** The smallest that SPIRE takes: it polls every 15 s, and the demo need not wait for 75. */
 const REFRESH_HINT_SECONDS = 60;
-
-interface TemporalPorts {
-  port: number;
-  uiPort: number;
-}
 
 /** The main job from nothing: a sandbox, Temporal, a worker, and SPIRE servers that workflows federate. */
 async function demo(): Promise<void> {
   const paths = sandboxPaths(DIRECTORY);
-  title('1. A sandbox: three real Kubernetes clusters with real SPIRE');
-  await up({ directory: DIRECTORY, clusters: CLUSTERS.length, onProgress: (message) => console.log(`  ${message}`) });
+  title('1. A sandbox: four real Kubernetes clusters with real SPIRE');
+  await up({ directory: DIRECTORY, clusters: ALL.length, onProgress: (message) => console.log(`  ${message}`) });
 
-  title('2. Temporal and a worker');
-  const { port, uiPort } = await ensureTemporal();
+  title('2. Temporal, a worker, and the API with its console');
+  const processes = new DemoProcesses(DIRECTORY);
+  const { port, uiPort } = await processes.ensureTemporal();
   const environment = {
     TEMPORAL_ADDRESS: `127.0.0.1:${port}`,
     TEMPORAL_UI_URL: `http://127.0.0.1:${uiPort}`,
     SPIRE_FEDERATOR_INVENTORY: paths.inventory,
   };
   Object.assign(process.env, environment);
-  await startWorker();
-  console.log(`  Web UI: ${environment.TEMPORAL_UI_URL}`);
+  const api = await processes.startEngine(ONBOARDED);
+  console.log(`  Web UI        ${environment.TEMPORAL_UI_URL}\n  ${consoleOf(api)}`);
 
   title(`3. setupPair: federate ${PAIR.join(' and ')}`);
   const pair = { federation: FEDERATION, clusters: PAIR, refreshHintSeconds: REFRESH_HINT_SECONDS };
   await runChange('setupPair', setupPairInputSchema.parse(pair), { wait: true });
 
   title('4. verify: look again, and change nothing');
-  await verify(PAIR);
+  const members = await verify();
 
   title(`5. addCluster: bring ${NEWCOMER} in, one restart after another`);
   const added = addClusterInputSchema.parse({ federation: FEDERATION, cluster: NEWCOMER, probe: false });
@@ -72,7 +69,8 @@ async function demo(): Promise<void> {
   const file = path.join(DIRECTORY, 'federation.yaml');
   const wanted = federationFileSchema.parse({
     federation: FEDERATION,
-    clusters: CLUSTERS,
+    // Those of an earlier run stay.
+    clusters: [...new Set([...CLUSTERS, ...members])],
     refreshHintSeconds: REFRESH_HINT_SECONDS,
     policies: [{ type: 'universal' }],
   });
@@ -81,13 +79,17 @@ async function demo(): Promise<void> {
   await runChange('applyFederation', { ...how, ...wanted }, { wait: true });
 
   title('7. Who trusts whom, and who speaks mTLS with whom');
-  await verify(CLUSTERS);
+  await verify();
   const probed = await runChange('probe', probeInputSchema.parse({ federation: FEDERATION }), { wait: true });
   if (probed?.probes.some(({ ok }) => !ok) === true) process.exitCode = 1;
 
-  title(`8. What SPIRE never heals: the CA of ${PAIR[1]} changes while ${PAIR[0]} is cut off`);
+  title(`8. Onboarding by the API: ${ONBOARDED}, which no inventory lists, comes in by one call`);
+  await onboard(api, DIRECTORY, ONBOARDED, FEDERATION);
+  writeFileSync(file, stringify({ ...wanted, clusters: ALL }));
+
+  title(`9. What SPIRE never heals: the CA of ${PAIR[1]} changes while ${PAIR[0]} is cut off`);
   await loseAndHeal();
-  lookAround(environment, file);
+  lookAround(environment, file, api);
 }
 
 /** A peer's CA changes while a link is down: SPIRE alone stays broken for good, the monitor finds and heals it. */
@@ -144,24 +146,27 @@ async function whatSpireSays(spire: SpireServer, peer: string): Promise<string> 
   }
 }
 
-async function verify(clusters: string[]): Promise<void> {
+/** @returns the members */
+async function verify(): Promise<string[]> {
   const client = await FederatorClient.connect();
   try {
-    const result = await client.verify({ federation: FEDERATION, clusters });
+    const result = await client.verify({ federation: FEDERATION, clusters: [] });
     printVerification(result);
     if (result.verdict !== 'ok') process.exitCode = 1;
+    return result.clusters;
   } finally {
     await client.close();
   }
 }
 
-function lookAround(environment: Record<string, string>, file: string): void {
+function lookAround(environment: Record<string, string>, file: string, api: ApiAccess): void {
   const server = '-n zero-trust-workload-identity-manager exec spire-server-0 -c spire-server -- ./spire-server';
   title('Look around');
   console.log(
     [
       `  Web UI        ${environment['TEMPORAL_UI_URL']}`,
-      ...CLUSTERS.map((name) => `  ${name.padEnd(12)}  export KUBECONFIG=${path.join(DIRECTORY, name, 'kubeconfig')}`),
+      `  ${consoleOf(api)}`,
+      ...ALL.map((name) => `  ${name.padEnd(12)}  export KUBECONFIG=${path.join(DIRECTORY, name, 'kubeconfig')}`),
       `  bundles       kubectl ${server} bundle list`,
       `  relationships kubectl get clusterfederatedtrustdomains`,
       '',
@@ -181,63 +186,8 @@ function settings({ TEMPORAL_ADDRESS, TEMPORAL_UI_URL }: Record<string, string>)
   return [`  first         export TEMPORAL_ADDRESS=${TEMPORAL_ADDRESS} TEMPORAL_UI_URL=${TEMPORAL_UI_URL}`];
 }
 
-/** A Temporal dev server of the demo's own, on the usual ports when they are free. */
-async function ensureTemporal(): Promise<TemporalPorts> {
-  const paths = sandboxPaths(DIRECTORY);
-  const file = path.join(paths.directory, 'temporal.json');
-  if (runsInBackground(paths.processes, 'temporal') && existsSync(file)) {
-    return JSON.parse(readFileSync(file, 'utf8')) as TemporalPorts;
-  }
-  const ports = { port: await freePort(7233), uiPort: await freePort(8233) };
-  const log = path.join(paths.directory, 'temporal.log');
-  mkdirSync(paths.directory, { recursive: true });
-  startInBackground({
-    records: paths.processes,
-    name: 'temporal',
-    command: toolPath('temporal'),
-    args: [
-      'server',
-      'start-dev',
-      '--ip=127.0.0.1',
-      `--port=${ports.port}`,
-      `--ui-port=${ports.uiPort}`,
-      `--db-filename=${path.join(paths.directory, 'temporal.db')}`,
-      '--log-level=error',
-    ],
-    log,
-  });
-  writeFileSync(file, JSON.stringify(ports));
-  await untilListening(ports.port, 'Temporal', log);
-  return ports;
-}
-
-/** A worker with the code as it is now; an older one is replaced. */
-async function startWorker(): Promise<void> {
-  const paths = sandboxPaths(DIRECTORY);
-  const log = path.join(paths.directory, 'worker.log');
-  await endInBackground(paths.processes, 'worker');
-  startInBackground({
-    records: paths.processes,
-    name: 'worker',
-    command: process.execPath,
-    args: [path.join(projectRoot(), 'dist', 'src', 'worker.js')],
-    log,
-  });
-  const deadline = Date.now() + 60_000;
-  while (!existsSync(log) || !readFileSync(log, 'utf8').includes('Worker on task queue')) {
-    if (!runsInBackground(paths.processes, 'worker') || Date.now() > deadline) {
-      throw new SandboxError(`The worker did not start:\n${logTail(log)}`);
-    }
-    await delay(50);
-  }
-}
-
-async function untilListening(port: number, name: string, log: string): Promise<void> {
-  const deadline = Date.now() + 60_000;
-  while (!(await connects(port))) {
-    if (Date.now() > deadline) throw new SandboxError(`${name} did not start:\n${logTail(log)}`);
-    await delay(50);
-  }
+function consoleOf({ url, token }: ApiAccess): string {
+  return `Console       ${url}/console (token ${token})`;
 }
 
 function title(text: string): void {
