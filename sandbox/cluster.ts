@@ -375,7 +375,8 @@ export class SandboxCluster {
       ),
     );
     if (ready.length < 2) throw new Error(`${ready.length} of 2 pods are ready`);
-    // It begins with an entry of its own, to see what SPIRE can do; statuses come after the entries (`set` only for a while).
+    // SPIRE controller manager begins with an entry of its own, to see what SPIRE can do. A status comes after the entries
+    // that were asked for; its `set` is true only for a while.
     const entry = await this.api.request<Resource & { status?: { rendered?: boolean } }>(
       `/apis/spire.spiffe.io/v1alpha1/clusterstaticentries/${DELEGATE_ENTRY}`,
     );

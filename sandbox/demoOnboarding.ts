@@ -13,7 +13,7 @@ export interface ApiAccess {
 
 interface ClusterState {
   state: string;
-  change?: { result?: { joined?: string; trustDomain?: string }; failure?: { message?: string } };
+  change?: { result?: { joined?: string; trustDomain?: string } };
 }
 
 /** Onboards a cluster by one call, and follows it to its end. Nothing is done where it was onboarded before. */

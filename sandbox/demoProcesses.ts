@@ -94,7 +94,6 @@ export class DemoProcesses {
       SPIRE_FEDERATOR_STORE: `file:${path.join(this.folder, 'clusters')}`,
       SPIRE_FEDERATOR_STORE_KEYS: `demo:${storeKey}`,
     };
-    await endInBackground(this.paths.processes, 'api');
     await this.startNode('worker', 'worker.js', engine, 'Worker on task queue');
     await this.startNode(
       'api',

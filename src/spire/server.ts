@@ -65,9 +65,10 @@ export class SpireServer {
   async version(signal?: AbortSignal, imageId = ''): Promise<string> {
     const known = this.versions.get(imageId);
     if (known !== undefined) return known;
-    const { stdout, stderr, exitCode } = await this.exec(['--version'], { signal });
-    const version = `${stdout}${stderr}`.trim().split('\n')[0] ?? '';
-    if (exitCode === 0 && VERSION.test(version) && imageId.includes('sha256:')) this.versions.set(imageId, version);
+    const result = await this.exec(['--version'], { signal });
+    if (result.exitCode !== 0) throw this.failed('tell its version', result);
+    const version = `${result.stdout}${result.stderr}`.trim().split('\n')[0] ?? '';
+    if (VERSION.test(version) && imageId.includes('sha256:')) this.versions.set(imageId, version);
     return version;
   }
 

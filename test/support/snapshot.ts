@@ -149,9 +149,9 @@ async function settledEntries(directory: string, cluster: string): Promise<unkno
         const text = await spireServer(directory, cluster, 'entry', 'show', '-output', 'json');
         const { entries = [] } = JSON.parse(text) as { entries?: Entry[] };
         const wanted = await wantedEntries(api);
-        // Now and then, and with each start, it makes one of its own for a moment, to see what SPIRE can do.
+        // SPIRE controller manager makes one of its own for a moment, to see what SPIRE can do: at each start, and again.
         if (entries.some(({ spiffe_id }) => spiffe_id.path.startsWith('/spire-controller-manager/')))
-          throw new Error('SPIRE controller manager is starting');
+          throw new Error('SPIRE controller manager is trying what SPIRE can do');
         const ids = entries.map(({ spiffe_id }) => spiffe_id.path).join(', ');
         if (entries.length !== wanted) throw new Error(`${wanted} are wanted, there are ${entries.length}: ${ids}`);
         const pods = await podNames(api);
