@@ -43,7 +43,9 @@ export class OidcTokens {
         clockTolerance: CLOCK_TOLERANCE_SECONDS,
         requiredClaims: ['exp', 'sub'],
       });
-      return { name: `oidc/${subject(payload)}`, grants: grantsOf(payload[rolesClaim]) };
+      // What an issuer signs need not be of the type that it should be.
+      if (typeof payload.sub !== 'string') return undefined;
+      return { name: `oidc/${subject(payload, payload.sub)}`, grants: grantsOf(payload[rolesClaim]) };
     } catch (error) {
       if (error instanceof errors.JOSEError && !(error instanceof errors.JWKSTimeout)) return undefined;
       throw new FederatorError(
@@ -73,9 +75,9 @@ export class OidcTokens {
   }
 }
 
-function subject(payload: JWTPayload): string {
+function subject(payload: JWTPayload, sub: string): string {
   const email = payload['email_verified'] === true ? payload['email'] : undefined;
-  return (typeof email === 'string' ? email : (payload.sub ?? '')).slice(0, 256);
+  return (typeof email === 'string' ? email : sub).slice(0, 256);
 }
 
 function grantsOf(claim: unknown): Grant[] {

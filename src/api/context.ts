@@ -56,6 +56,14 @@ export function requirePermission(request: FastifyRequest, permission: Permissio
   );
 }
 
+/** What is about one federation must not name another. @throws ProblemError 400 */
+export function requireSameFederation(path: string, body: string | undefined): void {
+  if (body === undefined || body === path) return;
+  throw new ProblemError(400, 'InvalidInput', `The body is of federation ${body}, the path of ${path}.`, [
+    { pointer: '#/body/federation', detail: `must be ${path}` },
+  ]);
+}
+
 /** @throws FederatorError InvalidInventory, StoreUnavailable */
 export function inventoryOf({ inventoryFile, store }: ApiContext): Promise<FullInventory> {
   return readInventory(inventoryFile, store);

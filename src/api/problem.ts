@@ -40,8 +40,11 @@ export function invalidBody({ issues }: z.ZodError): ProblemError {
   return new ProblemError(400, 'InvalidInput', detail, errors);
 }
 
-/** How an error of the engine is told over HTTP; what is not listed is this side's fault. */
-const STATUS: Partial<Record<FederatorErrorType, number>> = {
+/**
+ * How an error of the engine is told over HTTP. 424: a cluster that the request needs does not play its part, while the
+ * API and what it stands on are well; 503: one of these is not. A type that is not here is a bug's.
+ */
+const STATUS: Partial<Record<string, number>> = {
   InvalidInput: 400,
   InvalidKubeconfig: 400,
   UnknownCluster: 404,
@@ -52,15 +55,34 @@ const STATUS: Partial<Record<FederatorErrorType, number>> = {
   Cancelled: 409,
   PreflightFailed: 422,
   VerifyFailed: 422,
-  ClusterUnreachable: 502,
+  ClusterUnreachable: 424,
+  Unauthorized: 424,
+  Forbidden: 424,
+  InvalidObject: 424,
+  KubernetesUnavailable: 424,
+  ExecFailed: 424,
+  SpireUnavailable: 424,
+  SpireFailed: 424,
+  ServerConfUnreadable: 424,
+  ServerConfChanged: 424,
+  BundleUnreadable: 424,
+  BundleMismatch: 424,
+  EndpointUnreachable: 424,
+  EndpointNotAuthentic: 424,
+  NotReady: 424,
+  TimedOut: 424,
+  ProbeFailed: 424,
+  WebhookUnreachable: 424,
+  WebhookRefused: 424,
+  UndoFailed: 424,
   TemporalUnreachable: 503,
   PayloadUnreadable: 503,
   NoWorker: 503,
   StoreUnavailable: 503,
   IssuerUnavailable: 503,
   InvalidInventory: 503,
-  TimedOut: 504,
-};
+  Internal: 500,
+} satisfies Record<FederatorErrorType, number>;
 
 export function toProblem(error: unknown, instance: string): Problem & { headers: Record<string, string> } {
   if (error instanceof ProblemError) {
@@ -90,7 +112,7 @@ export function toProblem(error: unknown, instance: string): Problem & { headers
   };
 }
 
-function problem(status: number, title: string, detail: string, instance: string): Problem {
+export function problem(status: number, title: string, detail: string, instance: string): Problem {
   return { type: `urn:spire-federator:problem:${title}`, title, status, detail, instance };
 }
 

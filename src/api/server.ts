@@ -1,5 +1,4 @@
 import helmet from '@fastify/helmet';
-import rateLimit from '@fastify/rate-limit';
 import swagger from '@fastify/swagger';
 import swaggerUi from '@fastify/swagger-ui';
 import Fastify, { type FastifyInstance, type FastifyRequest } from 'fastify';
@@ -13,10 +12,12 @@ import {
 import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
 import type { LogLevel } from '../config.js';
+import { answerConnectionError } from './connectionErrors.js';
 import { requirePermission, type ApiContext } from './context.js';
 import { federationMetrics } from './metrics.js';
 import type { Principal } from '../access/principal.js';
 import { ProblemError, sendProblem } from './problem.js';
+import { limitRates, otherMethods } from './refusals.js';
 import { accessRoutes } from './routes/access.js';
 import { changeRoutes } from './routes/changes.js';
 import { codecRoutes } from './routes/codec.js';
@@ -27,19 +28,28 @@ import { monitorRoutes } from './routes/monitor.js';
 
 /** A kubeconfig with its certificates has some KiB. */
 const BODY_LIMIT_BYTES = 512 * 1024;
-/** For a request to arrive; an answer may take as long as the look at the clusters that it needs. */
 const REQUEST_TIMEOUT_MS = 30_000;
 const KEEP_ALIVE_MS = 65_000;
+
+interface ServerOptions {
+  level?: LogLevel | 'silent';
+  /** For a request to arrive; an answer may take as long as the look at the clusters that it needs. */
+  requestTimeoutMs?: number;
+}
 
 /** The HTTP API, ready to listen. */
 export async function buildServer(
   context: ApiContext,
-  { level = 'info' }: { level?: LogLevel | 'silent' } = {},
+  { level = 'info', requestTimeoutMs = REQUEST_TIMEOUT_MS }: ServerOptions = {},
 ): Promise<FastifyInstance> {
   const app = Fastify({
     logger: { level, redact: ['req.headers.authorization', 'req.headers.cookie'] },
     bodyLimit: BODY_LIMIT_BYTES,
-    requestTimeout: REQUEST_TIMEOUT_MS,
+    requestTimeout: requestTimeoutMs,
+    // Node lets the header take longer than the whole, and then swaps the two; and it looks for late ones so often.
+    http: { headersTimeout: requestTimeoutMs, connectionsCheckingInterval: requestTimeoutMs / 4 },
+    clientErrorHandler: answerConnectionError,
+    frameworkErrors: (error, request, reply) => void sendProblem(error, request, reply),
     keepAliveTimeout: KEEP_ALIVE_MS,
     // An ID of the caller's own would let it write what it likes into the log.
     genReqId: () => randomUUID(),
@@ -50,39 +60,25 @@ export async function buildServer(
   app.setValidatorCompiler(validatorCompiler);
   app.setSerializerCompiler(serializerCompiler);
   app.setErrorHandler(sendProblem);
-  app.setNotFoundHandler((request, reply) =>
-    sendProblem(
-      new ProblemError(404, 'NotFound', `There is no ${request.method} ${request.url.split('?')[0]}. See /docs.`),
-      request,
-      reply,
-    ),
-  );
+  const countRefusal = await limitRates(app, context.requestsPerSecond);
+  app.setNotFoundHandler(async (request) => {
+    await countRefusal(request);
+    throw new ProblemError(404, 'NotFound', `There is no ${request.method} ${request.url.split('?')[0]}. See /docs.`);
+  });
   await app.register(helmet, {
     contentSecurityPolicy: { directives: { upgradeInsecureRequests: null } },
     // TLS is whoever's who terminates it.
     strictTransportSecurity: false,
   });
   await describe(app);
+  const refuseOtherMethods = otherMethods(app, countRefusal);
   app.decorateRequest('principal', undefined);
   app.addHook('onRequest', async (request) => {
-    if (request.routeOptions.config.permission !== undefined) request.principal = await authenticate(context, request);
-  });
-  await app.register(rateLimit, {
-    max: context.requestsPerSecond,
-    timeWindow: 1_000,
-    // After the caller is known, so that those behind one proxy do not use up each other's share.
-    hook: 'preHandler',
-    keyGenerator: (request) => request.principal?.name ?? request.ip,
-    errorResponseBuilder: (_request, { ttl }) =>
-      new ProblemError(
-        429,
-        'TooManyRequests',
-        `More than ${context.requestsPerSecond} requests within a second.`,
-        undefined,
-        {
-          'retry-after': String(Math.ceil(ttl / 1_000)),
-        },
-      ),
+    if (request.routeOptions.config.permission === undefined) return;
+    request.principal = await authenticate(context, request);
+    if (request.principal !== undefined) return;
+    await countRefusal(request);
+    throw unauthorized(request);
   });
   app.addHook('preHandler', async (request) => {
     const { permission, everywhere } = request.routeOptions.config;
@@ -116,6 +112,7 @@ export async function buildServer(
     },
     { prefix: '/v1' },
   );
+  refuseOtherMethods();
   return app;
 }
 
@@ -138,16 +135,24 @@ async function describe(app: FastifyInstance): Promise<void> {
   app.get('/openapi.json', { schema: { hide: true } }, () => app.swagger());
 }
 
-/** @throws ProblemError 401; what is wrong with a token is nobody's business but its owner's */
-async function authenticate({ tokens, oidc }: ApiContext, request: FastifyRequest): Promise<Principal> {
-  const [, token] = /^Bearer ([\w.~+/=-]{1,8192})$/i.exec(request.headers.authorization ?? '') ?? [];
-  const principal =
-    token === undefined ? undefined : ((await tokens?.principal(token)) ?? (await oidc?.principal(token)));
-  if (principal !== undefined) return principal;
-  throw new ProblemError(
+/** Whose token it is; undefined for none, and for one that is not good. */
+async function authenticate({ tokens, oidc }: ApiContext, { headers }: FastifyRequest): Promise<Principal | undefined> {
+  const token = bearerToken(headers);
+  return token === undefined ? undefined : ((await tokens?.principal(token)) ?? (await oidc?.principal(token)));
+}
+
+function bearerToken({ authorization = '' }: FastifyRequest['headers']): string | undefined {
+  return /^Bearer ([\w.~+/=-]{1,8192})$/i.exec(authorization)?.[1];
+}
+
+/** What is wrong with a token is nobody's business but its owner's. */
+function unauthorized({ headers }: FastifyRequest): ProblemError {
+  return new ProblemError(
     401,
     'Unauthorized',
-    token === undefined ? 'Send a token: Authorization: Bearer …' : 'The token is unknown, not valid, or has expired.',
+    bearerToken(headers) === undefined
+      ? 'Send a token: Authorization: Bearer …'
+      : 'The token is unknown, not valid, or has expired.',
     undefined,
     { 'www-authenticate': 'Bearer realm="spire-federator"' },
   );

@@ -16,17 +16,21 @@ const clusterNames = z
   .array(z.string().min(1))
   .refine((names) => new Set(names).size === names.length, 'names the same cluster twice');
 
+/** Nobody waits longer for a step that is stuck: its change could not be told from one that hangs. */
+const MAX_WAIT_MS = 3_600_000;
+const waitMs = z.number().int().positive().max(MAX_WAIT_MS, 'at most an hour');
+
 /** How long a change waits, and how often it tries. */
 export const timeouts = z
   .strictObject({
     /** A restarted SPIRE server must be ready within this. */
-    rolloutMs: z.number().int().positive().default(180_000),
+    rolloutMs: waitMs.default(180_000),
     /** A bundle endpoint must answer, and a bundle must have arrived, within this. */
-    endpointMs: z.number().int().positive().default(60_000),
+    endpointMs: waitMs.default(60_000),
     /** Test workloads must have an identity and shake hands within this. */
-    probeMs: z.number().int().positive().default(90_000),
+    probeMs: waitMs.default(90_000),
     /** How often one step is tried, when it fails for a reason that may pass. */
-    attempts: z.number().int().positive().default(5),
+    attempts: z.number().int().positive().max(100).default(5),
   })
   .prefault({});
 export type Timeouts = z.infer<typeof timeouts>;
@@ -37,7 +41,7 @@ const changeOptions = {
   /** Print the plan and change nothing. */
   planOnly: z.boolean().default(false),
   /** How many SPIRE servers that are members already may restart at once. Newcomers restart when they are ready to. */
-  maxUnavailable: z.number().int().positive().default(1),
+  maxUnavailable: z.number().int().positive().max(1_000).default(1),
   timeouts,
 };
 

@@ -6,14 +6,19 @@ import { DEFAULT_REFRESH_HINT_SECONDS } from './names.js';
 
 /** Schemas of what people say to a monitor; apart from its types, so that workflows need not carry them. */
 
+/** A day: a monitor that looks less often watches over nothing. */
+const MAX_SECONDS = 24 * 3600;
+/** Far below what makes a workflow's history too long for Temporal (51,200 events). */
+const MAX_ROUNDS = 10_000;
+
 export const monitorSettingsSchema = z.strictObject({
   federation: federationName,
   clusters: z.array(z.string().min(1)).min(2, 'a federation takes two clusters at least'),
-  refreshHintSeconds: z.number().int().positive().default(DEFAULT_REFRESH_HINT_SECONDS),
+  refreshHintSeconds: z.number().int().positive().max(MAX_SECONDS).default(DEFAULT_REFRESH_HINT_SECONDS),
   hub: z.string().min(1).optional(),
-  intervalSeconds: z.number().positive().optional(),
+  intervalSeconds: z.number().positive().max(MAX_SECONDS).optional(),
   repair: repairPolicySchema.prefault({}),
-  roundsPerRun: z.number().int().positive().optional(),
+  roundsPerRun: z.number().int().positive().max(MAX_ROUNDS).optional(),
 }) satisfies z.ZodType<MonitorSettings>;
 
 export const pauseSchema = z.strictObject({

@@ -87,7 +87,7 @@ function parsed(text: string): z.infer<typeof kubeconfigSchema> {
 
 function refused(what: string, fields: Fields): string[] {
   return Object.keys(fields)
-    .filter((key) => REFUSED[key] !== undefined && fields[key] !== false)
+    .filter((key) => Object.hasOwn(REFUSED, key) && fields[key] !== false)
     .map((key) => `${key} of its ${what} ${REFUSED[key]}`);
 }
 

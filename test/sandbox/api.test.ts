@@ -177,7 +177,7 @@ test('what cannot be understood is refused with all its faults, and is nobody th
     ['GET', '/v1/clusters/%00', {}, 400],
     ['GET', `/v1/federations/${FEDERATION}/changes/nonsense`, {}, 400],
     ['GET', '/v1/nothing', {}, 404],
-    ['PATCH', '/v1/clusters', {}, 404],
+    ['PATCH', '/v1/clusters', {}, 405],
     ['GET', `/v1/federations/${FEDERATION}/health`, {}, 404],
     ['DELETE', '/v1/clusters/mars', {}, 404],
     ['DELETE', '/v1/clusters/client-1', {}, 409],

@@ -5,12 +5,13 @@ import type { ChangeHandle } from '../../client.js';
 import {
   addClusterInputSchema,
   adoptInputSchema,
+  federationName,
   removeClusterInputSchema,
   setupMeshInputSchema,
   setupPairInputSchema,
 } from '../../contract/change.js';
 import { FederatorError } from '../../contract/errors.js';
-import { mutate, type ApiContext, type Outcome } from '../context.js';
+import { mutate, requireSameFederation, type ApiContext, type Outcome } from '../context.js';
 import { invalidBody, toProblem } from '../problem.js';
 import { acceptedSchema, changeSchema, federationParams, idempotencyHeaders, problems, runParams } from '../schemas.js';
 
@@ -27,7 +28,13 @@ const STARTABLE = {
 } as const;
 
 const startSchema = z
-  .looseObject({ type: z.enum(['setupPair', 'setupMesh', 'addCluster', 'removeCluster', 'adopt']) })
+  .discriminatedUnion('type', [
+    startOf('setupPair'),
+    startOf('setupMesh'),
+    startOf('addCluster'),
+    startOf('removeCluster'),
+    startOf('adopt'),
+  ])
   .meta({ id: 'StartChange', description: 'The type of a change, and its input as `start-workflow` takes it.' });
 
 /** Changes of a federation: started, listed, followed and cancelled. */
@@ -67,6 +74,7 @@ export function changeRoutes(context: ApiContext): FastifyPluginAsyncZod {
       async (request, reply) => {
         const { federation } = request.params;
         const { type, ...given } = request.body;
+        requireSameFederation(federation, given.federation);
         const input = checkedInput(type, { ...given, federation });
         return mutate(context, request, reply, { action: type, federation, input }, async (by) =>
           // Each type's input was checked by its own schema.
@@ -197,6 +205,12 @@ export function acceptedChange(handle: ChangeHandle): Outcome {
   return { status: 202, body: { workflowId, runId, link, location }, handle };
 }
 
+/** The fields of one type; the path has the name of the federation. */
+function startOf<T extends keyof typeof STARTABLE>(type: T) {
+  return z.strictObject({ ...STARTABLE[type].shape, type: z.literal(type), federation: federationName.optional() });
+}
+
+/** Checks a change for what its fields must be to each other. */
 function checkedInput(type: keyof typeof STARTABLE, given: unknown): { federation: string } {
   const parsed = STARTABLE[type].safeParse(given);
   if (parsed.success) return parsed.data;

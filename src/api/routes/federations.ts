@@ -12,7 +12,14 @@ import {
 } from '../../contract/change.js';
 import type { ChangeDescription } from '../../client.js';
 import { FederatorError } from '../../contract/errors.js';
-import { inventoryOf, mutate, principalOf, requirePermission, type ApiContext } from '../context.js';
+import {
+  inventoryOf,
+  mutate,
+  principalOf,
+  requirePermission,
+  requireSameFederation,
+  type ApiContext,
+} from '../context.js';
 import { page } from '../page.js';
 import { visible } from '../../access/principal.js';
 import { invalidBody, ProblemError } from '../problem.js';
@@ -31,9 +38,13 @@ const federationDetailSchema = federationSchema
     lastChange: changeSchema.optional(),
   })
   .meta({ id: 'FederationDetail' });
-const applyBodySchema = z
-  .looseObject({ probe: z.boolean().optional(), monitor: z.boolean().optional() })
+const applySchema = z
+  .strictObject({ ...federationFileSchema.shape, probe: z.boolean().optional(), monitor: z.boolean().optional() })
   .meta({ id: 'FederationFile', description: 'The file that `federator apply -f` takes, as JSON.' });
+/** Where the path names the federation, the file need not. */
+const applyOneSchema = applySchema
+  .partial({ federation: true })
+  .meta({ id: 'FederationFileOfOne', description: 'The same; the path has the name.' });
 
 /** Federations: made, planned and changed by their file, looked at, and torn down. */
 export function federationRoutes(context: ApiContext): FastifyPluginAsyncZod {
@@ -79,7 +90,7 @@ export function federationRoutes(context: ApiContext): FastifyPluginAsyncZod {
           tags: ['federations'],
           summary: 'Make or change a federation so that it is as its file says',
           headers: idempotencyHeaders,
-          body: applyBodySchema,
+          body: applySchema,
           response: { 202: acceptedSchema, ...problems },
         },
         config: { permission: 'view' },
@@ -125,14 +136,13 @@ export function federationRoutes(context: ApiContext): FastifyPluginAsyncZod {
           summary: 'Change a federation so that it is as its file says, if it is still as it was seen',
           params: federationParams,
           headers: idempotencyHeaders.extend({ 'if-match': z.string().optional() }),
-          body: applyBodySchema,
+          body: applyOneSchema,
           response: { 202: acceptedSchema, ...problems },
         },
       },
       async (request, reply) => {
         const { federation } = request.params;
-        const input = applyInput({ federation, ...request.body }, false);
-        requireSameName(federation, input);
+        const input = applyInput(request.body, false, federation);
         const mutation = { action: 'apply', federation, input };
         return mutate(context, request, reply, mutation, async (by) => {
           await requireUnchanged(context, members, federation, request.headers['if-match']);
@@ -150,7 +160,7 @@ export function federationRoutes(context: ApiContext): FastifyPluginAsyncZod {
           tags: ['federations'],
           summary: 'What an apply of this file would do; nothing is changed',
           params: federationParams,
-          body: applyBodySchema,
+          body: applyOneSchema,
           response: {
             200: z.looseObject({ federation: z.string(), changed: z.boolean(), steps: z.array(z.looseObject({})) }),
             ...problems,
@@ -159,8 +169,7 @@ export function federationRoutes(context: ApiContext): FastifyPluginAsyncZod {
       },
       async (request) => {
         const { federation } = request.params;
-        const input = applyInput({ federation, ...request.body }, true);
-        requireSameName(federation, input);
+        const input = applyInput(request.body, true, federation);
         await requireClusters(context, input);
         const result = await client.result(
           await client.startChange('applyFederation', input, principalOf(request).name),
@@ -247,25 +256,17 @@ export function federationRoutes(context: ApiContext): FastifyPluginAsyncZod {
   };
 }
 
-/** Checks a federation file by its schema: all faults at once, each where it is. */
-function applyInput(body: Record<string, unknown>, planOnly: boolean): ApplyInput {
+/** Checks a federation file for what its fields must be to each other: all faults at once, each where it is. */
+function applyInput(body: z.infer<typeof applyOneSchema>, planOnly: boolean, path?: string): ApplyInput {
   const { probe, monitor, ...file } = body;
-  const parsed = federationFileSchema.safeParse(file);
+  if (path !== undefined) requireSameFederation(path, file.federation);
+  const parsed = federationFileSchema.safeParse({ federation: path, ...file });
   if (!parsed.success) throw invalidBody(parsed.error);
   const federation: FederationFile = parsed.data;
   return {
     ...federation,
     ...applyOptionsSchema.parse({ federation: federation.federation, planOnly, probe, monitor }),
   };
-}
-
-function requireSameName(federation: string, input: ApplyInput): void {
-  if (input.federation === federation) return;
-  throw new ProblemError(
-    400,
-    'InvalidInput',
-    `The file is of federation ${input.federation}, the path of ${federation}.`,
-  );
 }
 
 async function requireClusters(context: ApiContext, { clusters }: ApplyInput): Promise<void> {
@@ -311,7 +312,7 @@ async function federationDetail(
     }),
   ]);
   const found = await members.all(federation, lastChange);
-  const list = found.federations[federation];
+  const list = Object.hasOwn(found.federations, federation) ? found.federations[federation] : undefined;
   if (list === undefined && health === undefined && lastChange === undefined) {
     throw new FederatorError('NotFound', `There is no federation ${federation}. List them: GET /v1/federations`);
   }

@@ -1,0 +1,27 @@
+import { randomUUID } from 'node:crypto';
+import { STATUS_CODES } from 'node:http';
+import type { Socket } from 'node:net';
+import { problem } from './problem.js';
+
+/** Codes of Node's HTTP parser and server; what else it cannot read is a 400. */
+const STATUS: Partial<Record<string, { status: number; detail: string }>> = {
+  ERR_HTTP_REQUEST_TIMEOUT: { status: 408, detail: 'The request did not arrive in time.' },
+  HPE_HEADER_OVERFLOW: { status: 431, detail: 'The header fields are too large.' },
+};
+const MALFORMED = { status: 400, detail: 'This is not HTTP.' };
+
+/** Answers what never became a request: too slow, too large, or not HTTP. */
+export function answerConnectionError({ code }: NodeJS.ErrnoException, socket: Socket): void {
+  if (code === 'ECONNRESET' || socket.destroyed || !socket.writable) return;
+  const { status, detail } = STATUS[code ?? ''] ?? MALFORMED;
+  const title = STATUS_CODES[status] ?? '';
+  const body = JSON.stringify(problem(status, title.replaceAll(' ', ''), detail, randomUUID()));
+  const head = [
+    `HTTP/1.1 ${status} ${title}`,
+    'content-type: application/problem+json',
+    `content-length: ${Buffer.byteLength(body)}`,
+    'cache-control: no-store',
+    'connection: close',
+  ];
+  socket.end(`${head.join('\r\n')}\r\n\r\n${body}`);
+}
