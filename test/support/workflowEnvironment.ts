@@ -5,7 +5,7 @@ import { defineSearchAttributeKey } from '@temporalio/common';
 import { TestWorkflowEnvironment } from '@temporalio/testing';
 import { DefaultLogger, Runtime, Worker, type TelemetryOptions } from '@temporalio/worker';
 import { FederatorActivityInterceptor } from '../../src/activities/heartbeat.js';
-import { SEARCH_ATTRIBUTES } from '../../src/contract/names.js';
+import { SEARCH_ATTRIBUTES, TASK_QUEUE } from '../../src/contract/names.js';
 import { payloadEncryption, type PayloadEncryption } from '../../src/encryption/payloadEncryption.js';
 import { toolPath } from '../../sandbox/tools/toolPath.js';
 import type { RecordedActivities } from './recordedActivities.js';
@@ -46,6 +46,11 @@ export class WorkflowEnvironment {
     await this.environment.teardown();
   }
 
+  /** Where the server listens, as TEMPORAL_ADDRESS has it. */
+  get address(): string {
+    return this.environment.address;
+  }
+
   /** A client that has other keys, or none. */
   client({ dataConverter }: PayloadEncryption = PLAIN): Client {
     return new Client({ connection: this.environment.connection, dataConverter });
@@ -78,6 +83,21 @@ export class WorkflowEnvironment {
       this.handles.push({ handle, encryption });
       return use(handle);
     });
+  }
+
+  /** Runs a worker on the engine's own task queue, for whoever asks by the engine's client. @returns what stops it */
+  async serve(recorded: RecordedActivities): Promise<() => Promise<void>> {
+    const worker = await Worker.create({
+      connection: this.environment.nativeConnection,
+      taskQueue: TASK_QUEUE,
+      workflowBundle: bundle(PLAIN),
+      activities: { ...recorded.activities },
+    });
+    const running = worker.run();
+    return async () => {
+      worker.shutdown();
+      await running;
+    };
   }
 
   /** Runs a schedule of a workflow on a worker of its own, for as long as `use` needs it; it looks when it is triggered. */

@@ -1,13 +1,12 @@
-import { createServer, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { mkdtempSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { exportJWK, generateKeyPair, SignJWT, UnsecuredJWT, type CryptoKey, type JWTPayload } from 'jose';
+import { SignJWT, UnsecuredJWT, type JWTPayload } from 'jose';
 import { stringify } from 'yaml';
 import { OidcTokens } from '../../src/access/oidc.js';
 import { may, visible, type Permission, type Role } from '../../src/access/principal.js';
 import { newToken, TokenFile } from '../../src/access/tokens.js';
+import { Issuer } from '../support/issuer.js';
 
 const AUDIENCE = 'spire-federator';
 
@@ -68,37 +67,16 @@ describe('static tokens', () => {
 });
 
 describe('tokens of an OpenID Connect provider', () => {
-  let server: Server;
-  let issuer: string;
-  let key: CryptoKey;
-  let others: CryptoKey;
-
+  let issuer: Issuer;
   beforeAll(async () => {
-    const pair = await generateKeyPair('ES256');
-    key = pair.privateKey;
-    others = (await generateKeyPair('ES256')).privateKey;
-    const jwks = { keys: [{ ...(await exportJWK(pair.publicKey)), kid: 'k', alg: 'ES256', use: 'sig' }] };
-    server = createServer((request, response) => {
-      const body = request.url?.includes('well-known') ? { issuer, jwks_uri: `${issuer}/keys` } : jwks;
-      response.setHeader('content-type', 'application/json').end(JSON.stringify(body));
-    });
-    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-    issuer = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    issuer = await Issuer.start(AUDIENCE);
   });
-  afterAll(() => new Promise((resolve) => server.close(resolve)));
+  afterAll(async () => issuer.stop());
 
   const roles = ['spire-federator:operator:payments', 'spire-federator:viewer', 'spire-federator:root', 'else'];
-  const claims = (change: JWTPayload = {}): JWTPayload => ({
-    iss: issuer,
-    aud: AUDIENCE,
-    sub: 'alice',
-    exp: Math.floor(Date.now() / 1_000) + 600,
-    roles,
-    ...change,
-  });
-  const sign = (payload: JWTPayload, by = key) =>
-    new SignJWT(payload).setProtectedHeader({ alg: 'ES256', kid: 'k' }).sign(by);
-  const oidc = () => new OidcTokens({ issuer, audience: AUDIENCE, rolesClaim: 'roles' });
+  const claims = (change: JWTPayload = {}) => issuer.claims({ roles, ...change });
+  const sign = (payload: JWTPayload, by?: 'own' | 'foreign') => issuer.sign(payload, by);
+  const oidc = () => new OidcTokens({ issuer: issuer.url, audience: AUDIENCE, rolesClaim: 'roles' });
 
   test('say who it is and what they may do', async () => {
     expect(await oidc().principal(await sign(claims()))).toEqual({
@@ -116,10 +94,10 @@ describe('tokens of an OpenID Connect provider', () => {
 
   test.each<[string, () => Promise<string>]>([
     ['that has expired', () => sign(claims({ exp: 1 }))],
-    ['that never expires', () => sign({ iss: issuer, aud: AUDIENCE, sub: 'alice', roles })],
+    ['that never expires', () => sign({ iss: issuer.url, aud: AUDIENCE, sub: 'alice', roles })],
     ['for somebody else', () => sign(claims({ aud: 'another' }))],
     ['of another issuer', () => sign(claims({ iss: 'https://evil.test' }))],
-    ['signed by another key', () => sign(claims(), others)],
+    ['signed by another key', () => sign(claims(), 'foreign')],
     ['that is not signed', async () => new UnsecuredJWT(claims()).encode()],
     [
       'signed with the public key as a secret',

@@ -1,0 +1,291 @@
+import fc from 'fast-check';
+import { UnsecuredJWT, SignJWT, type JWTPayload } from 'jose';
+import { stringify } from 'yaml';
+import { ApiEnvironment } from '../support/apiEnvironment.js';
+import { OpenApi, type Document } from '../support/fuzz/openApi.js';
+import { fuzzRequests, type FuzzRequest } from '../support/fuzz/requests.js';
+import { send, sendRaw, type FuzzAnswer } from '../support/fuzz/send.js';
+import { federate, RecordedActivities } from '../support/recordedActivities.js';
+
+/** How many requests the fuzzer sends, and which: a seed gives the same ones again. */
+const RUNS = Number(process.env['API_FUZZ_RUNS'] ?? 500);
+const SEED = Number(process.env['API_FUZZ_SEED'] ?? 1);
+/** On a machine that is busy with other tests, too. */
+const ANSWER_MS = 30_000;
+const REQUEST_TIMEOUT_MS = 2_000;
+
+const FEDERATION = 'payments';
+const MEMBERS = ['a', 'b'];
+/** A cluster may have any DNS label for its name, also one that every object of JavaScript has. */
+const CLUSTERS = [...MEMBERS, 'constructor'];
+const SECRET = 'only-the-cluster-may-know-this';
+const KUBECONFIG = stringify({
+  'current-context': 'x',
+  clusters: [{ name: 'x', cluster: { server: 'https://127.0.0.1:1' } }],
+  contexts: [{ name: 'x', context: { cluster: 'x', user: 'x' } }],
+  users: [{ name: 'x', user: { token: SECRET } }],
+});
+
+let environment: ApiEnvironment;
+let url: string;
+let api: OpenApi;
+/** Authorization headers; those but `good` are nobody's. */
+let tokens: Record<string, string>;
+
+beforeAll(async () => {
+  const recorded = new RecordedActivities(...CLUSTERS, 'newcomer');
+  federate(recorded, FEDERATION, ...MEMBERS);
+  recorded.strangers = ['constructor', 'newcomer'];
+  recorded.elsewhere = { [FEDERATION]: MEMBERS };
+  environment = await ApiEnvironment.start(recorded);
+  url = await environment.listen({ clusters: CLUSTERS, requestTimeoutMs: REQUEST_TIMEOUT_MS });
+  const { text } = await ask('GET', '/openapi.json');
+  api = new OpenApi(JSON.parse(text) as Document);
+  tokens = await authorizations();
+  const repair = { automatic: true, caChange: 'automatic' } as const;
+  await environment.client.startMonitor({ federation: FEDERATION, clusters: MEMBERS, refreshHintSeconds: 300, repair });
+}, 120_000);
+
+afterAll(async () => environment.stop(), 60_000);
+
+async function authorizations(): Promise<Record<string, string>> {
+  const { issuer } = environment;
+  const claims = (change: JWTPayload = {}) => issuer.claims({ roles: ['spire-federator:admin'], ...change });
+  const secret = (text: string) =>
+    new SignJWT(claims()).setProtectedHeader({ alg: 'HS256', kid: 'k' }).sign(Buffer.from(text));
+  const [header = '', payload = '', signature = ''] = (await issuer.sign(claims())).split('.');
+  const changed = Buffer.from(JSON.stringify(claims({ sub: 'mallory' }))).toString('base64url');
+  const encoded = (value: object) => Buffer.from(JSON.stringify(value)).toString('base64url');
+  const jwts = {
+    good: `${header}.${payload}.${signature}`,
+    expired: await issuer.sign(claims({ exp: 1 })),
+    endless: await issuer.sign(Object.fromEntries(Object.entries(claims()).filter(([name]) => name !== 'exp'))),
+    notYet: await issuer.sign(claims({ nbf: Math.floor(Date.now() / 1_000) + 3_600 })),
+    foreignAudience: await issuer.sign(claims({ aud: 'another' })),
+    foreignIssuer: await issuer.sign(claims({ iss: 'https://evil.test' })),
+    foreignKey: await issuer.sign(claims(), 'foreign'),
+    unknownKey: await issuer.sign(claims(), 'own', 'nobody'),
+    oddSubject: await issuer.sign(claims({ sub: 7 as unknown as string })),
+    unsigned: new UnsecuredJWT(claims()).encode(),
+    publicKeyAsSecret: await secret(issuer.publicKey),
+    changed: `${header}.${changed}.${signature}`,
+    cutOff: `${header}.${payload}`,
+    otherAlgorithm: `${encoded({ alg: 'RS256', kid: 'k' })}.${payload}.${signature}`,
+    noneInCapitals: `${encoded({ alg: 'NONE' })}.${payload}.`,
+    critical: `${encoded({ alg: 'ES256', kid: 'k', crit: ['x'], x: 1 })}.${payload}.${signature}`,
+    noJson: `${Buffer.from('{').toString('base64url')}.${payload}.${signature}`,
+  };
+  const bearer = Object.fromEntries(Object.entries(jwts).map(([name, token]) => [name, `Bearer ${token}`]));
+  return {
+    ...bearer,
+    absent: '',
+    bare: 'Bearer',
+    basic: 'Basic YWRtaW46YWRtaW4=',
+    dots: 'Bearer ...',
+    long: `Bearer ${'a'.repeat(9_000)}`,
+    unknown: `Bearer sf_${'a'.repeat(43)}`,
+    hash: `Bearer ${environment.token('admin')}x`,
+  };
+}
+
+const authorized = () => ({ authorization: `Bearer ${environment.token('admin')}` });
+
+function ask(method: string, target: string, request: Partial<FuzzRequest> = {}): Promise<FuzzAnswer> {
+  return send(url, { method, target, headers: {}, token: '', ...request }, ANSWER_MS);
+}
+
+function askJson(method: string, target: string, body: unknown, headers = {}): Promise<FuzzAnswer> {
+  const all = { ...authorized(), 'content-type': 'application/json', ...headers };
+  return ask(method, target, { headers: all, body: JSON.stringify(body) });
+}
+
+/** What is wrong with an answer, whatever was asked; nothing where it is as it must be. */
+function faults({ method, target, token }: FuzzRequest, { status, headers, text }: FuzzAnswer): string[] {
+  const found: string[] = [];
+  const contentType = headers['content-type'] ?? '';
+  if (status >= 500) found.push(`${status}: ${text}`);
+  if (token !== 'good' && status < 400) found.push(`${token} got ${status}`);
+  if (status === 401 && headers['www-authenticate'] === undefined) found.push('401 does not say how to come in');
+  if (status === 405 && headers.allow === undefined) found.push('405 does not say what is allowed');
+  if (text.includes(SECRET)) found.push('a credential is in the answer');
+  if (/\bat .*\.[cm]?[jt]s:\d+/.test(text)) found.push('a stack trace is in the answer');
+  if (status >= 400) {
+    if (!contentType.startsWith('application/problem+json')) found.push(`a ${status} of type ${contentType}: ${text}`);
+    else if (method !== 'HEAD') found.push(...problemFaults(status, text));
+    return found;
+  }
+  const operation = api.operationAt(method === 'HEAD' ? 'GET' : method, target.split('?')[0] ?? '');
+  if (operation === undefined) return [...found, `${status} for what is not in the document`];
+  if (method === 'HEAD' || contentType.startsWith('text/event-stream')) return found;
+  const body: unknown = contentType.startsWith('application/json') ? JSON.parse(text) : text;
+  return [...found, ...api.faults(operation, status, contentType, body)];
+}
+
+function problemFaults(status: number, text: string): string[] {
+  const problem = JSON.parse(text) as Record<string, unknown>;
+  const texts = ['type', 'title', 'detail', 'instance'].filter((field) => typeof problem[field] !== 'string');
+  return [
+    ...texts.map((field) => `the problem has no ${field}: ${text}`),
+    ...(problem['status'] === status ? [] : [`the problem of a ${status} says ${String(problem['status'])}`]),
+  ];
+}
+
+test('a path that is no path is refused as any other fault', async () => {
+  const [method, status] = ['GET', 400];
+  for (const segment of ['%', '%zz', '%00', '%ff', '%C0%AF', '..%2f..%2fetc', 'A', 'a'.repeat(64)]) {
+    const request = { method, target: `/v1/clusters/${segment}`, headers: authorized(), token: 'good' };
+    const answer = await ask(method, request.target, request);
+    expect({ segment, status: answer.status, faults: faults(request, answer) }).toEqual({
+      segment,
+      status,
+      faults: [],
+    });
+  }
+});
+
+test.each([
+  ['constructor', 404],
+  ['__proto__', 400],
+])('%s is a name as any other', async (name, status) => {
+  for (const at of [`/v1/federations/${name}`, `/v1/federations/${name}/health`, `/v1/clusters/${name}x`]) {
+    const answer = await ask('GET', at, { headers: authorized() });
+    expect({ at, status: answer.status }).toEqual({ at, status });
+  }
+});
+
+test('bytes that are no HTTP, and requests that never end, are answered and closed', async () => {
+  const head = 'POST /v1/federations HTTP/1.1\r\nhost: x\r\n';
+  const asks: [string, number][] = [
+    ['\u0000\u0001\u0002\r\n\r\n', 400],
+    ['GET / HTTP/9.9\r\n\r\n', 400],
+    [`GET /${'a'.repeat(20_000)} HTTP/1.1\r\nhost: x\r\n\r\n`, 431],
+    [`${head}content-length: 10\r\ncontent-length: 11\r\n\r\n`, 400],
+    [`${head}content-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n`, 400],
+    [head, 408],
+    [
+      `${head}authorization: Bearer ${environment.token('admin')}\r\ncontent-type: application/json\r\ncontent-length: 99\r\n\r\n{`,
+      408,
+    ],
+  ];
+  for (const [bytes, status] of asks) {
+    const text = await sendRaw(url, bytes, ANSWER_MS);
+    const [start = '', body = ''] = text.split('\r\n\r\n');
+    expect({ bytes: bytes.slice(0, 60), start: start.split('\r\n')[0] }).toEqual({
+      bytes: bytes.slice(0, 60),
+      start: expect.stringContaining(` ${status} `) as string,
+    });
+    expect(start.toLowerCase()).toContain('content-type: application/problem+json');
+    expect(problemFaults(status, body)).toEqual([]);
+  }
+});
+
+test('a method that a path has not is refused with those that it has', async () => {
+  const asks: [string, string, string][] = [
+    ['PATCH', '/v1/clusters', 'GET, HEAD, POST'],
+    ['DELETE', '/v1/federations', 'GET, HEAD, POST'],
+    ['POST', `/v1/federations/${FEDERATION}/health`, 'GET, HEAD'],
+    ['GET', `/v1/federations/${FEDERATION}/monitor/pause`, 'POST'],
+    ['PUT', '/healthz', 'GET, HEAD'],
+  ];
+  for (const [method, at, allow] of asks) {
+    // A body that could not be read is not what is wrong.
+    const { status, headers } = await ask(method, at, { headers: { 'content-type': 'application/json' }, body: '{' });
+    expect({ at, status, allow: headers.allow }).toEqual({ at, status: 405, allow });
+  }
+  expect((await ask('PATCH', '/v1/nothing')).status).toBe(404);
+});
+
+test('no wait is longer than an hour, and no number is without a bound', async () => {
+  const start = (input: object) =>
+    askJson('POST', `/v1/federations/${FEDERATION}/changes`, { type: 'adopt', ...input });
+  for (const [field, most] of Object.entries({
+    rolloutMs: 3_600_000,
+    endpointMs: 3_600_000,
+    probeMs: 3_600_000,
+    attempts: 100,
+  })) {
+    const { status, text } = await start({ timeouts: { [field]: most + 1 } });
+    expect({ field, status }).toEqual({ field, status: 400 });
+    expect(text).toContain(`#/body/timeouts/${field}`);
+  }
+  const unbounded = api.operations.flatMap(({ method, path, body }) =>
+    body === undefined ? [] : api.unboundedNumbers(body).map((at) => `${method} ${path} ${at}`),
+  );
+  expect(unbounded).toEqual([]);
+});
+
+test('a key that comes again with another body is refused, and nothing of it is done', async () => {
+  const headers = { 'idempotency-key': 'once' };
+  const at = `/v1/federations/${FEDERATION}/monitor/pause`;
+  const first = await askJson('POST', at, { reason: 'first', forSeconds: 1 }, headers);
+  const again = await askJson('POST', at, { reason: 'first', forSeconds: 1 }, headers);
+  expect([first.status, again.text]).toEqual([200, first.text]);
+  const other = await askJson('POST', at, { reason: 'other', forSeconds: 1 }, headers);
+  expect({ status: other.status, text: other.text }).toEqual({
+    status: 422,
+    text: expect.stringContaining('IdempotencyKeyReused') as string,
+  });
+  expect(environment.audited()).not.toContain('"reason":"other"');
+});
+
+test('who tries tokens is slowed down as anybody, and nobody with a good one is for it', async () => {
+  for (const [target, usual] of [
+    ['/v1/whoami', 401],
+    ['/v1/nothing', 404],
+  ] as const) {
+    const limited = await environment.listen({ clusters: CLUSTERS, requestsPerSecond: 20 });
+    const tried = (at: string, authorization: string) =>
+      send(limited, { method: 'GET', target: at, headers: { authorization }, token: '' }, ANSWER_MS);
+    const answers = await Promise.all(Array.from({ length: 100 }, () => tried(target, 'Bearer sf_guess')));
+    const statuses = new Set(answers.map(({ status }) => status));
+    expect(statuses).toEqual(new Set([usual, 429]));
+    expect(answers.find(({ status }) => status === 429)?.headers['retry-after']).toBe('1');
+    expect((await tried('/v1/whoami', `Bearer ${environment.token('viewer')}`)).status).toBe(200);
+  }
+});
+
+test(
+  `whatever is sent (${RUNS} requests of seed ${SEED}) is answered as the document says, and what is refused leaves nothing`,
+  async () => {
+    const change = await environment.client.startChange('probe', {
+      federation: FEDERATION,
+      clusters: [],
+      timeouts: { rolloutMs: 1_000, endpointMs: 1_000, probeMs: 1_000, attempts: 1 },
+    });
+    const federations = [FEDERATION, 'constructor', 'others'];
+    const known = {
+      cluster: [...CLUSTERS, 'newcomer'],
+      name: [...CLUSTERS, 'newcomer'],
+      hub: CLUSTERS,
+      federation: federations,
+      joinFederation: federations,
+      runId: [change.runId],
+      kubeconfig: [KUBECONFIG],
+      context: ['x'],
+      findingId: ['neverBootstrapped@a←b'],
+    };
+    const [accepted, runs] = [new Set<string>(), new Set<string>()];
+    const statuses: Record<number, number> = {};
+    await fc.assert(
+      fc.asyncProperty(fuzzRequests(api, known, tokens), async (request) => {
+        const answer = await send(url, request, ANSWER_MS);
+        statuses[answer.status] = (statuses[answer.status] ?? 0) + 1;
+        expect(faults(request, answer)).toEqual([]);
+        if (answer.status !== 202) return;
+        const { runId } = JSON.parse(answer.text) as { runId: string };
+        runs.add(runId);
+        const { name } = JSON.parse(String(request.body ?? '{}')) as { name?: string };
+        if (request.target.startsWith('/v1/clusters')) accepted.add(name ?? request.target.split('/')[3] ?? '');
+      }),
+      { numRuns: RUNS, seed: SEED, interruptAfterTimeLimit: 20 * 60_000, markInterruptAsFailure: true },
+    );
+    console.log(`Answers by status: ${JSON.stringify(statuses)}`);
+    expect([...accepted]).toEqual(expect.arrayContaining(environment.stored()));
+    const record = environment.audited();
+    expect(record).not.toContain(SECRET);
+    // What was planned ran, too; its answer is the plan itself.
+    const changing = await environment.requestedRuns();
+    expect([...runs]).toEqual(expect.arrayContaining(changing));
+  },
+  25 * 60_000,
+);
