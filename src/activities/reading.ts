@@ -14,6 +14,7 @@ import { classifyPollError, pollDueMs, silenceLimitMs } from '../federation/fres
 import { exposureContext } from '../federation/plan.js';
 import { CLUSTER_SPIFFE_ID } from '../federation/policy.js';
 import { CFTD } from '../federation/relationship.js';
+import { clockAheadMs } from '../kubernetes/clock.js';
 import { eachLimited } from '../kubernetes/limit.js';
 import { readLog } from '../kubernetes/log.js';
 import type { ListReference } from '../kubernetes/objects.js';
@@ -135,9 +136,11 @@ async function readServer(
       ? endpoint.problem
       : await within(signal, endpointDifference(connection.cluster, endpoint.url, endpoint.conf, own, httpsProxy));
   const startedAt = containerStart(pod, connection.cluster.server);
+  const aheadMs = clockAheadMs(connection);
   const { lastPolls, ...polled } = readPolls(log, Object.keys(storedBundles), request.pollIntervalMs, {
     readAt,
     startedAt,
+    aheadMs,
   });
   const rotation = rotationTimes(bundle);
   return {
@@ -151,6 +154,7 @@ async function readServer(
       ...polled,
       ...(request.logSeconds === undefined ? {} : { lastPolls }),
       startedAt,
+      ...(aheadMs === 0 ? {} : { clockAheadMs: aheadMs }),
       ...(endpointProblem === undefined ? {} : { endpointProblem }),
       ...(endpoint.url === undefined ? {} : { endpointUrl: endpoint.url }),
       configDigest: configDigest(configured, text),
@@ -237,19 +241,21 @@ function summarize(bundles: ReadonlyMap<string, TrustBundle>): Record<string, St
   );
 }
 
-/** What the log says of the polls of the stored peers. */
+/** What the log says of the polls of the stored peers; its times are the cluster's, what is returned is the worker's. */
 function readPolls(
   log: readonly string[],
   peers: readonly string[],
   pollIntervalMs: number,
-  { readAt, startedAt }: { readAt: number; startedAt: number },
+  { readAt, startedAt, aheadMs }: { readAt: number; startedAt: number; aheadMs: number },
 ): Required<Pick<ServerReading, 'pollErrors' | 'silent' | 'polls' | 'lastPolls'>> {
   const polled = new Map<string, number>();
   const newest = new Map<string, PollLine>();
   let polls = 0;
-  for (const line of log.flatMap((text) => parsePollLine(text) ?? [])) {
+  for (const logged of log.flatMap((text) => parsePollLine(text) ?? [])) {
     // Lines of the process before this one say nothing of its polls.
-    if (line.at < startedAt || (line.kind !== 'refreshed' && line.kind !== 'failed')) continue;
+    if (logged.at < startedAt) continue;
+    const line = { ...logged, at: logged.at - aheadMs };
+    if (line.kind !== 'refreshed' && line.kind !== 'failed') continue;
     newest.set(line.trustDomain, line);
     if (line.kind !== 'refreshed') continue;
     polled.set(line.trustDomain, line.at);

@@ -12,7 +12,7 @@ import type {
 } from '../contract/activities.js';
 import { FederatorError } from '../contract/errors.js';
 import type { RelationshipFacts } from '../contract/facts.js';
-import { classifyPollError, fetchAdvice } from '../federation/freshness.js';
+import { classifyPollError, fetchAdvice, isNotYetValid } from '../federation/freshness.js';
 import { owningFederation } from '../federation/ownership.js';
 import { CFTD, readRelationship, relationshipDifferences, relationshipManifest } from '../federation/relationship.js';
 import type { ClusterConnection } from '../kubernetes/connect.js';
@@ -276,7 +276,8 @@ class Arrival {
       if (!(error instanceof FederatorError) || !error.retryable) throw error;
       const advice = fetchAdvice(error.message);
       const said = advice === undefined ? error.message : `${error.message} ${advice}`;
-      const isLasting = classifyPollError(error.message) === 'webCertificate';
+      const cause = classifyPollError(error.message);
+      const isLasting = cause === 'webCertificate' || (cause === 'certificateTime' && !isNotYetValid(error.message));
       if (isLasting && Date.now() - this.startedAt > OLD_CERTIFICATE_MS) {
         throw new FederatorError('EndpointNotAuthentic', said);
       }

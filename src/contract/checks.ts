@@ -86,6 +86,15 @@ export const CHECKS: Readonly<Record<string, CheckKnowledge>> = {
       'With https_web: the certificate of the endpoint expired, names another host, or is of an unknown authority.',
     command: kubectl('logs -n zero-trust-workload-identity-manager spire-server-0 -c spire-server --tail 200'),
   },
+  certificateTime: {
+    cause:
+      'The clocks of the two clusters are more than 10 s apart, or what serves the endpoint does not renew its certificate.',
+    command: kubectl('logs -n zero-trust-workload-identity-manager spire-server-0 -c spire-server --tail 200'),
+  },
+  clock: {
+    cause: 'The time service of its nodes does not run or cannot reach its servers.',
+    command: kubectl('get --raw /readyz -v 8'),
+  },
   pollerStalled: {
     cause: 'A peer that accepts connections and never answers, or a first bundle without refresh hint.',
     command: fixIt,

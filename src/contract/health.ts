@@ -21,6 +21,8 @@ export type EdgeCause =
   | 'wrongProfile'
   /** With https_web: the system of the trusting SPIRE server does not believe the endpoint's certificate. */
   | 'webCertificate'
+  /** The endpoint's certificate has expired, or is not valid yet, by the trusting SPIRE server's clock. */
+  | 'certificateTime'
   | 'relationshipMissing'
   /** SPIRE server of one side does not run. */
   | 'serverDown'
@@ -85,8 +87,10 @@ export interface ServerReading {
   lastPolls?: Record<string, number>;
   /** How many successful polls the log shows, of all peers: none may also mean that they are not logged. */
   polls: number;
-  /** When the SPIRE server's container was started; 0 when that is not known. */
+  /** When the SPIRE server's container was started, by its cluster's clock; 0 when that is not known. */
   startedAt: number;
+  /** By how much its cluster's clock is at least ahead of the worker's, negative: behind; absent where they agree. */
+  clockAheadMs?: number;
   /** What is wrong with its bundle endpoint as the engine itself sees it; absent when it serves its own keys. */
   endpointProblem?: string;
   endpointUrl?: string;

@@ -49,6 +49,8 @@ export interface ClusterState {
   caRotatesAt?: string;
   caExpiresAt?: string;
   agents?: number;
+  /** By how much its clock is ahead of the worker's; absent where they agree. */
+  clockAheadMs?: number;
 }
 
 /** What has to be remembered of an edge that is not simply fresh. */

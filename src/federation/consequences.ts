@@ -13,6 +13,7 @@ const UNFETCHED = [
   'unknownAuthority',
   'wrongProfile',
   'webCertificate',
+  'certificateTime',
   'pollerStalled',
 ];
 
@@ -28,6 +29,7 @@ const EXPLANATIONS: Readonly<Record<string, Explanation>> = {
   edge: { trusting: AWAY, trusted: AWAY },
   endpoint: { same: UNREACHABLE },
   endpointUnreachable: { trusted: ['endpoint', ...UNREACHABLE] },
+  certificateTime: { trusting: ['clock'], trusted: ['clock'] },
   wrongProfile: { same: ['relationship'], trusting: ['server-conf'], trusted: ['endpoint', ...UNREACHABLE] },
   pollerStalled: { same: ['refresh-hint', 'relationship'], trusting: ['server-conf'] },
   'stored-bundle': { same: UNFETCHED, trusting: ['server-conf'], trusted: ['endpoint', ...UNREACHABLE] },

@@ -88,6 +88,8 @@ const REMEDIES: Readonly<Record<Exclude<EdgeCause, 'serverDown'>, Remedy>> = {
   wrongProfile: (_trusting, _trusted, federation) => setUp(federation),
   webCertificate: (trusting, trusted) =>
     `Nothing that the engine could do: see to the certificate of the bundle endpoint of ${trusted}, and to the authorities in SPIRE server's container on ${trusting}.`,
+  certificateTime: (trusting, trusted) =>
+    `Set the clocks of ${trusting} and ${trusted} right; if they are, see in the log of SPIRE server on ${trusted} why it does not renew its certificate.`,
   relationshipMissing: (_trusting, _trusted, federation) => setUp(federation),
   pollerStalled: (trusting) => `Restart SPIRE server on ${trusting}: kubectl rollout restart statefulset spire-server`,
 };

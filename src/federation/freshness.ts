@@ -149,6 +149,8 @@ function broken(cause: EdgeCause, evidence: string): EdgeJudgement {
 export function classifyPollError(message: string): EdgeCause {
   if (/https_spiffe instead of https_web|could not get leaf SPIFFE ID|unexpected ID/i.test(message))
     return 'wrongProfile';
+  // Go's own words, with whichever profile (go: crypto/x509, Expired).
+  if (/certificate has expired or is not yet valid/i.test(message)) return 'certificateTime';
   // Go's own words, for SPIRE leaves the verification of https_web to it; those about SVIDs are go-spiffe's.
   if (/tls: failed to verify certificate/i.test(message)) return 'webCertificate';
   if (/local copy of bundle not found|bundle not found/i.test(message)) return 'neverBootstrapped';
@@ -158,9 +160,19 @@ export function classifyPollError(message: string): EdgeCause {
   return 'endpointUnreachable';
 }
 
+/** Of a certificate whose time has not come: it comes by itself (go: crypto/x509, CertificateInvalidError). */
+export function isNotYetValid(message: string): boolean {
+  return /current time \S+ is before/.test(message);
+}
+
 /** What to do about a failed fetch where SPIRE's words alone do not tell; undefined where they do, or time may mend it. */
 export function fetchAdvice(message: string): string | undefined {
   const cause = classifyPollError(message);
+  if (cause === 'certificateTime') {
+    return isNotYetValid(message)
+      ? 'The certificate of the endpoint is not valid yet by the clock of this cluster: set the clocks of both clusters right; SPIRE makes up for 10 s.'
+      : 'The certificate of the endpoint has expired by the clock of this cluster: see that the SPIRE server behind it renews it (its log), that it is renewed where it comes from files, and that the clocks of both clusters are right.';
+  }
   if (cause === 'wrongProfile') {
     return /instead of https_web/.test(message)
       ? 'The endpoint serves https_spiffe, and is asked for https_web.'
@@ -170,6 +182,5 @@ export function fetchAdvice(message: string): string | undefined {
   if (/unknown authority/.test(message)) {
     return "SPIRE server verifies https_web against the authorities of its own container's system, and takes no others (spire#5331): mount a file with the authority of that certificate into its StatefulSet and set SSL_CERT_FILE to it.";
   }
-  if (/expired or is not yet valid/.test(message)) return 'Renew the certificate of that endpoint.';
   return 'Issue the certificate of that endpoint for the host in its address.';
 }

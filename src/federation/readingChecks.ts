@@ -2,6 +2,7 @@ import type { ClusterReading, EdgeCause, EdgeRefresh, ServerReading } from '../c
 import { edgeName } from '../contract/names.js';
 import type { Check } from '../contract/verify.js';
 import { checker } from './check.js';
+import { clockFindings } from './clocks.js';
 import { serverFinding } from './edgeFinding.js';
 import { fetchAdvice, lagLimitMs, silenceLimitMs } from './freshness.js';
 
@@ -31,6 +32,7 @@ export function readingChecks(
   const servers = new Map(readings.flatMap(({ cluster, server }) => (server === undefined ? [] : [[cluster, server]])));
   return [
     ...readings.flatMap((reading) => serverChecks(reading, now, pollIntervalMs)),
+    ...clockChecks(servers),
     ...edges.flatMap(({ trusting, trusted }) => {
       const server = servers.get(trusting.cluster);
       return server === undefined ? [] : edgeChecks(server, trusting, trusted, now, pollIntervalMs);
@@ -62,6 +64,19 @@ function serverChecks(
   if (!serverDown) return [];
   const { check, evidence, remedy } = serverFinding(cluster, problem?.message ?? 'it does not run', crashLoop);
   return [checker(cluster)(check, 'failed', evidence, remedy)];
+}
+
+/** Whether the members' clocks agree well enough for certificates to be valid everywhere as soon as they are issued. */
+function clockChecks(servers: ReadonlyMap<string, ServerReading>): Check[] {
+  const ahead = [...servers].map(([cluster, { clockAheadMs = 0 }]) => [cluster, clockAheadMs] as const);
+  const found = new Map(clockFindings(Object.fromEntries(ahead)).map((finding) => [finding.scope, finding]));
+  return ahead.map(([cluster]) => {
+    const check = checker(cluster);
+    const finding = found.get(cluster);
+    return finding === undefined
+      ? check('clock', 'ok', "its clock agrees with the others'")
+      : check('clock', 'failed', finding.evidence, finding.remedy);
+  });
 }
 
 /** Whether SPIRE puts the next CA to use in time, and leaves its peers the time to learn of it. */
@@ -96,7 +111,7 @@ function caCheck(cluster: string, { caExpiresAt, caRotatesAt }: ServerReading, n
 }
 
 function edgeChecks(
-  { pollErrors, stored = {}, lastPolls = {}, polls, startedAt }: ServerReading,
+  { pollErrors, stored = {}, lastPolls = {}, polls, startedAt, clockAheadMs = 0 }: ServerReading,
   trusting: ReadMember,
   trusted: ReadMember,
   now: number,
@@ -132,7 +147,7 @@ function edgeChecks(
     );
   }
   // Where the log never showed a poll of this process, its silence says nothing.
-  const quietSince = lastPoll ?? (polls > 0 ? startedAt : undefined);
+  const quietSince = lastPoll ?? (polls > 0 ? startedAt - clockAheadMs : undefined);
   if (error === undefined && bundle !== undefined && quietSince !== undefined) {
     const quietMs = now - quietSince;
     const stalled = quietMs > silenceLimitMs(interval);
@@ -156,6 +171,7 @@ const NAMED: Readonly<Partial<Record<EdgeCause, string>>> = {
     'Look at the way from one cluster to the other: DNS, router, firewall, network policy, proxy. The checks of the peer tell whether its endpoint serves at all.',
   unknownAuthority:
     'The stored bundle lost the CA of the peer, which SPIRE never mends by itself: have the bundles exchanged anew (diagnose --fix, or setupMesh again).',
+  certificateTime: 'Set the clocks of both clusters right, and see that the endpoint’s certificate is renewed in time.',
   webCertificate:
     'See that the certificate of the endpoint is valid, for its host, and of an authority that SPIRE trusts.',
   wrongProfile:

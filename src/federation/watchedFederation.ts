@@ -3,6 +3,7 @@ import {
   findingId,
   type ClusterHealth,
   type ClusterReading,
+  type EdgeCause,
   type EdgeHealth,
   type EdgeRefresh,
   type EdgeVerdict,
@@ -23,6 +24,7 @@ import type {
   MonitorState,
 } from '../contract/monitor.js';
 import { edgeName } from '../contract/names.js';
+import { clockFindings } from './clocks.js';
 import { edgeFinding, endpointFinding, serverFinding } from './edgeFinding.js';
 import { judgeEdge, pollDueMs, pollIntervalMs, restartGraceMs, type EdgeJudgement } from './freshness.js';
 import { isDue, MAX_ATTEMPTS } from './repairPolicy.js';
@@ -182,6 +184,7 @@ export class WatchedFederation {
         caRotatesAt: server.caRotatesAt,
         caExpiresAt: server.caExpiresAt,
         agents: server.agents ?? state.agents,
+        clockAheadMs: server.clockAheadMs,
         readAt: reading.readAt,
         failures: 0,
         downSince: undefined,
@@ -457,10 +460,15 @@ export class WatchedFederation {
       );
       if (unreached) findings.push(endpointFinding(cluster, endpointProblem));
     }
+    const clocks = clockFindings(
+      Object.fromEntries([...this.clusters].map(([cluster, { clockAheadMs = 0 }]) => [cluster, clockAheadMs])),
+    );
+    findings.push(...clocks);
     for (const [name, { judgement }] of this.edges) {
       const finding = edgeFinding(this.settings, name, judgement, (cluster) => this.clusters.get(cluster));
       // What is wrong with its configuration explains what is wrong with the edge.
-      if (finding !== undefined && !findings.some((each) => explains(each, name))) findings.push(finding);
+      if (finding !== undefined && !findings.some((each) => explains(each, name, judgement.cause)))
+        findings.push(finding);
     }
     return findings;
   }
@@ -559,9 +567,10 @@ const EXPLAINING: ReadonlySet<string> = new Set([
 ]);
 
 /** Whether a finding on a cluster or an edge is the reason why this edge is not fresh. */
-function explains({ check, scope }: Finding, edge: string): boolean {
+function explains({ check, scope }: Finding, edge: string, cause: EdgeCause | undefined): boolean {
   const [trusting, trusted] = edge.split('←');
-  if (!EXPLAINING.has(check)) return false;
+  // Clocks explain nothing but when certificates are valid.
+  if (!EXPLAINING.has(check) && !(check === 'clock' && cause === 'certificateTime')) return false;
   return scope === edge || scope === trusting || scope === trusted;
 }
 

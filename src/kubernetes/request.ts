@@ -1,5 +1,6 @@
 import { ApiException, HttpMethod, IsomorphicFetchHttpLibrary, RequestContext } from '@kubernetes/client-node';
 import { FederatorError } from '../contract/errors.js';
+import { noteClock } from './clock.js';
 import type { ClusterConnection } from './connect.js';
 import { kubernetesError } from './errors.js';
 import { kubernetesRequestSeconds, observed } from './latency.js';
@@ -40,7 +41,9 @@ async function send(connection: ClusterConnection, request: KubernetesRequest): 
   }
   try {
     await connection.config.applySecurityAuthentication(context);
+    const sentAt = Date.now();
     const response = await http.send(context).toPromise();
+    noteClock(connection, response.headers['date'], sentAt);
     const text = await response.body.text();
     if (response.httpStatusCode >= 300) throw new ApiException(response.httpStatusCode, '', text, {});
     return text;

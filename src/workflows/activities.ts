@@ -9,6 +9,7 @@ import {
 import type { FederatorActivities } from '../contract/activities.js';
 import type { FederatorErrorType } from '../contract/errors.js';
 import type { PlannedStep } from '../contract/change.js';
+import { atAskersTime, fetchesAtAskersTime } from '../federation/clocks.js';
 import type { Limit } from './limit.js';
 
 /** A worker that stops heartbeating this long is taken for dead, and its step is given to another. */
@@ -159,9 +160,22 @@ export function runNotify(
   );
 }
 
-/** Reads a cluster for a round of the monitor. */
-export function readNow(cluster: string, input: Call<'readCluster'>['input']): Promise<Call<'readCluster'>['output']> {
-  return runCheck('readCluster', `Read ${cluster}`, input);
+/** Reads a cluster; all times in the reading but `startedAt` are the workflow's. */
+export async function readCluster(
+  summary: string,
+  input: Call<'readCluster'>['input'],
+): Promise<Call<'readCluster'>['output']> {
+  const askedAt = Date.now();
+  return atAskersTime(await runCheck('readCluster', summary, input), askedAt, Date.now());
+}
+
+/** Makes a SPIRE server fetch bundles now; the times of what came of it are the workflow's. */
+export async function refreshEdges(
+  summary: string,
+  input: Call<'refreshEdges'>['input'],
+): Promise<Call<'refreshEdges'>['output']> {
+  const askedAt = Date.now();
+  return fetchesAtAskersTime(await runCheck('refreshEdges', summary, input), askedAt, Date.now());
 }
 
 /** Follows a log for a while: again for as long as no worker does it to its end, as what it tells must not be lost. */

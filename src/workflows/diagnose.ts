@@ -11,7 +11,7 @@ import { afterFetches, type ReadingEvidence } from '../federation/readingChecks.
 import { federationSettings } from '../federation/settings.js';
 import type { MemberObservation } from '../federation/verify.js';
 import { workloadChecks } from '../federation/workloadChecks.js';
-import { FIND_MEMBERS, runCheck, runStep } from './activities.js';
+import { FIND_MEMBERS, readCluster, refreshEdges, runStep } from './activities.js';
 import { showWorkload } from './showWorkload.js';
 import { observeMembers, possibleMembers } from './verify.js';
 
@@ -129,14 +129,14 @@ async function fetchAgain(
     if (attempt > 1) await sleep(FETCH_PAUSE_MS);
     const title = `Have ${cluster} fetch the bundles of ${missing.join(', ')} again`;
     const request = { cluster, federation, trustDomains: missing, timeoutMs: REFRESH_MS };
-    Object.assign(outcomes, await runCheck('refreshEdges', title, request));
+    Object.assign(outcomes, await refreshEdges(title, request));
     missing = missing.filter((trustDomain) => outcomes[trustDomain]?.ok !== true);
   }
   return outcomes;
 }
 
 function read(federation: string, cluster: string, interval: number): Promise<ClusterReading> {
-  return runCheck('readCluster', `Read polls and CA of ${cluster}`, {
+  return readCluster(`Read polls and CA of ${cluster}`, {
     cluster,
     federation,
     pollIntervalMs: interval,

@@ -37,7 +37,7 @@ import { occurrenceOf, tellableVerdict } from '../federation/verdictChange.js';
 import { WatchedFederation } from '../federation/watchedFederation.js';
 import type { diagnose } from './diagnose.js';
 import type { notify } from './notify.js';
-import { readNow, runCheck } from './activities.js';
+import { readCluster, refreshEdges, runCheck } from './activities.js';
 
 const membershipChanged = defineSignal<[MembershipChange]>(MEMBERSHIP_SIGNAL);
 const repaired = defineSignal<[RepairRecord[]]>(REPAIRED_SIGNAL);
@@ -189,7 +189,7 @@ class Monitor {
     const asked = this.evaluated;
     try {
       const knownStored = watched.knownStored(cluster);
-      const reading = await readNow(cluster, {
+      const reading = await readCluster(`Read ${cluster}`, {
         cluster,
         federation: watched.federation,
         pollIntervalMs: watched.pollIntervalMs,
@@ -216,7 +216,7 @@ class Monitor {
     const trustDomains = watched.suspicious(cluster);
     if (trustDomains.length === 0) return;
     const title = `Have ${cluster} fetch the bundles of ${trustDomains.join(', ')}`;
-    const refreshes = await runCheck('refreshEdges', title, {
+    const refreshes = await refreshEdges(title, {
       cluster,
       federation: watched.federation,
       trustDomains,

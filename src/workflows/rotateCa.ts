@@ -4,7 +4,7 @@ import type { PlannedStep } from '../contract/change.js';
 import { edgeName } from '../contract/names.js';
 import type { PreparedAuthority, RotateCaInput, RotateCaResult, RotationProof } from '../contract/rotation.js';
 import { holdFailure, proofTable, rotationSteps, unfresh, type EdgeLook } from '../federation/rotation.js';
-import { runCheck, runStep } from './activities.js';
+import { readCluster, refreshEdges, runCheck, runStep } from './activities.js';
 import { rootMessage } from './failure.js';
 import { Progress } from './progress.js';
 
@@ -170,7 +170,7 @@ class Rotation {
           const title = `Have ${peer} fetch the bundle of ${cluster}`;
           const request = { cluster: peer, federation, trustDomains: [trustDomain], timeoutMs: REFRESH_MS };
           try {
-            const outcome = await runCheck('refreshEdges', title, request);
+            const outcome = await refreshEdges(title, request);
             return [peer, outcome[trustDomain]] as const;
           } catch (error) {
             if (isCancellation(error)) throw error;
@@ -182,7 +182,7 @@ class Rotation {
     const readings = new Map(
       await Promise.all(
         members.map(async (member) => {
-          const reading = await runCheck('readCluster', `Read ${member}`, {
+          const reading = await readCluster(`Read ${member}`, {
             cluster: member,
             federation,
             pollIntervalMs: Math.max(...edges.map(({ expectedMs }) => expectedMs)),

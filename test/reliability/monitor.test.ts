@@ -1,5 +1,6 @@
 import type { ChildProcess } from 'node:child_process';
 import { setTimeout as delay } from 'node:timers/promises';
+import { rotateCa } from '../../sandbox/client.js';
 import type { Resource } from '../../sandbox/kubernetes.js';
 import type { FederationHealth, OpenFinding, RepairRecord } from '../../src/contract/health.js';
 import { deleteStoredBundle, spireServer } from '../support/snapshot.js';
@@ -123,6 +124,40 @@ describe('what raises nothing', () => {
     },
     4 * MINUTE,
   );
+
+  test.each([
+    ['ahead', 10 * MINUTE],
+    ['behind', -10 * MINUTE],
+  ])(
+    'a worker whose clock is ten minutes %s, and a restart of a SPIRE server meanwhile',
+    async (_how, shiftMs) => {
+      await untilWell();
+      await testbed.stopWorker(worker);
+      worker = await testbed.startWorker(undefined, shiftMs);
+      await rounds(2);
+      await remove('server-1', PATHS.pod);
+      await rounds(2);
+      const { clusters, edges } = await untilWell();
+      const agesSeconds = edges.map(({ freshnessAgeSeconds = Number.NaN }) => freshnessAgeSeconds);
+      expect(Math.max(...agesSeconds)).toBeLessThan(60);
+      expect(clusters.map(({ readAt = 0 }) => Math.abs(Date.now() - readAt) < MINUTE)).toEqual([true, true]);
+      await testbed.stopWorker(worker);
+      worker = await testbed.startWorker();
+    },
+    4 * MINUTE,
+  );
+
+  test(
+    'an endpoint that answers late',
+    async () => {
+      await untilWell();
+      await testbed.addFault({ kind: 'delay', from: 'client-1', to: 'server-1', delayMs: 1_000 });
+      await rounds(6);
+      await testbed.heal();
+      await untilWell();
+    },
+    4 * MINUTE,
+  );
 });
 
 test(
@@ -177,6 +212,20 @@ test(
     expect((await untilWell()).repairs).toHaveLength(repairs.length);
   },
   4 * MINUTE,
+);
+
+test(
+  'a link that is cut for longer than a rotation takes: a person first, and a new exchange once it is back',
+  async () => {
+    const { repairs } = await untilWell();
+    await testbed.addFault({ kind: 'cut', from: 'client-1', to: 'server-1' });
+    await rotateCa({ directory: testbed.directory, cluster: 'server-1', revoke: true });
+    await untilFound(`endpointUnreachable@${EDGE}`, 'person');
+    await testbed.heal();
+    const done = await untilHealed(repairs.length, `unknownAuthority@${EDGE}`);
+    expect(done).toMatchObject([{ action: 'rebootstrap', outcome: 'healed' }]);
+  },
+  5 * MINUTE,
 );
 
 test(

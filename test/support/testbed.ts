@@ -84,14 +84,22 @@ export class Testbed {
    * Starts a worker and waits until it polls. With a fault, one that fails, dies or hangs at that step, and whose undos
    * fail: each of them twice, or one (`<activity>/<cluster>`) for good.
    */
-  async startWorker(fault?: {
-    step: string;
-    mode: 'fail' | 'kill' | 'hang';
-    undo?: 'twice' | `${string}/${string}`;
-  }): Promise<ChildProcess> {
+  /** @param clockShiftMs by which the worker's clock is ahead of everybody else's */
+  async startWorker(
+    fault?: {
+      step: string;
+      mode: 'fail' | 'kill' | 'hang';
+      undo?: 'twice' | `${string}/${string}`;
+    },
+    clockShiftMs = 0,
+  ): Promise<ChildProcess> {
     const script = fault === undefined ? 'dist/src/worker.js' : 'test/support/faultyWorker.mjs';
     const environment: Record<string, string> =
       fault === undefined ? {} : { FAULT_STEP: fault.step, FAULT_MODE: fault.mode, FAULT_UNDO: fault.undo ?? '' };
+    if (clockShiftMs !== 0) {
+      environment['CLOCK_SHIFT_MS'] = String(clockShiftMs);
+      environment['NODE_OPTIONS'] = `--require ${path.join(ROOT, 'test/support/shiftedClock.cjs')}`;
+    }
     const worker = this.spawn(process.execPath, [path.join(ROOT, script)], 'worker', environment);
     await line(worker.stdout, /Worker on task queue/);
     return worker;

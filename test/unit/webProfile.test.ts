@@ -276,8 +276,13 @@ describe('what SPIRE says of a fetch that failed', () => {
     { said: `${get}certificate signed by unknown authority`, cause: 'webCertificate', advice: /SSL_CERT_FILE/ },
     {
       said: `${get}certificate has expired or is not yet valid: current time 2026-01-02T00:00:00Z is after 2026-01-01T00:00:00Z`,
-      cause: 'webCertificate',
-      advice: /^Renew/,
+      cause: 'certificateTime',
+      advice: /renewed where it comes from files/,
+    },
+    {
+      said: 'failed to fetch bundle: Get "https://a.test": x509svid: could not verify leaf certificate: x509: certificate has expired or is not yet valid: current time 2026-01-01T00:00:00Z is before 2026-01-01T00:01:00Z',
+      cause: 'certificateTime',
+      advice: /clocks of both clusters/,
     },
     { said: `${get}certificate is valid for b.test, not a.test`, cause: 'webCertificate', advice: /^Issue/ },
     {
