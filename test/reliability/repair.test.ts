@@ -1,6 +1,8 @@
 import { writeFileSync } from 'node:fs';
 import { rotateCa } from '../../sandbox/client.js';
+import type { ClusterApi, Resource } from '../../sandbox/kubernetes.js';
 import type { RepairRecord } from '../../src/contract/health.js';
+import { BUNDLE_ENDPOINT_PORT } from '../../src/contract/names.js';
 import { deleteStoredBundle } from '../support/snapshot.js';
 import { Testbed } from '../support/testbed.js';
 import { asAdmin, editFederation, PATHS, trustDomainOf, untilHealth } from '../support/watched.js';
@@ -9,6 +11,10 @@ const FEDERATION = 'watched';
 const CLUSTERS = ['client-1', 'server-1'];
 const MINUTE = 60_000;
 const POLICY = 'all-workloads-auto-federated';
+
+interface StatefulSet extends Resource {
+  spec: { template: { spec: { containers: { ports?: { containerPort: number }[] }[] } } };
+}
 
 let testbed: Testbed;
 
@@ -64,6 +70,13 @@ const FAULTS: Fault[] = [
     make: () => asAdmin(testbed, 'server-1', (api) => api.delete(PATHS.route)),
     finds: 'route@server-1',
     action: 'restore',
+  },
+  {
+    fault: 'port of the bundle endpoint gone',
+    alone: 'never heals',
+    make: () => asAdmin(testbed, 'server-1', removeEndpointPort),
+    finds: 'port@server-1',
+    action: 'restart',
   },
   {
     fault: 'federates_with lost',
@@ -165,6 +178,16 @@ test.each(FAULTS)(
   },
   6 * MINUTE,
 );
+
+/** As it is after somebody deployed the StatefulSet again. */
+async function removeEndpointPort(api: ClusterApi): Promise<void> {
+  const set = await api.get<StatefulSet>(PATHS.statefulSet);
+  const containers = (set?.spec.template.spec.containers ?? []).map(({ ports = [], ...container }) => ({
+    ...container,
+    ports: ports.filter(({ containerPort }) => containerPort !== BUNDLE_ENDPOINT_PORT),
+  }));
+  await api.patch(PATHS.statefulSet, { spec: { template: { spec: { containers } } } });
+}
 
 async function applyPolicy(): Promise<void> {
   const file = `${testbed.directory}/federation.yaml`;
