@@ -130,25 +130,22 @@ export function relationshipActivities(clusters: Clusters) {
       const signal = Context.current().cancellationSignal;
       const graceEnds = Date.now() + STORED_WITHIN_MS;
       const arrivals = peers.map((peer) => new Arrival(clusters, open, request, peer));
-      if (relationships === 'dynamic') {
+      const beginning = arrivals.filter((each) => !each.managed);
+      if (relationships === 'dynamic' && beginning.length > 0) {
         // SPIRE controller manager stores the bundle together with the relationship: most are there by now.
         await waitFor(
           async (): Promise<Look<true>> => {
             const stored = await open.spire.storedBundles(signal);
             for (const each of arrivals) each.hasArrived(stored);
-            const done = arrivals.every((each) => each.isStored(stored));
+            const done = beginning.every((each) => each.isStored(stored));
             return done || Date.now() > graceEnds
               ? { done: true, value: true }
               : { done: false, seen: 'SPIRE controller manager has not stored them yet' };
           },
           { what: `${cluster} stores the bundles of its new peers`, timeoutMs, signal },
         );
-        const late = arrivals.filter((each) => !each.arrived);
-        await awaitManaged(
-          open,
-          late.map((each) => each.trustDomain),
-          signal,
-        );
+        const late = beginning.filter((each) => !each.arrived).map((each) => each.trustDomain);
+        await awaitManaged(open, late, signal);
       }
       return waitFor(
         async (): Promise<Look<StepOutcome>> => {
@@ -245,6 +242,10 @@ class Arrival {
   ) {
     this.trustDomain = peer.relationship.trustDomain;
     this.keyIds = peer.keyIds;
+  }
+
+  get managed(): boolean {
+    return this.peer.managed === true;
   }
 
   get note(): string {

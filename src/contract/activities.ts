@@ -127,6 +127,8 @@ export interface AwaitBundlesRequest extends ClusterRequest {
     relationship: RelationshipFacts;
     /** The peer's keys as they were read just before. */
     keyIds: string[];
+    /** SPIRE server is known to have taken up the relationship before: there is nothing to be waited for. */
+    managed?: boolean;
   }[];
   relationships: 'static' | 'dynamic';
   refreshHintSeconds: number;

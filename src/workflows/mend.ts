@@ -181,7 +181,8 @@ class MemberMending {
     return runMending('awaitEndpointUrl', title, { cluster, federation, timeoutMs: ARRIVAL_MS });
   }
 
-  private async relate({ facts, applyRelationships, awaitBundles }: MemberPlan): Promise<void> {
+  private async relate(member: MemberPlan): Promise<void> {
+    const { facts, applyRelationships, awaitBundles, configureServer, rolloutServer } = member;
     const { cluster } = facts;
     const { federation, settings } = this;
     // Where nobody ever knew the address of a peer, there is nothing to be written yet.
@@ -196,6 +197,7 @@ class MemberMending {
       })),
     );
     const written = arriving.filter(({ edge }) => isToDo(edge));
+    const hasRestarted = isToDo(configureServer) || isToDo(rolloutServer);
     if (written.length > 0) {
       await runMending('applyRelationships', applyRelationships.title, {
         cluster,
@@ -210,6 +212,7 @@ class MemberMending {
         cluster: edge.trusted.cluster,
         relationship,
         keyIds: bundle.keyIds,
+        managed: !isToDo(edge) && !hasRestarted,
       })),
       relationships: relationshipKind(facts, settings.relationships),
       refreshHintSeconds: settings.refreshHintSeconds,
