@@ -165,7 +165,7 @@ async function readServer(
 }
 
 /** How the endpoint is exposed changes when the inventory does, or an operator leaves the cluster or comes to it. */
-const EXPOSURE_HOLDS_MS = 5 * 60_000;
+const EXPOSURE_HOLDS_MS = 30 * 60_000;
 const exposures = new WeakMap<OpenCluster, { readAt: number; exposure: Promise<ExposureFacts> }>();
 
 function exposureOf(open: OpenCluster): Promise<ExposureFacts> {
