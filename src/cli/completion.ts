@@ -18,9 +18,5 @@ export function completionCommand(): Command {
       if (shell === 'clusters') for (const name of await inventoryClusters(inventory)) console.log(name);
       else process.stdout.write(SCRIPTS[shell](completable(self.parent ?? self)));
     });
-  return addExamples(
-    addInventoryOption(command),
-    "alias federator='npm run --silent federator --'",
-    'source <(federator completion bash)',
-  );
+  return addExamples(addInventoryOption(command), 'npm link', 'source <(federator completion bash)');
 }

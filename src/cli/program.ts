@@ -16,12 +16,14 @@ import { statusCommand } from './status.js';
 import { sysdumpCommand } from './sysdump.js';
 import { teardownCommand } from './teardown.js';
 import { verifyCommand } from './verify.js';
+import { ownVersion } from './version.js';
 import { workloadCommand } from './workload.js';
 
 /** The whole command line. Usage errors are thrown, once they are printed, and end no process. */
 export function federatorProgram(): Command {
   const program = new Command('federator')
     .description('Federates SPIRE servers across Kubernetes clusters and keeps them federated.')
+    .version(ownVersion(), '-V, --version', 'print the version')
     .addCommand(startWorkflowCommand())
     .addCommand(planCommand())
     .addCommand(applyCommand())

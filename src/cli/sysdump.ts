@@ -1,4 +1,4 @@
-import { existsSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { Command } from 'commander';
@@ -11,6 +11,7 @@ import { Archive } from './archive.js';
 import { addExamples } from './examples.js';
 import { addInventoryOption, checked, requireKnown } from './options.js';
 import { addOutputOption, printResult, type OutputOptions } from './output.js';
+import { ownVersion } from './version.js';
 
 const MIB = 1024 * 1024;
 /** Clusters that are asked at once. */
@@ -138,12 +139,6 @@ by fingerprints. Names of clusters, namespaces, pods, hosts and SPIFFE IDs are i
 
 ${missing.length === 0 ? 'Nothing is missing.' : `Not in it:\n${missing.map((each) => `- ${each}`).join('\n')}`}
 `;
-}
-
-function ownVersion(): string {
-  // Beside the compiled sources' folder, dist.
-  const file = new URL('../../../package.json', import.meta.url);
-  return (JSON.parse(readFileSync(file, 'utf8')) as { version: string }).version;
 }
 
 function json(value: unknown): string {
