@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { Context } from '@temporalio/activity';
 import type { ReadClusterRequest, RefreshEdgesRequest } from '../contract/activities.js';
 import { FederatorError } from '../contract/errors.js';
-import type { ClusterReading, EdgeRefresh, PollError, ServerReading, StoredBundle } from '../contract/health.js';
+import type { ClusterReading, EdgeRefresh, StoredBundle } from '../contract/health.js';
 import type { ExposureFacts } from '../contract/facts.js';
 import type { KubernetesObject } from '../contract/kubernetes.js';
 import { BUNDLE_ENDPOINT_OBJECT, DEFAULT_REFRESH_HINT_SECONDS } from '../contract/names.js';
@@ -10,7 +10,7 @@ import { durationSeconds, type ServerConf } from '../contract/serverConf.js';
 import { configDigest } from '../federation/configDigest.js';
 import { EXPOSING_KINDS, neededExposure } from '../federation/exposingKinds.js';
 import { exposureStrategy } from '../federation/exposure.js';
-import { classifyPollError, pollDueMs, silenceLimitMs } from '../federation/freshness.js';
+import { classifyPollError, silenceLimitMs } from '../federation/freshness.js';
 import { exposureContext } from '../federation/plan.js';
 import { CLUSTER_SPIFFE_ID } from '../federation/policy.js';
 import { CFTD } from '../federation/relationship.js';
@@ -21,12 +21,12 @@ import type { ListReference } from '../kubernetes/objects.js';
 import type { Pod, StatefulSet } from '../kubernetes/rollout.js';
 import { podReason } from '../kubernetes/rollout.js';
 import { keysFingerprint, parseBundle, rotationTimes, type TrustBundle } from '../spire/bundle.js';
-import { parsePollLine, type PollLine } from '../spire/pollLog.js';
 import { serverTarget } from '../spire/server.js';
 import { readServerConf } from '../spire/serverConf.js';
 import type { Clusters, OpenCluster } from './clusters.js';
 import { resolveExposure } from './exposureFacts.js';
 import { endpointDifference } from './observe.js';
+import { readPolls } from './polls.js';
 
 /** A log that says more than this in some minutes is read from its end only. */
 const LOG_LINES = 5_000;
@@ -239,43 +239,6 @@ function summarize(bundles: ReadonlyMap<string, TrustBundle>): Record<string, St
         { fingerprint: keysFingerprint(bundle), refreshHintSeconds: bundle.refreshHintSeconds ?? 0 },
       ]),
   );
-}
-
-/** What the log says of the polls of the stored peers; its times are the cluster's, what is returned is the worker's. */
-function readPolls(
-  log: readonly string[],
-  peers: readonly string[],
-  pollIntervalMs: number,
-  { readAt, startedAt, aheadMs }: { readAt: number; startedAt: number; aheadMs: number },
-): Required<Pick<ServerReading, 'pollErrors' | 'silent' | 'polls' | 'lastPolls'>> {
-  const polled = new Map<string, number>();
-  const newest = new Map<string, PollLine>();
-  let polls = 0;
-  for (const logged of log.flatMap((text) => parsePollLine(text) ?? [])) {
-    // Lines of the process before this one say nothing of its polls.
-    if (logged.at < startedAt) continue;
-    const line = { ...logged, at: logged.at - aheadMs };
-    if (line.kind !== 'refreshed' && line.kind !== 'failed') continue;
-    newest.set(line.trustDomain, line);
-    if (line.kind !== 'refreshed') continue;
-    polled.set(line.trustDomain, line.at);
-    polls++;
-  }
-  const errors = [...newest.values()]
-    .filter(({ kind }) => kind === 'failed')
-    .map(({ trustDomain, at, error = '' }): [string, PollError] => [
-      trustDomain,
-      { at, cause: classifyPollError(error), message: error.slice(0, 300) },
-    ]);
-  const due = readAt - pollDueMs(pollIntervalMs);
-  return {
-    pollErrors: Object.fromEntries(errors),
-    silent: Object.fromEntries(
-      peers.map((peer) => [peer, polled.get(peer) ?? 0] as const).filter(([, at]) => at < due),
-    ),
-    polls,
-    lastPolls: Object.fromEntries(polled),
-  };
 }
 
 /** Once may be a restart that went wrong; it is a loop when it ended again. */

@@ -81,7 +81,7 @@ export interface ServerReading {
   stored?: Record<string, StoredBundle>;
   /** Peers whose newest line in the log is an error. */
   pollErrors: Record<string, PollError>;
-  /** Peers without a successful poll since the last one was due, and when the newest was; 0 when the log shows none. */
+  /** Peers without any poll, good or failed, since the last one was due, and when the newest was; 0 when the log shows none. */
   silent: Record<string, number>;
   /** When each peer was last polled with success, as far back as the log was read; only where that was asked for. */
   lastPolls?: Record<string, number>;

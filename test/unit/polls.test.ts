@@ -1,0 +1,52 @@
+import { readPolls } from '../../src/activities/polls.js';
+
+const INTERVAL = 75_000;
+const READ_AT = Date.parse('2030-01-01T12:00:00Z');
+const STARTED_AT = READ_AT - 3_600_000;
+
+/** A line of SPIRE server's log, so many seconds before it is read. */
+const line = (secondsAgo: number, message: string, peer = 'b.test') =>
+  `time="${new Date(READ_AT - secondsAgo * 1000).toISOString()}" level=info msg="${message}" subsystem_name=bundle_client trust_domain=${peer}`;
+const refreshed = (secondsAgo: number, peer?: string) => line(secondsAgo, 'Bundle refreshed', peer);
+const failed = (secondsAgo: number) => `${line(secondsAgo, 'Error updating bundle')} error="connection refused"`;
+
+const read = (lines: string[], times: { startedAt?: number; aheadMs?: number } = {}) =>
+  readPolls(lines, ['b.test'], INTERVAL, { readAt: READ_AT, startedAt: STARTED_AT, aheadMs: 0, ...times });
+const at = (secondsAgo: number) => READ_AT - secondsAgo * 1000;
+
+test('a good poll in time: nothing is wrong', () => {
+  expect(read([refreshed(95), refreshed(20)])).toEqual({
+    pollErrors: {},
+    silent: {},
+    polls: 2,
+    lastPolls: { 'b.test': at(20) },
+  });
+});
+
+test('no line of a peer for longer than a poll is due: silent since the newest, or since nobody knows when', () => {
+  expect(read([refreshed(100)]).silent).toEqual({ 'b.test': at(100) });
+  expect(read([refreshed(10, 'c.test')]).silent).toEqual({ 'b.test': 0 });
+});
+
+test('polls that fail are no good ones, but their poller is not silent', () => {
+  expect(read([refreshed(170), failed(95), failed(20)])).toEqual({
+    pollErrors: { 'b.test': { at: at(20), cause: 'endpointUnreachable', message: 'connection refused' } },
+    silent: {},
+    polls: 1,
+    lastPolls: { 'b.test': at(170) },
+  });
+});
+
+test('a good poll after a failed one: the error is over', () => {
+  expect(read([failed(95), refreshed(20)]).pollErrors).toEqual({});
+});
+
+test('lines of the process before say nothing', () => {
+  expect(read([refreshed(20)], { startedAt: at(10) })).toMatchObject({ polls: 0, silent: { 'b.test': 0 } });
+});
+
+test("a cluster's clock that is ahead: its times are told in the worker's", () => {
+  const ahead = { aheadMs: 600_000, startedAt: STARTED_AT + 600_000 };
+  expect(read([refreshed(20 - 600)], ahead)).toMatchObject({ silent: {}, lastPolls: { 'b.test': at(20) } });
+  expect(read([refreshed(100 - 600)], ahead).silent).toEqual({ 'b.test': at(100) });
+});
