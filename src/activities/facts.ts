@@ -25,7 +25,15 @@ import { describePermission, missingPermissions } from '../kubernetes/access.js'
 import type { ClusterConnection } from '../kubernetes/connect.js';
 import { kindExists, listObjects, readObject } from '../kubernetes/objects.js';
 import { requestJson } from '../kubernetes/request.js';
-import { podReason, readPod, readStatefulSet, type Pod, type StatefulSet } from '../kubernetes/rollout.js';
+import {
+  isReady,
+  isRolledOut,
+  podReason,
+  readPod,
+  readStatefulSet,
+  type Pod,
+  type StatefulSet,
+} from '../kubernetes/rollout.js';
 import {
   bundleFingerprint,
   bundleKeyIds,
@@ -43,7 +51,7 @@ import { endpointIdentity, webAuthorities } from './endpoint.js';
 import { declaredExposure, readEndpointObjects, resolveExposure } from './exposureFacts.js';
 import { readConfigHash } from './operatorControl.js';
 import { requiredPermissions } from './permissions.js';
-import { parseRecord, readServerConfMap, readTemplate } from './server.js';
+import { parseRecord, readServerConfMap, readTemplate, runsWritten } from './server.js';
 
 /** What may be gone with the next attempt; a cluster that cannot be reached is not waited for. */
 const PASSING: ReadonlySet<Problem['type']> = new Set(['KubernetesUnavailable', 'ExecFailed', 'SpireUnavailable']);
@@ -175,8 +183,7 @@ async function readClusterFacts(
   problems.addAll(reads);
   if (set === undefined || kinds === undefined || control === undefined) return undefined;
   const conf = serverConf && (await problems.collect((async () => readServerConf(serverConf.text))()));
-  const ready = pod?.status?.conditions?.some((each) => each.type === 'Ready' && each.status === 'True');
-  if (ready !== true) {
+  if (pod === undefined || !isReady(pod)) {
     const why = pod === undefined ? `there is no pod ${cluster.server}-0` : podReason(`${cluster.server}-0`, pod);
     problems.add(
       'SpireUnavailable',
@@ -207,6 +214,8 @@ async function readClusterFacts(
     statefulSet: template.federation,
   });
   const { recorded, peers } = readRecord(control, serverConf?.annotations[SERVER_CONF_RECORD]);
+  const rolledOut =
+    control.type === 'configMap' && recorded && runsWritten(conf, peers, template, isRolledOut(set, pod));
   const facts: ClusterFacts = {
     cluster: name,
     namespace: cluster.namespace,
@@ -223,7 +232,11 @@ async function readClusterFacts(
     serverConf: conf,
     serverConfRecorded: recorded,
     recordedPeers: peers,
-    statefulSet: { ...template, ...(configHash === undefined ? {} : { configHash }) },
+    statefulSet: {
+      ...template,
+      ...(configHash === undefined ? {} : { configHash }),
+      ...(rolledOut ? { rolledOut } : {}),
+    },
     container: containerFacts(connection, set),
     relationships: relationships.map(readRelationship),
     storedBundles: Object.fromEntries([...stored].map(([domain, each]) => [domain, bundleFacts(each)])),

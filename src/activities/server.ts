@@ -23,7 +23,7 @@ import {
   SERVER_CONF_UNDO,
   SERVER_FEDERATION,
 } from '../contract/names.js';
-import type { WantedFederation } from '../contract/serverConf.js';
+import { durationSeconds, type ServerConf, type WantedFederation } from '../contract/serverConf.js';
 import type { ClusterConnection } from '../kubernetes/connect.js';
 import { deleteObject, patchObject, readObject } from '../kubernetes/objects.js';
 import { readPod, readStatefulSet, waitForRollout, type StatefulSet } from '../kubernetes/rollout.js';
@@ -243,7 +243,8 @@ export function readTemplate(connection: ClusterConnection, set: StatefulSet, po
   };
 }
 
-function federationHash(wanted: WantedFederation): string {
+/** Identifies federation settings: a pod's template says by it with which ones the pod was started. */
+export function federationHash(wanted: WantedFederation): string {
   // In which order the members were named makes no difference.
   const peers = Object.entries(wanted.federatesWith).sort(([a], [b]) => a.localeCompare(b));
   const { profile, ...endpoint } = wanted.bundleEndpoint;
@@ -251,6 +252,36 @@ function federationHash(wanted: WantedFederation): string {
   const bundleEndpoint = profile?.type === 'https_web' ? { ...endpoint, profile } : endpoint;
   const sorted = { ...wanted, bundleEndpoint, federatesWith: Object.fromEntries(peers) };
   return createHash('sha256').update(JSON.stringify(sorted)).digest('hex').slice(0, 16);
+}
+
+/**
+ * Whether the pod runs the engine's settings as server.conf has them: of the template's newest revision, which was given
+ * just these.
+ * @param peers trust domains that the engine put into federates_with
+ */
+export function runsWritten(
+  { bundleEndpoint, federatesWith }: ServerConf,
+  peers: readonly string[],
+  { portDeclared, federationHash: started }: TemplateBefore,
+  isNewest: boolean,
+): boolean {
+  const { address, port, profile } = bundleEndpoint ?? {};
+  const refreshHintSeconds = durationSeconds(bundleEndpoint?.refreshHint);
+  if (address === undefined || port === undefined || refreshHintSeconds === undefined) return false;
+  const written = peers.flatMap((trustDomain) => {
+    const entry = federatesWith[trustDomain];
+    return entry === undefined || 'unreadable' in entry ? [] : [[trustDomain, entry] as const];
+  });
+  const hash = federationHash({
+    bundleEndpoint: {
+      address,
+      port,
+      refreshHintSeconds,
+      ...(profile === undefined || 'unreadable' in profile ? {} : { profile }),
+    },
+    federatesWith: Object.fromEntries(written),
+  });
+  return isNewest && portDeclared && started === hash;
 }
 
 async function restoreTemplate(connection: ClusterConnection, port: number, before: TemplateBefore): Promise<boolean> {

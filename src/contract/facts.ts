@@ -92,6 +92,8 @@ export interface ClusterFacts {
     federation?: string;
     /** Hash of the configuration that an operator started the pod with. */
     configHash?: string;
+    /** The pod is known to run the federation settings that the engine wrote into server.conf. */
+    rolledOut?: true;
   };
   /** SPIRE server's container, as far as it decides which files there are. Values of its environment are not read. */
   container: { mountPaths: string[]; environment: string[] };

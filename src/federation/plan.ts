@@ -293,8 +293,10 @@ function planMember(planning: Planning, facts: ClusterFacts): MemberPlan {
           'rolloutServer',
           cluster,
           `See that ${facts.server} on ${cluster} runs with its server.conf`,
-          // Written by the engine before: whether the server was restarted since can only be told by looking again.
-          server.differences.length > 0 || facts.serverConfRecorded ? 'check' : 'none',
+          // Written by the engine before: where the server may not have been restarted since, it is looked at again.
+          server.differences.length > 0 || (facts.serverConfRecorded && facts.statefulSet.rolledOut !== true)
+            ? 'check'
+            : 'none',
         ),
     readBundle: step(
       'readBundle',

@@ -31,15 +31,11 @@ export async function waitForRollout(
         readStatefulSet(connection, namespace, name),
         readPod(connection, namespace, pod),
       ]);
-      const observed = (set.status?.observedGeneration ?? 0) >= (set.metadata.generation ?? 0);
-      const wanted = set.status?.updateRevision;
-      if (!observed || wanted === undefined) return { done: false, seen: `StatefulSet ${name} is being updated` };
+      const wanted = newestRevision(set);
+      if (wanted === undefined) return { done: false, seen: `StatefulSet ${name} is being updated` };
       if (current === undefined) return { done: false, seen: `pod ${pod} is being created` };
-      const newest = current.metadata.labels?.['controller-revision-hash'] === wanted;
-      const ready = current.status?.conditions?.some((each) => each.type === 'Ready' && each.status === 'True');
-      const leaving = current.metadata.deletionTimestamp !== undefined;
-      if (newest && ready && !leaving) return { done: true, value: true };
-      if (newest || ready || leaving) {
+      if (isRolledOut(set, current)) return { done: true, value: true };
+      if (revisionOf(current) === wanted || isReady(current) || isLeaving(current)) {
         stuckSince = undefined;
       } else {
         stuckSince ??= Date.now();
@@ -52,6 +48,30 @@ export async function waitForRollout(
     },
     { what: `${connection.cluster.name}: pod ${pod} runs the newest revision and is ready`, ...options },
   );
+}
+
+/** Whether a StatefulSet's only pod runs its newest revision and is ready. */
+export function isRolledOut(set: StatefulSet, pod: Pod): boolean {
+  const newest = newestRevision(set);
+  return newest !== undefined && revisionOf(pod) === newest && isReady(pod) && !isLeaving(pod);
+}
+
+export function isReady({ status }: Pod): boolean {
+  return status?.conditions?.some((each) => each.type === 'Ready' && each.status === 'True') ?? false;
+}
+
+function isLeaving({ metadata }: Pod): boolean {
+  return metadata.deletionTimestamp !== undefined;
+}
+
+function revisionOf({ metadata }: Pod): string | undefined {
+  return metadata.labels?.['controller-revision-hash'];
+}
+
+/** Undefined until the StatefulSet's controller has seen its template as it is now. */
+function newestRevision({ metadata, status }: StatefulSet): string | undefined {
+  const observed = (status?.observedGeneration ?? 0) >= (metadata.generation ?? 0);
+  return observed ? status?.updateRevision : undefined;
 }
 
 /** @throws FederatorError NotFound */

@@ -72,7 +72,7 @@ export function federatedClusters(federation: string, names: readonly string[], 
       },
       serverConfRecorded: true,
       recordedPeers: peers.map(({ trustDomain }) => trustDomain),
-      statefulSet: { portDeclared: true, portAdded: true, federationHash: 'hash' },
+      statefulSet: { portDeclared: true, portAdded: true, federationHash: 'hash', rolledOut: true },
       relationships: peers.map((peer) => wantedRelationship(facts, peer, url(peer), { federation, hub: hubDomain })),
       storedBundles: Object.fromEntries(peers.map((peer) => [peer.trustDomain, peer.bundle])),
     };

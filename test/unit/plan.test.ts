@@ -74,6 +74,15 @@ test('a finished federation: nothing to change, and no test workloads either', (
   expect(plan.probe.steps).toEqual([]);
 });
 
+test('a server that is not known to run its settings is looked at again', () => {
+  const [a, b] = finished();
+  const { rolledOut: _rolledOut, ...statefulSet } = a.statefulSet;
+  expect(actions(planSteps(planSetup(input, [{ ...a, statefulSet }, b])))).toMatchObject({
+    'rolloutServer/a': 'check',
+    'rolloutServer/b': 'none',
+  });
+});
+
 test('a drifted relationship is changed, and only that', () => {
   const [a, b] = finished();
   const [relationship] = a.relationships;

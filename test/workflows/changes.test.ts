@@ -120,9 +120,7 @@ describe('setupPair', () => {
     federate(recorded, FEDERATION, 'a', 'b');
     const outcome = await environment.run(recorded, 'setupPair', SETUP, result);
     expect(outcome.changed).toBe(false);
-    expect(new Set(recorded.names)).toEqual(
-      new Set(['readFacts', 'awaitNoRepair', 'rolloutServer', 'readBundle', 'watchOver']),
-    );
+    expect(new Set(recorded.names)).toEqual(new Set(['readFacts', 'awaitNoRepair', 'readBundle', 'watchOver']));
   });
 
   test('reports what stands in the way on all clusters at once, and touches none', async () => {

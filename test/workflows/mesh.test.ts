@@ -100,11 +100,20 @@ describe('addCluster', () => {
   test('with dynamic relationships only the newcomer restarts', async () => {
     const recorded = twoAndOne('dynamic');
     await environment.run(recorded, 'addCluster', input, result);
-    const restarts = recorded.calls.filter(({ name }) => name === 'rolloutServer').map(({ cluster }) => cluster);
-    expect(new Set(restarts)).not.toContain('a.test');
-    expect(recorded.calls.filter(({ name }) => name === 'configureServer').map(({ cluster }) => cluster)).toEqual([
-      'c',
-    ]);
+    const of = (...names: string[]) => recorded.calls.filter(({ name }) => names.includes(name));
+    expect(of('configureServer', 'rolloutServer').map(({ cluster }) => cluster)).toEqual(['c', 'c']);
+  });
+
+  test('a member of which it is not known whether it was restarted waits for its turn, and keeps no settled one', async () => {
+    const recorded = twoAndOne('dynamic');
+    recorded.change('a', { statefulSet: { portDeclared: true, portAdded: true, federationHash: 'another' } });
+    const read = (cluster: string) =>
+      recorded.calls.some((call) => call.name === 'readBundle' && call.cluster === cluster);
+    recorded.interfere = async ({ id }) => {
+      while (id === 'rolloutServer/a' && !read('b')) await delay(10);
+    };
+    await environment.run(recorded, 'addCluster', input, result);
+    expect(read('a')).toBe(true);
   });
 
   test('a failure undoes what was done, still one member at a time, and ends no edge that was there', async () => {
