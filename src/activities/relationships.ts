@@ -33,6 +33,7 @@ import { fetchBundleEndpoint } from '../spire/endpoint.js';
 import { serverTarget } from '../spire/server.js';
 import type { Clusters, OpenCluster } from './clusters.js';
 import { endpointIdentity } from './endpoint.js';
+import { Nudge } from './nudge.js';
 import { readServerConfMap } from './server.js';
 import { readServerConf } from '../spire/serverConf.js';
 
@@ -131,11 +132,19 @@ export function relationshipActivities(clusters: Clusters) {
       const graceEnds = Date.now() + STORED_WITHIN_MS;
       const arrivals = peers.map((peer) => new Arrival(clusters, open, request, peer));
       const beginning = arrivals.filter((each) => !each.managed);
+      const late = () => arrivals.filter((each) => !each.arrived);
+      const nudge = new Nudge(open.connection, request.federation);
+      const look = async (): Promise<Map<string, TrustBundle>> => {
+        const stored = await open.spire.storedBundles(signal);
+        const missing = peers.find(({ relationship }) => !stored.has(relationship.trustDomain));
+        if (missing !== undefined) await nudge.whileMissing(missing.relationship.name);
+        return stored;
+      };
       if (relationships === 'dynamic' && beginning.length > 0) {
         // SPIRE controller manager stores the bundle together with the relationship: most are there by now.
         await waitFor(
           async (): Promise<Look<true>> => {
-            const stored = await open.spire.storedBundles(signal);
+            const stored = await look();
             for (const each of arrivals) each.hasArrived(stored);
             const done = beginning.every((each) => each.isStored(stored));
             return done || Date.now() > graceEnds
@@ -144,16 +153,16 @@ export function relationshipActivities(clusters: Clusters) {
           },
           { what: `${cluster} stores the bundles of its new peers`, timeoutMs, signal },
         );
-        const late = beginning.filter((each) => !each.arrived).map((each) => each.trustDomain);
-        await awaitManaged(open, late, signal);
+        const unstored = beginning.filter((each) => !each.arrived).map((each) => each.trustDomain);
+        await awaitManaged(open, unstored, signal);
       }
       return waitFor(
         async (): Promise<Look<StepOutcome>> => {
-          const late = arrivals.filter((each) => !each.arrived);
-          const refused = await eachLimited(late, EXECS_AT_ONCE, (each) => each.refresh(signal));
-          const stored = await open.spire.storedBundles(signal);
+          const awaited = late();
+          const refused = await eachLimited(awaited, EXECS_AT_ONCE, (each) => each.refresh(signal));
+          const stored = awaited.length === 0 ? new Map<string, TrustBundle>() : await look();
           const missing = await eachLimited(
-            late,
+            awaited,
             EXECS_AT_ONCE,
             async (each, index) => refused[index] ?? each.whatIsMissing(stored, signal),
           );

@@ -36,6 +36,9 @@ export const HUB = 'spire-federator.io/hub';
 /** Annotation on a ClusterFederatedTrustDomain: SPIRE stored a bundle of that trust domain before the federation. */
 export const STORED_BEFORE = 'spire-federator.io/bundle-stored-before';
 
+/** Annotation that comes and goes on a ClusterFederatedTrustDomain, for SPIRE controller manager to look at it again. */
+export const NUDGE = 'spire-federator.io/nudge';
+
 /** Name of the bundle endpoint's Service and Route in ZTWIM, and in the scripts that people federate with by hand. */
 export const BUNDLE_ENDPOINT_OBJECT = 'spire-server-federation';
 export const BUNDLE_ENDPOINT_PORT_NAME = 'federation';

@@ -1,0 +1,50 @@
+import { FederatorError } from '../contract/errors.js';
+import { NUDGE } from '../contract/names.js';
+import { owningFederation } from '../federation/ownership.js';
+import { CFTD } from '../federation/relationship.js';
+import type { ClusterConnection } from '../kubernetes/connect.js';
+import { patchObject, readObject } from '../kubernetes/objects.js';
+
+/** SPIRE controller manager acts on what it hears within this, unless it has forgotten it; a nudge may be forgotten too. */
+const FORGOTTEN_AFTER_MS = 500;
+
+/**
+ * Makes SPIRE controller manager look again. It forgets changes of ClusterFederatedTrustDomains that it hears of while it
+ * works on others, and works on them only 10 s later (spire-controller-manager: pkg/reconciler/reconciler.go, Trigger
+ * drops what nobody waits for; gcInterval). Any change of any of the objects makes it look at all of them.
+ */
+export class Nudge {
+  private dueAt: number;
+
+  constructor(
+    private readonly connection: ClusterConnection,
+    private readonly federation: string,
+    firstAfterMs = FORGOTTEN_AFTER_MS,
+  ) {
+    this.dueAt = Date.now() + firstAfterMs;
+  }
+
+  /**
+   * To be called again and again while a relationship is not there: does nothing until that has lasted a while.
+   * @param name of the ClusterFederatedTrustDomain that was not acted on
+   */
+  async whileMissing(name: string): Promise<void> {
+    if (Date.now() < this.dueAt) return;
+    this.dueAt = Date.now() + FORGOTTEN_AFTER_MS;
+    const reference = { ...CFTD, metadata: { name } };
+    const live = await readObject(this.connection, reference);
+    if (live === undefined || owningFederation(live) !== this.federation) return;
+    try {
+      await this.annotate(name, new Date().toISOString());
+      // The object stays as it was.
+      await this.annotate(name, null);
+    } catch (error) {
+      // It was deleted meanwhile: whoever waits for it is told by what is missing.
+      if (!(error instanceof FederatorError && error.type === 'NotFound')) throw error;
+    }
+  }
+
+  private async annotate(name: string, value: string | null): Promise<void> {
+    await patchObject(this.connection, { ...CFTD, metadata: { name, ...{ annotations: { [NUDGE]: value } } } });
+  }
+}
