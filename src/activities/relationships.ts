@@ -45,6 +45,8 @@ const REBOOTSTRAP_AFTER_MS = 3_000;
 const STORED_WITHIN_MS = 5_000;
 /** A server presents its old certificate for up to this long (spire: its rotator's tick is 5 s). */
 const OLD_CERTIFICATE_MS = 6_000;
+/** A bundle that was read no longer ago need not be read again to be compared with what the endpoint serves. */
+const RECENT_MS = 60_000;
 /** Commands run at once in one pod. Each is a process there, in the memory of SPIRE server's container. */
 const EXECS_AT_ONCE = 4;
 
@@ -70,9 +72,11 @@ export function relationshipActivities(clusters: Clusters) {
       const conf = readServerConf(text);
       const { trustDomain } = conf;
       const startedAt = Date.now();
+      // An endpoint that serves, authenticated by it, just what the server said a moment ago, proves that it still holds.
+      let own = endpointUrl === undefined ? undefined : open.spire.recentBundle(RECENT_MS);
       return waitFor(
         async (): Promise<Look<ReadBundleOutcome>> => {
-          const own = await open.spire.bundle(signal);
+          own ??= await open.spire.bundle(signal);
           const bundle = parseBundle(own);
           const value: ReadBundleOutcome = {
             trustDomain,
@@ -93,10 +97,12 @@ export function relationshipActivities(clusters: Clusters) {
               error.type === 'EndpointNotAuthentic' && profile !== undefined && 'servingCertFile' in profile;
             // A server that is just restarting, or has just rotated, may show its old certificate for some seconds.
             if (lasting && Date.now() - startedAt > OLD_CERTIFICATE_MS) throw error;
+            if (error.type === 'EndpointNotAuthentic') own = undefined;
             return { done: false, seen: error.message };
           }
           const { equal, missing, extra } = compareBundles(parseBundle(served), bundle);
           if (!equal) {
+            own = undefined;
             return { done: false, seen: `the endpoint lacks ${missing.length} and has ${extra.length} other keys` };
           }
           return { done: true, value };
