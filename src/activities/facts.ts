@@ -23,7 +23,7 @@ import { endpointPort } from '../federation/serverConfPlan.js';
 import { SPIRE_SERVER } from '../federation/spireServerPlan.js';
 import { describePermission, missingPermissions } from '../kubernetes/access.js';
 import type { ClusterConnection } from '../kubernetes/connect.js';
-import { kindExists, listObjects, readObject } from '../kubernetes/objects.js';
+import { crdName, kindExists, kindsOf, listObjects, readObject } from '../kubernetes/objects.js';
 import { requestJson } from '../kubernetes/request.js';
 import {
   isReady,
@@ -320,16 +320,19 @@ function readRecord(control: ControlFacts, annotation: string | undefined): { re
 /** The federation that a cluster is a member of, also if all that is left of it is an unfinished teardown. */
 async function memberOf(connection: ClusterConnection): Promise<string | undefined> {
   const labelSelector = `${MANAGED_BY_LABEL}=${MANAGED_BY}`;
+  const relationships = await listObjects(connection, CFTD, { labelSelector });
+  const related = relationships.map(owningFederation).find((each) => each !== undefined);
+  // Most members have one, and nothing else has to be read of them.
+  if (related !== undefined) return related;
   const { namespace, server: name } = connection.cluster;
   const metadata = { namespace, name };
-  const [relationships, objects, serverConf, server, control] = await Promise.all([
-    listObjects(connection, CFTD, { labelSelector }),
+  const [objects, serverConf, server, control] = await Promise.all([
     declaredExposure(connection).then((exposure) => readEndpointObjects(connection, exposure)),
     readObject(connection, { apiVersion: 'v1', kind: 'ConfigMap', metadata }),
     readObject(connection, { apiVersion: 'apps/v1', kind: 'StatefulSet', metadata }),
     readControl(connection),
   ]);
-  return membership([...relationships, ...objects], control, {
+  return membership(objects, control, {
     configMap: serverConf?.metadata.annotations?.[SERVER_CONF_RECORD],
     statefulSet: server?.metadata.annotations?.[SERVER_FEDERATION],
   });
@@ -353,14 +356,8 @@ function membership(
 
 async function checkKinds(connection: ClusterConnection, problems: Problems): Promise<true> {
   const { name } = connection.cluster;
-  const [relationships, identities] = await Promise.all([
-    kindExists(connection, CFTD.apiVersion, CFTD.kind),
-    kindExists(connection, CLUSTER_SPIFFE_ID.apiVersion, CLUSTER_SPIFFE_ID.kind),
-  ]);
-  const absent = [
-    ...(relationships ? [] : ['clusterfederatedtrustdomains.spire.spiffe.io']),
-    ...(identities ? [] : ['clusterspiffeids.spire.spiffe.io']),
-  ];
+  const kinds = await kindsOf(connection, CFTD.apiVersion);
+  const absent = [CFTD, CLUSTER_SPIFFE_ID].filter(({ kind }) => !kinds.has(kind)).map(crdName);
   if (absent.length > 0) {
     problems.add(
       'NotFound',

@@ -143,14 +143,24 @@ export async function deleteObject(
 
 /** Whether the API server offers a kind, e.g. because its CRD is installed. */
 export async function kindExists(connection: ClusterConnection, apiVersion: string, kind: string): Promise<boolean> {
+  return (await kindsOf(connection, apiVersion)).has(kind);
+}
+
+/** The kinds of one group and version that the API server offers. */
+export async function kindsOf(connection: ClusterConnection, apiVersion: string): Promise<ReadonlySet<string>> {
   const group = await absentAsUndefined(
     requestJson<{ resources: { kind: string }[] }>(connection, {
       method: 'GET',
       path: groupPath(apiVersion),
-      attempt: `discover ${kind}`,
+      attempt: `discover the kinds of ${apiVersion}`,
     }),
   );
-  return group?.resources.some((resource) => resource.kind === kind) ?? false;
+  return new Set(group?.resources.map(({ kind }) => kind));
+}
+
+/** Name of a kind's CustomResourceDefinition, e.g. "routes.route.openshift.io". */
+export function crdName({ apiVersion, kind }: Pick<ObjectReference, 'apiVersion' | 'kind'>): string {
+  return `${resourceOf(kind)}.${apiVersion.split('/')[0]}`;
 }
 
 /** A path segment of the URL for one kind, e.g. "routes". */
