@@ -132,14 +132,14 @@ export function relationshipActivities(clusters: Clusters) {
      * peer, which SPIRE never mends by itself, the relationship is made anew with the peer's current bundle.
      */
     async awaitBundles(request: AwaitBundlesRequest): Promise<StepOutcome> {
-      const { cluster, peers, relationships, timeoutMs } = request;
+      const { cluster, peers, relationships, appliedBeforeRestart = false, timeoutMs } = request;
       const open = await clusters.get(cluster);
       const signal = Context.current().cancellationSignal;
       const graceEnds = Date.now() + STORED_WITHIN_MS;
       const arrivals = peers.map((peer) => new Arrival(clusters, open, request, peer));
       const beginning = arrivals.filter((each) => !each.managed);
       const late = () => arrivals.filter((each) => !each.arrived);
-      const nudge = new Nudge(open.connection, request.federation);
+      const nudge = new Nudge(open.connection, request.federation, appliedBeforeRestart ? 0 : undefined);
       const look = async (): Promise<Map<string, TrustBundle>> => {
         const stored = await open.spire.storedBundles(signal);
         const missing = peers.find(({ relationship }) => !stored.has(relationship.trustDomain));

@@ -131,6 +131,8 @@ export interface AwaitBundlesRequest extends ClusterRequest {
     managed?: boolean;
   }[];
   relationships: 'static' | 'dynamic';
+  /** SPIRE controller manager restarted with the server meanwhile, and may not have acted on them. */
+  appliedBeforeRestart?: boolean;
   refreshHintSeconds: number;
   timeoutMs: number;
   /** How long a forced refresh may fail for want of a usable stored bundle before the relationship is made anew. */

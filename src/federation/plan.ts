@@ -12,7 +12,7 @@ import { planPolicies, type PolicyPlan } from './policyPlan.js';
 import { policiesOf } from './policy.js';
 import { probeExposure } from './probe.js';
 import { relationshipDifferences, wantedRelationship } from './relationship.js';
-import { asPeer, endpointPort, wantedFederation } from './serverConfPlan.js';
+import { asPeer, endpointPort, serverConfDifferences, wantedFederation } from './serverConfPlan.js';
 import { relationshipKind, trusts } from './settings.js';
 import { step } from './step.js';
 import { planEnding, type EndingPlan } from './unwantedEdges.js';
@@ -40,6 +40,8 @@ export interface MemberPlan {
   facts: ClusterFacts;
   /** Not a member yet: nobody relies on its SPIRE server's federation. */
   newcomer: boolean;
+  /** Its endpoint serves already as it is to: whoever comes to trust it need not wait until its server has restarted. */
+  serving: boolean;
   /** Those it trusts and those that trust it. */
   peers: ClusterFacts[];
   objects: ObjectPlan[];
@@ -273,15 +275,20 @@ function planMember(planning: Planning, facts: ClusterFacts): MemberPlan {
   const control = controlStrategy(facts);
   const relationships = relationshipKind(facts, options.relationships);
   const server = control.plan(facts, wanted);
+  const newcomer = facts.federation !== options.federation;
+  const objects = planObjects(options.federation, facts, problems, leftAlone);
+  const exposed = facts.endpointUrl !== undefined && objects.every(({ step: { action } }) => action === 'none');
+  const endpoint = { ...wanted, federatesWith: {} };
   problems.push(...server.problems.map((message) => ({ cluster, type: 'InvalidInput' as const, message })));
   const edges = peers.map((trusted) => planEdge(planning, facts, trusted));
   const open = edges.filter((edge) => edge.action !== 'none' || !isSettled(edge, relationships));
   const written = open.filter(({ action }) => action !== 'none');
   return {
     facts,
-    newcomer: facts.federation !== options.federation,
+    newcomer,
+    serving: !newcomer && exposed && serverConfDifferences(facts.serverConf, endpoint, []).length === 0,
     peers,
-    objects: planObjects(options.federation, facts, problems, leftAlone),
+    objects,
     obsolete: planObsolete(options.federation, facts),
     configureServer: step(control.step, cluster, server.title, server.differences.length > 0 ? 'change' : 'none', [
       ...server.differences,

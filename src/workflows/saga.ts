@@ -4,7 +4,7 @@ import type { StepOutcome } from '../contract/activities.js';
 interface Undo {
   cluster: string;
   title: string;
-  stage: number;
+  stage: () => number;
   run: () => Promise<StepOutcome | void>;
 }
 
@@ -22,10 +22,11 @@ export class Saga {
 
   /**
    * Registers how to undo what comes next.
-   * @param stage undos of a higher stage run before those of a lower one of the same cluster
+   * @param stage undos of a higher stage run before those of a lower one of the same cluster; a function where that
+   *   depends on how far the change has come
    */
-  onUndo(stage: number, cluster: string, title: string, run: () => Promise<StepOutcome | void>): void {
-    this.undos.push({ cluster, title, stage, run });
+  onUndo(stage: number | (() => number), cluster: string, title: string, run: () => Promise<StepOutcome | void>): void {
+    this.undos.push({ cluster, title, stage: typeof stage === 'number' ? () => stage : stage, run });
   }
 
   /** Follows a step, so that nothing is undone while it may still be acting. */
@@ -52,7 +53,9 @@ export class Saga {
     observer: UndoObserver,
     { failedUndos: failed, stays }: Pick<SagaFailure, 'failedUndos' | 'stays'>,
   ): Promise<void> {
-    const undos = this.undos.filter((each) => each.cluster === cluster);
+    const undos = this.undos
+      .filter((each) => each.cluster === cluster)
+      .map((each) => ({ ...each, stage: each.stage() }));
     const stages = [...new Set(undos.map(({ stage }) => stage))].sort((a, b) => b - a);
     for (const stage of stages) {
       await Promise.all(

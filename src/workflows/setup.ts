@@ -1,7 +1,7 @@
-import { CancellationScope, workflowInfo } from '@temporalio/workflow';
+import { CancellationScope, isCancellation, workflowInfo } from '@temporalio/workflow';
 import type { ReadBundleOutcome, WatchRequest } from '../contract/activities.js';
 import type { ChangeResult, PlannedStep, ProbeSummary, SetupInput } from '../contract/change.js';
-import type { ClusterFacts } from '../contract/facts.js';
+import type { ClusterFacts, RelationshipFacts } from '../contract/facts.js';
 import type { KubernetesObject } from '../contract/kubernetes.js';
 import { controlStrategy } from '../federation/control.js';
 import { planSetup, planSteps, type MemberPlan, type SetupPlan } from '../federation/plan.js';
@@ -10,7 +10,7 @@ import { wantedRelationship } from '../federation/relationship.js';
 import { asPeer, endpointPort, wantedFederation } from '../federation/serverConfPlan.js';
 import { relationshipKind } from '../federation/settings.js';
 import { fetchedUnasked } from '../federation/webProfile.js';
-import { part, runStep, runUndo } from './activities.js';
+import { part, runStep, runUndo, type StepName } from './activities.js';
 import { awaitNoRepair, watchOver } from './engine.js';
 import { changeFailure, preflightFailure, rootMessage } from './failure.js';
 import { Limit } from './limit.js';
@@ -21,9 +21,10 @@ import { verifyMembers } from './verify.js';
 
 /**
  * Undo order: relationships that were ended first, as the policies before name their trust domains; then policies, then
- * relationships and bundles, then server.conf, then what exposes the endpoint.
+ * relationships and bundles, then server.conf, then what exposes the endpoint. Relationships of a server that did not
+ * come back from its restart can be removed only when it runs again, with its old server.conf.
  */
-const STAGE = { expose: 1, configure: 2, relate: 3, policies: 4, end: 5 } as const;
+const STAGE = { expose: 1, relateUnproven: 2, configure: 3, relate: 4, policies: 5, end: 6 } as const;
 
 /**
  * Makes these clusters one federation: whatever they lack for it is made, what they have stays. Exposes the bundle
@@ -41,11 +42,10 @@ export async function setUp(
   if (input.planOnly) return result(input, progress, plan, { planned: true, changed: plan.changes });
   await awaitNoRepair(input.federation, input.timeouts);
   const outcome = await runSaga((saga) => new Setup(input, plan, progress, saga).run(), progress, changeFailure);
-  const notes = await CancellationScope.nonCancellable(async () => [
-    ...(await forgetUndos(input, plan)),
-    ...(await watchOver(watchRequest(input, facts), input.timeouts)),
-  ]);
-  return notes.length === 0 ? outcome : { ...outcome, notes };
+  const notes = await CancellationScope.nonCancellable(() =>
+    Promise.all([forgetUndos(input, plan), watchOver(watchRequest(input, facts), input.timeouts)]),
+  );
+  return notes.flat().length === 0 ? outcome : { ...outcome, notes: notes.flat() };
 }
 
 function watchRequest(input: SetupInput, facts: readonly ClusterFacts[]): WatchRequest {
@@ -99,9 +99,15 @@ function result(
 
 /** One run of the plan. */
 class Setup {
-  private readonly urls = new Map<string, string>();
+  /** Addresses of the bundle endpoints, once they are assigned. */
+  private readonly urls = new Map<string, Promise<string>>();
+  /** Own bundles, once the server runs with its settings and its endpoint serves them. */
   private readonly bundles = new Map<string, Promise<ReadBundleOutcome | undefined>>();
+  /** Own bundles as peers are told of them, for some before their restart. */
+  private readonly served = new Map<string, Promise<ReadBundleOutcome | undefined>>();
   private readonly restarted = new Set<string>();
+  /** Clusters whose SPIRE server is known to run with its settings. */
+  private readonly running = new Set<string>();
   /** SPIRE servers that are members already, and are relied upon, restart so many at a time; undoing, too. */
   private readonly restarts: Limit;
   private changed = false;
@@ -117,10 +123,11 @@ class Setup {
 
   async run(): Promise<ChangeResult> {
     const { members } = this.plan;
-    await Promise.all(members.map((member) => this.exposeEndpoint(member)));
-    // Each goes on as soon as those it needs are there: its own server, and the bundles of its peers.
+    // Each goes on as soon as what it needs is there: addresses of its peers, its own server, the bundles of its peers.
+    for (const member of members) this.urls.set(member.facts.cluster, this.exposeEndpoint(member));
     for (const member of members) this.bundles.set(member.facts.cluster, this.configureServer(member));
-    await Promise.all(members.map((member) => this.relate(member)));
+    const related = members.map((member) => this.relate(member));
+    await Promise.all([...this.urls.values(), ...this.bundles.values(), ...related]);
     // Nobody asks under an old address any more.
     await Promise.all(members.map((member) => this.removeObsolete(member)));
     const facts = await this.step(this.plan.verify, () =>
@@ -137,7 +144,7 @@ class Setup {
     const summaries = members.map(async ({ facts: { cluster, trustDomain } }) => ({
       cluster,
       trustDomain,
-      endpointUrl: this.url(cluster),
+      endpointUrl: await this.url(cluster),
       fingerprint: (await this.bundles.get(cluster))?.fingerprint ?? '',
       restarted: this.restarted.has(cluster),
     }));
@@ -149,8 +156,8 @@ class Setup {
     });
   }
 
-  /** Service and Route (or what stands for it), until the address is assigned. */
-  private async exposeEndpoint({ facts, objects }: MemberPlan): Promise<void> {
+  /** Service and Route (or what stands for it). @returns the address, once it is assigned */
+  private async exposeEndpoint({ facts, objects }: MemberPlan): Promise<string> {
     const { cluster } = facts;
     const { federation, timeouts } = this.input;
     await Promise.all(
@@ -171,53 +178,44 @@ class Setup {
       ),
     );
     const known = objects.every(({ step }) => step.action === 'none') ? facts.endpointUrl : undefined;
-    const url =
-      known ??
-      (await this.saga.follow(
-        runStep(
-          'awaitEndpointUrl',
-          { id: `awaitEndpointUrl/${cluster}`, title: `Read the address of the bundle endpoint of ${cluster}` },
-          timeouts.attempts,
-          {
-            cluster,
-            federation,
-            timeoutMs: timeouts.endpointMs,
-          },
-        ),
-      ));
-    this.urls.set(cluster, url);
+    if (known !== undefined) return known;
+    return this.saga.follow(
+      runStep(
+        'awaitEndpointUrl',
+        { id: `awaitEndpointUrl/${cluster}`, title: `Read the address of the bundle endpoint of ${cluster}` },
+        timeouts.attempts,
+        {
+          cluster,
+          federation,
+          timeoutMs: timeouts.endpointMs,
+        },
+      ),
+    );
   }
 
   /** server.conf, one restart, and the proof that the endpoint is up and is who it should be. */
-  private async configureServer({
-    facts,
-    newcomer,
-    peers,
-    configureServer: configure,
-    rolloutServer,
-    readBundle,
-  }: MemberPlan): Promise<ReadBundleOutcome | undefined> {
+  private async configureServer(member: MemberPlan): Promise<ReadBundleOutcome | undefined> {
+    const { facts, newcomer, peers, configureServer: configure, rolloutServer, readBundle } = member;
     const { cluster } = facts;
     const control = facts.control.type;
-    const { federation, timeouts, refreshHintSeconds } = this.input;
+    const { federation, timeouts } = this.input;
     const changeId = workflowInfo().runId;
-    const wanted = wantedFederation(
-      facts,
-      peers.map((peer) => asPeer(facts, peer, this.url(peer.cluster))),
-      this.input,
-    );
-    const inTurn = <T>(work: () => Promise<T>): Promise<T> => (newcomer ? work() : this.restarts.run(work));
-    const read = () =>
-      this.step(readBundle, () =>
-        runStep('readBundle', readBundle, timeouts.attempts, {
-          cluster,
-          federation,
-          endpointUrl: this.url(cluster),
-          refreshHintSeconds,
-          timeoutMs: timeouts.endpointMs,
-        }),
-      );
-    if (configure.action === 'none' && rolloutServer.action === 'none') return read();
+    // With dynamic relationships server.conf names no peers, and none has to be waited for.
+    const isStatic = relationshipKind(facts, this.input.relationships) === 'static';
+    const known = peers.map(async (peer) => asPeer(facts, peer, isStatic ? await this.url(peer.cluster) : ''));
+    const wanted = wantedFederation(facts, await Promise.all(known), this.input);
+    const inTurn = async <T>(work: () => Promise<T>): Promise<T> => {
+      if (newcomer) return work();
+      // Needed in the end: no turn is spent on waiting for it.
+      await this.url(cluster);
+      return this.restarts.run(work);
+    };
+    const read = async () => {
+      const bundle = await this.step(readBundle, () => this.readBundle(cluster, readBundle));
+      this.running.add(cluster);
+      return bundle;
+    };
+    if (!mayRestart(member)) return read();
     // One undo for both steps: the old configuration must be back before the server restarts.
     const strategy = controlStrategy(facts);
     const { title } = strategy.teardown(facts);
@@ -261,22 +259,63 @@ class Setup {
     });
   }
 
-  /** Trust in the peers: the relationships, the bundles that must arrive through them, then the policies that name them. */
+  /** The bundle of a cluster, and that its endpoint serves it. */
+  private async readBundle(cluster: string, step: StepName): Promise<ReadBundleOutcome> {
+    const { federation, timeouts, refreshHintSeconds } = this.input;
+    const endpointUrl = await this.url(cluster);
+    return runStep('readBundle', step, timeouts.attempts, {
+      cluster,
+      federation,
+      endpointUrl,
+      refreshHintSeconds,
+      timeoutMs: timeouts.endpointMs,
+    });
+  }
+
+  /** The bundle by which others come to trust a cluster, as soon as its endpoint serves it: often before its restart. */
+  private servedBundle(cluster: string): Promise<ReadBundleOutcome | undefined> {
+    const served = this.served.get(cluster) ?? this.readServed(cluster);
+    this.served.set(cluster, served);
+    return served;
+  }
+
+  private async readServed(cluster: string): Promise<ReadBundleOutcome | undefined> {
+    const own = this.bundles.get(cluster);
+    const member = this.plan.members.find(({ facts }) => facts.cluster === cluster);
+    if (member === undefined || !member.serving || !mayRestart(member)) return own;
+    try {
+      return await this.saga.follow(this.readBundle(cluster, part(member.readBundle, 'before its restart')));
+    } catch (error) {
+      if (isCancellation(error)) throw error;
+      // What is wrong with its endpoint may be what its restart mends.
+      return own;
+    }
+  }
+
+  /**
+   * Trust in the peers: the relationships, the bundles that must arrive through them, then the policies that name them.
+   * The relationships are applied while servers restart, the own one too: they need nothing but the peers' bundles.
+   */
   private async relate(member: MemberPlan): Promise<void> {
     const { facts, edges, applyRelationships, awaitBundles } = member;
     const { federation, timeouts, refreshHintSeconds } = this.input;
     const { cluster } = facts;
-    await this.bundles.get(cluster);
+    const own = this.bundles.get(cluster);
     const arriving = await Promise.all(
-      edges.map(async (edge) => {
-        const bundle = await this.bundles.get(edge.trusted.cluster);
-        return { ...edge, bundle, relationship: this.relationship(facts, edge.trusted) };
-      }),
+      edges.map(async (edge) => ({ ...edge, relationship: await this.relationship(facts, edge.trusted) })),
     );
     const written = arriving.filter(({ action }) => action !== 'none');
+    if (written.length === 0) await own;
+    const relationships = await Promise.all(
+      written.map(async ({ relationship, trusted }) => ({
+        relationship,
+        bundle: (await this.servedBundle(trusted.cluster))?.bundle ?? '',
+      })),
+    );
     if (arriving.length > 0) {
       const title = `Restore the relationships of ${cluster}`;
-      this.saga.onUndo(STAGE.relate, cluster, title, () =>
+      const stage = () => (this.running.has(cluster) ? STAGE.relate : STAGE.relateUnproven);
+      this.saga.onUndo(stage, cluster, title, () =>
         runUndo('removeRelationships', title, {
           cluster,
           federation,
@@ -290,23 +329,24 @@ class Setup {
         }),
       );
     }
-    await this.step(applyRelationships, () =>
-      runStep('applyRelationships', applyRelationships, timeouts.attempts, {
-        cluster,
-        federation,
-        relationships: written.map(({ relationship, bundle }) => ({ relationship, bundle: bundle?.bundle ?? '' })),
-      }),
+    const applied = this.step(applyRelationships, () =>
+      runStep('applyRelationships', applyRelationships, timeouts.attempts, { cluster, federation, relationships }),
+    );
+    await Promise.all([own, applied]);
+    const peers = await Promise.all(
+      arriving.map(async ({ trusted, relationship }) => ({
+        cluster: trusted.cluster,
+        relationship,
+        keyIds: (await this.bundles.get(trusted.cluster))?.keyIds ?? [],
+      })),
     );
     await this.step(awaitBundles, () =>
       runStep('awaitBundles', awaitBundles, timeouts.attempts, {
         cluster,
         federation,
-        peers: arriving.map(({ trusted, relationship, bundle }) => ({
-          cluster: trusted.cluster,
-          relationship,
-          keyIds: bundle?.keyIds ?? [],
-        })),
+        peers,
         relationships: relationshipKind(facts, this.input.relationships),
+        appliedBeforeRestart: mayRestart(member),
         refreshHintSeconds,
         timeoutMs: timeouts.endpointMs,
       }),
@@ -428,14 +468,14 @@ class Setup {
     );
   }
 
-  private relationship(trusting: ClusterFacts, trusted: ClusterFacts) {
+  private async relationship(trusting: ClusterFacts, trusted: ClusterFacts): Promise<RelationshipFacts> {
     const { federation } = this.input;
     const hub = this.plan.members.find(({ facts }) => facts.cluster === this.input.hub)?.facts.trustDomain;
-    return wantedRelationship(trusting, trusted, this.url(trusted.cluster), { federation, hub });
+    return wantedRelationship(trusting, trusted, await this.url(trusted.cluster), { federation, hub });
   }
 
-  private url(cluster: string): string {
-    return this.urls.get(cluster) ?? '';
+  private async url(cluster: string): Promise<string> {
+    return (await this.urls.get(cluster)) ?? '';
   }
 
   private async step<T>(step: PlannedStep, run: () => Promise<T>): Promise<T | undefined> {
@@ -443,6 +483,11 @@ class Setup {
     this.changed ||= stepOutcome(outcome).changed;
     return outcome;
   }
+}
+
+/** Whether a member's server restarts, or has to be looked at for that. */
+function mayRestart({ configureServer, rolloutServer }: MemberPlan): boolean {
+  return configureServer.action !== 'none' || rolloutServer.action !== 'none';
 }
 
 function referenceOf({ apiVersion, kind, metadata: { name, namespace } }: KubernetesObject) {

@@ -90,6 +90,35 @@ describe('addCluster', () => {
     }
   });
 
+  test('relationships are applied while servers restart: on the newcomer, and on a member that waits for its turn', async () => {
+    const recorded = twoAndOne();
+    const applied = (cluster: string) =>
+      recorded.calls.some(({ name, cluster: at }) => name === 'applyRelationships' && at === cluster);
+    recorded.interfere = async ({ id }) => {
+      while (id === 'rolloutServer/a' && !(applied('b') && applied('c'))) await delay(10);
+      while (id === 'rolloutServer/c' && !applied('c')) await delay(10);
+    };
+    await environment.run(recorded, 'addCluster', input, result);
+    const names = recorded.calls.map(({ name, cluster }) => `${name} ${cluster}`);
+    expect(names.indexOf('applyRelationships b')).toBeLessThan(names.indexOf('rolloutServer b'));
+  });
+
+  test('the relationships of a server that does not come back are removed once it runs as before', async () => {
+    const recorded = twoAndOne();
+    recorded.interfere = ({ id }) => {
+      if (id === 'rolloutServer/b') throw ApplicationFailure.nonRetryable('it does not start', 'TimedOut');
+    };
+    expect(await environment.run(recorded, 'addCluster', input, failure)).toBe(
+      'it does not start\nEvery cluster is as it was before.',
+    );
+    const undone = (at: string) =>
+      recorded.calls
+        .filter(({ name, cluster }) => cluster === at && ['removeRelationships', 'restoreServer'].includes(name))
+        .map(({ name }) => name);
+    expect(undone('a')).toEqual(['removeRelationships', 'restoreServer']);
+    expect(undone('b')).toEqual(['restoreServer', 'removeRelationships']);
+  });
+
   test('more may restart at once when that is asked for', async () => {
     const recorded = twoAndOne();
     const most = concurrency(recorded, isRestart);
@@ -201,12 +230,7 @@ describe('setupMesh', () => {
     const ended = recorded.calls.findIndex(({ id }) => id === 'endRelationships/a');
     const names = (calls: readonly Call[]) =>
       calls.filter(({ cluster }) => cluster === 'a').map(({ name }) => name as string);
-    expect(names(recorded.calls.slice(0, ended)).slice(-4)).toEqual([
-      'readBundle',
-      'applyRelationships',
-      'awaitBundles',
-      'awaitPolicies',
-    ]);
+    expect(names(recorded.calls.slice(0, ended)).slice(-3)).toEqual(['readBundle', 'awaitBundles', 'awaitPolicies']);
     expect(names(recorded.calls.slice(ended))).toEqual([
       'removeRelationships',
       'readFacts',
