@@ -51,12 +51,14 @@ import {
   diagnoseWorkflowId,
   monitorFederation,
   monitorWorkflowId,
+  policiesWorkflowId,
   repairWorkflowId,
   rotateWatchWorkflowId,
   sysdumpWorkflowId,
   verifyWorkflowId,
 } from './contract/names.js';
 import type { ConnectionReport, FoundFederations, OffboardInput, OnboardInput } from './contract/onboarding.js';
+import type { FoundPolicies } from './contract/policies.js';
 import type { ProbePairInput } from './contract/probePair.js';
 import {
   ROTATE_WATCH_QUERY,
@@ -297,9 +299,19 @@ export class FederatorClient {
     return this.look<FoundFederations>('listFederations', 'federations', []);
   }
 
+  /** Which workloads of a federation federate, by its members' own words. @throws FederatorError NotFound */
+  async policies(federation: string): Promise<FoundPolicies> {
+    return this.look<FoundPolicies>('listPolicies', policiesWorkflowId(federation), [{ federation }]);
+  }
+
   /** Looks whether a cluster can be worked on. */
   async testCluster(cluster: string): Promise<ConnectionReport> {
     return this.look<ConnectionReport>('testCluster', `cluster/${cluster}/test`, [{ cluster }]);
+  }
+
+  /** Looks whether a cluster can be worked on whose candidate is in the store; afterwards it is not there any more. */
+  async testCandidate(cluster: string): Promise<ConnectionReport> {
+    return this.look<ConnectionReport>('testCandidate', `cluster/${cluster}/test`, [{ cluster }]);
   }
 
   /**
@@ -315,9 +327,12 @@ export class FederatorClient {
     return this.startClusterChange('offboardCluster', input, requestedBy);
   }
 
-  /** The newest onboarding or offboarding of a cluster; undefined when Temporal knows of none. */
-  async clusterChange(cluster: string): Promise<ClusterChange | undefined> {
-    const handle = this.client.workflow.getHandle(clusterWorkflowId(cluster));
+  /**
+   * An onboarding or offboarding of a cluster, also of one that is gone; undefined when Temporal knows of none.
+   * @param run the newest when absent
+   */
+  async clusterChange(cluster: string, run?: string): Promise<ClusterChange | undefined> {
+    const handle = this.client.workflow.getHandle(clusterWorkflowId(cluster), run);
     try {
       const { type, status, runId, startTime, closeTime } = await handle.describe();
       const change: ClusterChange = {

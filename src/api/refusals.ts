@@ -40,7 +40,11 @@ export function otherMethods(app: FastifyInstance, countRefusal: CountRefusal): 
     routes.set(url, methods);
   });
   return () => {
-    for (const [url, methods] of [...routes]) {
+    // What is registered here comes by the hook, too.
+    const all = [...routes].map(([url, methods]) => ({ url, methods: [...methods] }));
+    for (const { url } of all) {
+      // A fixed path may be a value of another one's parameter, too.
+      const methods = new Set(all.flatMap((each) => (covers(each.url, url) ? each.methods : [])));
       const allow = [...methods].sort().join(', ');
       app.route({
         url,
@@ -57,4 +61,9 @@ export function otherMethods(app: FastifyInstance, countRefusal: CountRefusal): 
       });
     }
   };
+}
+
+function covers(pattern: string, url: string): boolean {
+  const [steps, given] = [pattern.split('/'), url.split('/')];
+  return steps.length === given.length && steps.every((step, at) => step.startsWith(':') || step === given[at]);
 }

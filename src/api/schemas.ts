@@ -1,11 +1,13 @@
 import { z } from 'zod';
 import { federationName } from '../contract/change.js';
-import { clusterEntrySchema, clusterSchema } from '../contract/inventory.js';
+import { clusterEntrySchema, clusterSchema, type ClusterEntry } from '../contract/inventory.js';
 import { problemSchema } from './problem.js';
 
 export const federationParams = z.object({ federation: federationName });
 export const runParams = federationParams.extend({ runId: z.uuid() });
 export const clusterParams = z.object({ cluster: clusterSchema.shape.name });
+
+export const clusterRunParams = clusterParams.extend({ runId: z.uuid() });
 
 export const pageQuery = z.object({
   limit: z.coerce.number().int().min(1).max(500).default(100),
@@ -17,6 +19,9 @@ export const pageQuery = z.object({
 export const problems = { '4xx': problemSchema, '5xx': problemSchema };
 
 export const idempotencyHeaders = z.object({ 'idempotency-key': z.string().optional() });
+
+/** A cluster that could not be asked: what it would have said is missing. */
+export const unknownSchema = z.object({ cluster: z.string(), message: z.string() });
 
 export const changeSchema = z
   .object({
@@ -58,43 +63,88 @@ export const clusterResourceSchema = z
   })
   .meta({ id: 'Cluster' });
 
+export const clusterChangeSchema = z
+  .object({
+    type: z.string(),
+    status: z.string(),
+    runId: z.string(),
+    link: z.string(),
+    startedAt: z.string(),
+    endedAt: z.string().optional(),
+    result: z.unknown().optional(),
+    error: z.object({ type: z.string(), message: z.string() }).optional(),
+  })
+  .meta({ id: 'ClusterChange' });
+
 export const clusterDetailSchema = clusterResourceSchema
   .partial({ source: true, namespace: true, server: true })
   .extend({
     state: z.enum(['ready', 'onboarding', 'offboarding', 'failed']),
-    change: z.looseObject({ type: z.string(), status: z.string(), runId: z.string(), link: z.string() }).optional(),
+    change: clusterChangeSchema.optional(),
   })
   .meta({ id: 'ClusterDetail' });
 
-/** Entry of the inventory that refers to files of the worker is for those who own the inventory file. */
-const submittedEntry = clusterEntrySchema.refine(
-  ({ bundleEndpoint }) => bundleEndpoint?.profile !== 'https_web' || bundleEndpoint.webPkiCA === undefined,
-  {
-    message: 'names a file where the worker runs: list the cluster in the inventory file instead',
-    path: ['bundleEndpoint', 'webPkiCA'],
-  },
-);
+const objectName = z.string().regex(/^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$/, 'is not the name of a Kubernetes object');
 
-export const credentialsSchema = z.strictObject({
+const secretRefSchema = z.strictObject({
+  namespace: objectName,
+  name: objectName,
+  /** Of the kubeconfig in it. */
+  key: z
+    .string()
+    .regex(/^[-._a-zA-Z0-9]{1,253}$/, 'is not a key of a Secret')
+    .default('kubeconfig'),
+});
+
+const credentials = {
   /** Text of a kubeconfig; only its one context is kept. */
   kubeconfig: z
     .string()
     .min(1)
-    .max(256 * 1024),
+    .max(256 * 1024)
+    .optional(),
+  /** Secret of the cluster on which the engine runs that has it instead; its content is taken over now. */
+  secretRef: secretRefSchema.optional(),
   /** Context in it; the current one when absent. */
   context: z.string().min(1).optional(),
-});
+};
+export type Credentials = z.infer<typeof credentialsSchema>;
 
-export const onboardSchema = credentialsSchema
-  .extend(clusterEntrySchema.shape)
-  .extend({ joinFederation: federationName.optional(), probe: z.boolean().default(true) })
-  .superRefine(
-    ({ kubeconfig: _kubeconfig, context: _context, joinFederation: _join, probe: _probe, ...entry }, context) => {
-      const result = submittedEntry.safeParse(entry);
-      for (const { message, path } of result.error?.issues ?? []) context.addIssue({ code: 'custom', message, path });
-    },
-  )
+const hasOne = ({ kubeconfig, secretRef }: { kubeconfig?: unknown; secretRef?: unknown }) =>
+  (kubeconfig === undefined) !== (secretRef === undefined);
+const ONE = { message: 'either a kubeconfig or the secretRef of one', path: ['kubeconfig'] };
+
+export const credentialsSchema = z.strictObject(credentials).refine(hasOne, ONE);
+
+/** A cluster that is not in the inventory, and how it is reached. */
+export const candidateSchema = z
+  .strictObject({ ...credentials, ...clusterEntrySchema.shape })
+  .refine(hasOne, ONE)
+  .superRefine(checkEntry)
+  .meta({ id: 'TestCluster' });
+
+export const onboardSchema = z
+  .strictObject({
+    ...credentials,
+    ...clusterEntrySchema.shape,
+    joinFederation: federationName.optional(),
+    probe: z.boolean().default(true),
+  })
+  .refine(hasOne, ONE)
+  .superRefine(checkEntry)
   .meta({ id: 'OnboardCluster' });
+
+function checkEntry(
+  { bundleEndpoint }: Pick<ClusterEntry, 'bundleEndpoint'>,
+  context: { addIssue: (issue: { code: 'custom'; message: string; path: string[] }) => void },
+): void {
+  if (bundleEndpoint?.profile !== 'https_web' || bundleEndpoint.webPkiCA === undefined) return;
+  context.addIssue({
+    code: 'custom',
+    message: 'names a file where the worker runs: list the cluster in the inventory file instead',
+    path: ['bundleEndpoint', 'webPkiCA'],
+  });
+}
 
 export const reportSchema = z
   .object({

@@ -14,6 +14,7 @@ import { z } from 'zod';
 import type { LogLevel } from '../config.js';
 import { answerConnectionError } from './connectionErrors.js';
 import { requirePermission, type ApiContext } from './context.js';
+import { Members } from './members.js';
 import { federationMetrics } from './metrics.js';
 import type { Principal } from '../access/principal.js';
 import { ProblemError, sendProblem } from './problem.js';
@@ -21,8 +22,12 @@ import { limitRates, otherMethods } from './refusals.js';
 import { accessRoutes } from './routes/access.js';
 import { changeRoutes } from './routes/changes.js';
 import { codecRoutes } from './routes/codec.js';
+import { clusterChangeRoutes } from './routes/clusterChanges.js';
+import { clusterCredentialRoutes } from './routes/clusterCredentials.js';
 import { clusterRoutes } from './routes/clusters.js';
 import { consoleRoutes } from './routes/console.js';
+import { federationCheckRoutes } from './routes/federationChecks.js';
+import { federationMemberRoutes } from './routes/federationMembers.js';
 import { federationRoutes } from './routes/federations.js';
 import { monitorRoutes } from './routes/monitor.js';
 
@@ -101,10 +106,15 @@ export async function buildServer(
     return { status: 'ok' };
   });
   await app.register(consoleRoutes);
+  const members = new Members(context.client);
   await app.register(
     async (v1) => {
       await v1.register(clusterRoutes(context));
-      await v1.register(federationRoutes(context));
+      await v1.register(clusterCredentialRoutes(context));
+      await v1.register(clusterChangeRoutes(context));
+      await v1.register(federationRoutes(context, members));
+      await v1.register(federationMemberRoutes(context, members));
+      await v1.register(federationCheckRoutes(context));
       await v1.register(changeRoutes(context));
       await v1.register(monitorRoutes(context));
       await v1.register(accessRoutes(context));

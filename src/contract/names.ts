@@ -116,6 +116,10 @@ export function diagnoseWorkflowId(federation: string): string {
   return `federation/${federation}/diagnose`;
 }
 
+export function policiesWorkflowId(federation: string): string {
+  return `federation/${federation}/policies`;
+}
+
 /** A schedule by which a federation is looked at; its runs have this ID and their time. */
 export function scheduleId(federation: string, name: string): string {
   return `federation/${federation}/health/${name}`;

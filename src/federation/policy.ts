@@ -1,6 +1,7 @@
 import type { ClusterFacts, IdentityFacts } from '../contract/facts.js';
 import type { KubernetesObject } from '../contract/kubernetes.js';
 import { POLICY, PROBE_NAMESPACE, policyName } from '../contract/names.js';
+import type { FoundPolicy } from '../contract/policies.js';
 import type { Policy } from '../contract/policy.js';
 import { owned } from './ownership.js';
 
@@ -79,6 +80,24 @@ export function policiesOf(federation: string, clusters: readonly ClusterFacts[]
   return [...new Map(found.map((policy) => [policyName(policy), policy])).values()].sort((a, b) =>
     policyName(a).localeCompare(policyName(b)),
   );
+}
+
+/** The policies of a federation, each with the members that have it. */
+export function foundPolicies(federation: string, clusters: readonly ClusterFacts[]): FoundPolicy[] {
+  return policiesOf(federation, clusters).map((policy) => {
+    const name = policyName(policy);
+    const members = clusters.flatMap(({ cluster, identities }) => {
+      const identity = identities.find((each) => each.federation === federation && each.name === name);
+      if (identity === undefined) return [];
+      const { podsSelected, entriesToSet } = identity.stats;
+      return {
+        cluster,
+        ...(podsSelected === undefined ? {} : { podsSelected }),
+        ...(entriesToSet === undefined ? {} : { entriesToSet }),
+      };
+    });
+    return { name, policy, members };
+  });
 }
 
 /** Peers that policies name and that are no members: `policy: cluster`. */

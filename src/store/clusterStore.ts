@@ -22,6 +22,13 @@ export interface ClusterRecord {
   by: string;
 }
 
+/** A Secret of the cluster on which the engine runs, and what of it. */
+export interface SecretRef {
+  namespace: string;
+  name: string;
+  key: string;
+}
+
 /**
  * Where onboarded clusters and their credentials are kept. A candidate is beside the cluster of its name until it is
  * promoted, so that new credentials can be tried while the old ones are in use.
@@ -34,6 +41,11 @@ export interface ClusterStore {
   list(): Promise<StoredCluster[]>;
   /** The kubeconfig of a cluster or a candidate. @throws FederatorError UnknownCluster, InvalidKubeconfig */
   kubeconfig(name: string, candidate: boolean): Promise<string>;
+  /**
+   * Text of a Secret of the cluster on which the engine runs, for somebody who refers to it.
+   * @throws FederatorError InvalidKubeconfig when it has not what is asked for; InvalidInput where there is no such cluster
+   */
+  secret(ref: SecretRef): Promise<string>;
   /** Keeps a candidate; one that is there is replaced. */
   propose(record: ClusterRecord): Promise<void>;
   /** Makes a candidate the cluster of its name. @throws FederatorError UnknownCluster when there is none */

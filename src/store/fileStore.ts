@@ -45,6 +45,13 @@ export class FileStore implements ClusterStore {
     return open(this.keys, found.kubeconfig, context(name));
   }
 
+  async secret(): Promise<string> {
+    throw new FederatorError(
+      'InvalidInput',
+      `This engine keeps clusters in ${this.description} and has no cluster of its own to read a Secret from: send the kubeconfig, or use a store of Secrets.`,
+    );
+  }
+
   async propose({ entry, kubeconfig, by }: ClusterRecord): Promise<void> {
     const content: z.infer<typeof fileSchema> = {
       entry,

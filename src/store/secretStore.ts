@@ -4,7 +4,7 @@ import { FederatorError } from '../contract/errors.js';
 import { clusterEntrySchema, type ClusterEntry } from '../contract/inventory.js';
 import { FIELD_MANAGER, MANAGED_BY, MANAGED_BY_LABEL } from '../contract/names.js';
 import { argoConfig, argoKubeconfig } from './argoCluster.js';
-import type { ClusterRecord, ClusterStore, StoredCluster } from './clusterStore.js';
+import type { ClusterRecord, ClusterStore, SecretRef, StoredCluster } from './clusterStore.js';
 
 /** By which Argo CD finds its clusters (argo-cd: docs/operator-manual/declarative-setup.md, "Clusters"). */
 const ARGO_LABEL = 'argocd.argoproj.io/secret-type';
@@ -14,6 +14,7 @@ const CANDIDATE_LABEL = 'spire-federator.io/candidate';
 /** What the store knows beside the credentials (ClusterEntry, who and when, as JSON). */
 const ENTRY = 'spire-federator.io/cluster';
 
+const FORBIDDEN = 403;
 const NOT_FOUND = 404;
 const TIMEOUT_MS = 15_000;
 /** A list is good for so long: one change reads it many times. */
@@ -59,6 +60,23 @@ export class SecretStore implements ClusterStore {
     const secret = await this.find(name, candidate);
     if (secret === undefined) throw this.unknown(name);
     return argoKubeconfig(name, text(secret, 'server'), text(secret, 'config'));
+  }
+
+  async secret({ namespace, name, key }: SecretRef): Promise<string> {
+    const missing = (what: string) =>
+      new FederatorError('InvalidKubeconfig', `Secret ${namespace}/${name} of the engine's cluster ${what}.`);
+    return this.guard('read', async () => {
+      try {
+        const secret = await this.api.readNamespacedSecret({ namespace, name });
+        if (secret.data?.[key] === undefined) throw missing(`has no key ${key}`);
+        return text(secret, key);
+      } catch (error) {
+        if (!(error instanceof ApiException)) throw error;
+        if (error.code === NOT_FOUND) throw missing('is not there');
+        if (error.code !== FORBIDDEN) throw error;
+        throw missing('may not be read by the engine: give its account get of it, best in a namespace for that alone');
+      }
+    });
   }
 
   async propose({ entry, kubeconfig, by }: ClusterRecord): Promise<void> {

@@ -16,7 +16,7 @@ export async function readAllFacts(
   uses: PermissionUse[],
   name?: string,
 ): Promise<ClusterFacts[]> {
-  const results = await Promise.all(clusters.map((cluster) => readForChange(federation, cluster, uses, name)));
+  const results = await Promise.all(clusters.map((cluster) => readFacts(federation, cluster, uses, name)));
   const problems: Problem[] = results.flatMap((each) => each.problems);
   if (problems.length > 0) throw preflightFailure(problems);
   return results.flatMap((each) => each.facts ?? []);
@@ -52,7 +52,8 @@ export function usesOf({ probe, monitor }: { probe?: boolean; monitor?: boolean 
   return ['change', ...(probe === true ? ['probe' as const] : []), ...(monitor === true ? ['monitor' as const] : [])];
 }
 
-function readForChange(
+/** Reads one cluster; what stands in the way is in its problems. */
+export function readFacts(
   federation: string,
   cluster: string,
   permissions: PermissionUse[],

@@ -1,8 +1,10 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import type { FastifyInstance } from 'fastify';
 import { stringify } from 'yaml';
+import { Clusters } from '../../src/activities/clusters.js';
+import { onboardingActivities } from '../../src/activities/onboarding.js';
 import { OidcTokens } from '../../src/access/oidc.js';
 import type { Role } from '../../src/access/principal.js';
 import { newToken, TokenFile } from '../../src/access/tokens.js';
@@ -27,27 +29,34 @@ interface Options {
 /** The HTTP API with all that is its own, on a real Temporal server whose worker acts on clusters that exist only here. */
 export class ApiEnvironment {
   private readonly apps: FastifyInstance[] = [];
-  private readonly folder = mkdtempSync(path.join(os.tmpdir(), 'api-test-'));
+  private stopWorker: () => Promise<void> = () => Promise.resolve();
   private readonly tokens = new Map<Role, string>();
 
+  private readonly store: FileStore;
+
   private constructor(
+    private readonly folder: string,
     private readonly workflows: WorkflowEnvironment,
-    private readonly stopWorker: () => Promise<void>,
     readonly client: FederatorClient,
     readonly issuer: Issuer,
-  ) {}
+  ) {
+    const keys = KeyRing.parse(`k1:${Buffer.alloc(32, 7).toString('base64')}`, 'keys');
+    this.store = new FileStore(path.join(folder, 'clusters'), keys);
+  }
 
   static async start(recorded: RecordedActivities): Promise<ApiEnvironment> {
     const workflows = await WorkflowEnvironment.start();
-    const stopWorker = await workflows.serve(recorded);
     process.env['TEMPORAL_ADDRESS'] = workflows.address;
     const environment = new ApiEnvironment(
+      mkdtempSync(path.join(os.tmpdir(), 'api-test-')),
       workflows,
-      stopWorker,
       await FederatorClient.connect(),
       await Issuer.start('spire-federator'),
     );
     environment.makeTokens();
+    // The store is the API's own, and real.
+    const onboarding = onboardingActivities(new Clusters(undefined, environment.store));
+    environment.stopWorker = await workflows.serve({ ...recorded.activities, ...onboarding });
     return environment;
   }
 
@@ -60,11 +69,10 @@ export class ApiEnvironment {
     const audit = new AuditLog(this.auditFile);
     await audit.open();
     const { codec } = payloadEncryption({});
-    const keys = KeyRing.parse(`k1:${Buffer.alloc(32, 7).toString('base64')}`, 'keys');
     const app = await buildServer(
       {
         client,
-        store: new FileStore(this.storeFolder, keys),
+        store: this.store,
         inventoryFile,
         tokens: new TokenFile(this.tokensFile),
         oidc: new OidcTokens({ issuer: issuer.url, audience: issuer.audience, rolesClaim: 'roles' }),
@@ -86,8 +94,8 @@ export class ApiEnvironment {
   }
 
   /** Names of the clusters and candidates that are stored. */
-  stored(): string[] {
-    return readdirSync(this.storeFolder).map((file) => file.split('.')[0] ?? '');
+  async stored(): Promise<string[]> {
+    return (await this.store.list()).map(({ entry }) => entry.name);
   }
 
   /** What is on record, a line of JSON each. */
@@ -129,9 +137,5 @@ export class ApiEnvironment {
 
   private get auditFile(): string {
     return path.join(this.folder, 'audit.jsonl');
-  }
-
-  private get storeFolder(): string {
-    return path.join(this.folder, 'clusters');
   }
 }

@@ -117,7 +117,10 @@ export class RecordedActivities {
   get activities(): FederatorActivities {
     const noted = { changed: true };
     return {
-      readFacts: this.record('readFacts', ({ cluster }) => ({ facts: this.facts(cluster), problems: [] })),
+      readFacts: this.record('readFacts', ({ cluster }) => {
+        if (this.clusters.has(candidateOf(cluster) ?? cluster)) return { facts: this.facts(cluster), problems: [] };
+        return { problems: [{ cluster, type: 'ClusterUnreachable', message: `${cluster}: it is nowhere.` }] };
+      }),
       findMembers: this.record('findMembers', () => ({
         members: this.reachable.filter((cluster) => !this.strangers.includes(cluster)),
         others: this.reachable.filter((cluster) => this.strangers.includes(cluster)),

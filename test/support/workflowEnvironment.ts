@@ -86,12 +86,12 @@ export class WorkflowEnvironment {
   }
 
   /** Runs a worker on the engine's own task queue, for whoever asks by the engine's client. @returns what stops it */
-  async serve(recorded: RecordedActivities): Promise<() => Promise<void>> {
+  async serve(activities: object): Promise<() => Promise<void>> {
     const worker = await Worker.create({
       connection: this.environment.nativeConnection,
       taskQueue: TASK_QUEUE,
       workflowBundle: bundle(PLAIN),
-      activities: { ...recorded.activities },
+      activities: { ...activities },
     });
     const running = worker.run();
     return async () => {

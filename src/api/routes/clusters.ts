@@ -1,30 +1,33 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
-import type { ChangeHandle } from '../../client.js';
-import { FederatorError } from '../../contract/errors.js';
 import { offboardInputSchema, onboardInputSchema } from '../../contract/onboarding.js';
-import type { ClusterStore } from '../../store/clusterStore.js';
 import type { FullInventory } from '../../store/inventory.js';
-import { STORE } from '../../store/openStore.js';
-import { submittedKubeconfig } from '../../store/submittedKubeconfig.js';
-import { inventoryOf, mutate, type ApiContext, type Outcome } from '../context.js';
+import {
+  accepted,
+  requireIdle,
+  requireNew,
+  requireOwn,
+  started,
+  storeOf,
+  submitted,
+  unknownCluster,
+} from '../clusterGuards.js';
+import { inventoryOf, mutate, type ApiContext } from '../context.js';
 import { page } from '../page.js';
 import {
   acceptedSchema,
   clusterDetailSchema,
   clusterParams,
   clusterResourceSchema,
-  credentialsSchema,
   idempotencyHeaders,
   onboardSchema,
   pageQuery,
   problems,
-  reportSchema,
 } from '../schemas.js';
 
 const STATES = { onboardCluster: 'onboarding', offboardCluster: 'offboarding' } as const;
 
-/** The inventory: clusters are onboarded, tested, given other credentials, and offboarded. */
+/** The inventory: clusters are onboarded, listed and offboarded. */
 export function clusterRoutes(context: ApiContext): FastifyPluginAsyncZod {
   return async (app) => {
     app.get(
@@ -61,19 +64,19 @@ export function clusterRoutes(context: ApiContext): FastifyPluginAsyncZod {
         },
       },
       async (request, reply) => {
-        const { kubeconfig, context: selected, joinFederation, probe, ...entry } = request.body;
+        const { kubeconfig, secretRef, context: selected, joinFederation, probe, ...entry } = request.body;
         const { name: cluster } = entry;
         const input = onboardInputSchema.parse({ cluster, joinFederation, probe });
         const mutation = {
           action: 'onboardCluster',
           cluster,
           federation: joinFederation,
-          input: { ...entry, ...input },
+          input: { ...entry, ...input, ...(secretRef === undefined ? {} : { secretRef }) },
           identity: kubeconfig,
         };
         return mutate(context, request, reply, mutation, async (by) => {
           const store = storeOf(context);
-          const checked = submittedKubeconfig(kubeconfig, selected);
+          const checked = await submitted(store, { kubeconfig, secretRef, context: selected });
           await requireNew(context, cluster);
           await requireIdle(context, cluster);
           await store.propose({ entry, kubeconfig: checked, by });
@@ -105,52 +108,6 @@ export function clusterRoutes(context: ApiContext): FastifyPluginAsyncZod {
           state: running ?? (known ? ('ready' as const) : ('failed' as const)),
           ...(change === undefined ? {} : { change: { ...change } }),
         };
-      },
-    );
-
-    app.post(
-      '/clusters/:cluster/test',
-      {
-        config: { permission: 'view', everywhere: true },
-        schema: {
-          tags: ['clusters'],
-          summary: 'Test the connection: everything that would stand in the way of a change, at once',
-          params: clusterParams,
-          response: { 200: reportSchema, ...problems },
-        },
-      },
-      async ({ params: { cluster } }) => {
-        await requireKnown(context, cluster);
-        return { ...(await context.client.testCluster(cluster)) };
-      },
-    );
-
-    app.put(
-      '/clusters/:cluster/credentials',
-      {
-        config: { permission: 'administer', everywhere: true },
-        schema: {
-          tags: ['clusters'],
-          summary: 'Give an onboarded cluster other credentials, once these are proven to work',
-          params: clusterParams,
-          headers: idempotencyHeaders,
-          body: credentialsSchema,
-          response: { 202: acceptedSchema, ...problems },
-        },
-      },
-      async (request, reply) => {
-        const { cluster } = request.params;
-        const { kubeconfig, context: selected } = request.body;
-        const mutation = { action: 'rotateCredentials', cluster, input: { cluster }, identity: kubeconfig };
-        return mutate(context, request, reply, mutation, async (by) => {
-          const store = storeOf(context);
-          const checked = submittedKubeconfig(kubeconfig, selected);
-          const { entry } = await requireOwn(context, cluster);
-          await requireIdle(context, cluster);
-          await store.propose({ entry, kubeconfig: checked, by });
-          const input = onboardInputSchema.parse({ cluster, replaces: true });
-          return accepted(cluster, await started(store, cluster, () => context.client.onboardCluster(input, by)));
-        });
       },
     );
 
@@ -199,73 +156,4 @@ function resource({ clusters, stored }: FullInventory, name: string): z.infer<ty
     ...(onboardedBy === undefined ? {} : { onboardedBy }),
     ...(foreign ? { foreign } : {}),
   };
-}
-
-/** A candidate of which no workflow knows would stay for ever. */
-async function started(
-  store: ClusterStore,
-  cluster: string,
-  start: () => Promise<ChangeHandle>,
-): Promise<ChangeHandle> {
-  try {
-    return await start();
-  } catch (error) {
-    // The candidate may be that of the onboarding that runs.
-    if (!(error instanceof FederatorError && error.type === 'ChangeInProgress')) await store.remove(cluster, true);
-    throw error;
-  }
-}
-
-function accepted(cluster: string, handle: ChangeHandle): Outcome {
-  const { workflowId, runId, link } = handle;
-  return { status: 202, body: { workflowId, runId, link, location: `/v1/clusters/${cluster}` }, handle };
-}
-
-function storeOf({ store }: ApiContext): ClusterStore {
-  if (store !== undefined) return store;
-  throw new FederatorError(
-    'StoreUnavailable',
-    `Clusters cannot be onboarded: no cluster store is configured. Start the API and the worker with ${STORE} (docs/operators-guide.md).`,
-  );
-}
-
-async function requireNew(context: ApiContext, cluster: string): Promise<void> {
-  const { clusters, stored } = await inventoryOf(context);
-  if (!clusters.some(({ name }) => name === cluster)) return;
-  throw new FederatorError(
-    'Conflict',
-    stored.has(cluster)
-      ? `Cluster ${cluster} is onboarded already. To give it other credentials: PUT /v1/clusters/${cluster}/credentials`
-      : `Cluster ${cluster} is in the inventory file already.`,
-  );
-}
-
-/** Credentials that are being proven must not be replaced meanwhile. */
-async function requireIdle({ client }: ApiContext, cluster: string): Promise<void> {
-  const change = await client.clusterChange(cluster);
-  if (change?.status !== 'RUNNING') return;
-  throw new FederatorError(
-    'ChangeInProgress',
-    `${change.type} of cluster ${cluster} is running. Wait for it, or cancel it there: ${change.link}`,
-  );
-}
-
-async function requireKnown(context: ApiContext, cluster: string): Promise<void> {
-  const { clusters } = await inventoryOf(context);
-  if (!clusters.some(({ name }) => name === cluster)) throw unknownCluster(cluster);
-}
-
-async function requireOwn(context: ApiContext, cluster: string) {
-  const inventory = await inventoryOf(context);
-  const found = inventory.stored.get(cluster);
-  if (found !== undefined && !found.foreign) return found;
-  if (found === undefined && !inventory.clusters.some(({ name }) => name === cluster)) throw unknownCluster(cluster);
-  throw new FederatorError(
-    'ForeignObject',
-    `Cluster ${cluster} was not onboarded by the API, but ${found === undefined ? 'is listed in the inventory file' : 'by somebody else'}: change it there.`,
-  );
-}
-
-function unknownCluster(cluster: string): FederatorError {
-  return new FederatorError('UnknownCluster', `There is no cluster ${cluster}. List them: GET /v1/clusters`);
 }

@@ -1,0 +1,83 @@
+import { createHash } from 'node:crypto';
+import { z } from 'zod';
+import { FederatorError } from '../contract/errors.js';
+import type { FederationHealth } from '../contract/health.js';
+import type { ApiContext } from './context.js';
+import type { Members } from './members.js';
+import { ProblemError } from './problem.js';
+import { changeSchema } from './schemas.js';
+
+export const federationSchema = z.object({ name: z.string(), members: z.array(z.string()) }).meta({ id: 'Federation' });
+export const federationDetailSchema = federationSchema
+  .extend({
+    /** Whether a monitor watches over it. */
+    monitored: z.boolean(),
+    verdict: z.string().optional(),
+    lastChange: changeSchema.optional(),
+  })
+  .meta({ id: 'FederationDetail' });
+export async function requireUnchanged(
+  context: ApiContext,
+  members: Members,
+  federation: string,
+  wanted: string | undefined,
+): Promise<void> {
+  if (wanted === undefined || wanted === '*') return;
+  members.forget();
+  const tag = etag(await federationDetail(context, members, federation));
+  if (tag === wanted) return;
+  throw new ProblemError(
+    412,
+    'Changed',
+    `Federation ${federation} has changed since it was read. Read it again, and then say what it is to be.`,
+    undefined,
+    { etag: tag },
+  );
+}
+
+export async function federationDetail(
+  { client }: ApiContext,
+  members: Members,
+  federation: string,
+): Promise<z.infer<typeof federationDetailSchema>> {
+  const [[lastChange], health] = await Promise.all([
+    client.listChanges({ federation, limit: 1 }),
+    knownHealth(client, federation),
+  ]);
+  const list = await members.of(federation, lastChange);
+  if (list === undefined && health === undefined && lastChange === undefined) {
+    throw unknownFederation(federation);
+  }
+  return {
+    name: federation,
+    members: [...(list ?? [])].sort(),
+    monitored: health !== undefined,
+    ...(health === undefined ? {} : { verdict: health.verdict }),
+    ...(lastChange === undefined ? {} : { lastChange }),
+  };
+}
+
+export function etag({ name, members, lastChange }: z.infer<typeof federationDetailSchema>): string {
+  const { runId, status } = lastChange ?? {};
+  const digest = createHash('sha256')
+    .update(JSON.stringify([name, members, runId, status]))
+    .digest('base64url');
+  return `"${digest.slice(0, 22)}"`;
+}
+
+/** What the monitor knows; undefined where nobody watches. */
+export async function knownHealth(
+  client: ApiContext['client'],
+  federation: string,
+): Promise<FederationHealth | undefined> {
+  try {
+    return await client.health(federation);
+  } catch (error) {
+    if (error instanceof FederatorError && error.type === 'NotFound') return undefined;
+    throw error;
+  }
+}
+
+export function unknownFederation(federation: string): FederatorError {
+  return new FederatorError('NotFound', `There is no federation ${federation}. List them: GET /v1/federations`);
+}

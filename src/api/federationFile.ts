@@ -1,0 +1,62 @@
+import type { FastifyRequest } from 'fastify';
+import { z } from 'zod';
+import { applyOptionsSchema, federationFileSchema, type ApplyInput, type FederationFile } from '../contract/change.js';
+import { inventoryOf, principalOf, requireSameFederation, type ApiContext } from './context.js';
+import { invalidBody, ProblemError } from './problem.js';
+
+export const applySchema = z
+  .strictObject({
+    ...federationFileSchema.shape,
+    probe: z.boolean().optional(),
+    monitor: z.boolean().optional(),
+    /** Only the plan: nothing is changed. */
+    planOnly: z.boolean().default(false),
+  })
+  .meta({ id: 'FederationFile', description: 'The file that `federator apply -f` takes, as JSON.' });
+/** Where the path names the federation, the file need not. */
+export const applyOneSchema = applySchema
+  .partial({ federation: true })
+  .meta({ id: 'FederationFileOfOne', description: 'The same; the path has the name.' });
+
+/** What an apply would do. */
+export const planSchema = z
+  .looseObject({ federation: z.string(), changed: z.boolean(), steps: z.array(z.looseObject({})) })
+  .meta({ id: 'Plan' });
+
+/** Checks a federation file for what its fields must be to each other: all faults at once, each where it is. */
+export function applyInput(body: z.infer<typeof applyOneSchema>, path?: string): ApplyInput {
+  const { probe, monitor, planOnly, ...file } = body;
+  if (path !== undefined) requireSameFederation(path, file.federation);
+  const parsed = federationFileSchema.safeParse({ federation: path, ...file });
+  if (!parsed.success) throw invalidBody(parsed.error);
+  const federation: FederationFile = parsed.data;
+  return {
+    ...federation,
+    ...applyOptionsSchema.parse({ federation: federation.federation, planOnly, probe, monitor }),
+  };
+}
+
+/** Plans instead of doing: nothing is changed, so nothing is on record, and whoever may look may ask. */
+export async function planned(
+  context: ApiContext,
+  request: FastifyRequest,
+  input: ApplyInput,
+): Promise<z.infer<typeof planSchema>> {
+  await requireClusters(context, input);
+  const { client } = context;
+  const change = await client.startChange('applyFederation', { ...input, planOnly: true }, principalOf(request).name);
+  const result = await client.result(change);
+  return { ...result, steps: result.steps.map((step) => ({ ...step })) };
+}
+
+/** @throws ProblemError 422 for clusters that the inventory does not have */
+export async function requireClusters(context: ApiContext, { clusters }: ApplyInput): Promise<void> {
+  const known = (await inventoryOf(context)).clusters.map(({ name }) => name);
+  const unknown = clusters.filter((name) => !known.includes(name));
+  if (unknown.length === 0) return;
+  throw new ProblemError(
+    422,
+    'UnknownCluster',
+    `There is no cluster ${unknown.join(', ')} in the inventory. It has: ${known.join(', ') || 'none'}.`,
+  );
+}

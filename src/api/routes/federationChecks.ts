@@ -1,0 +1,83 @@
+import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
+import { z } from 'zod';
+import { timeouts, verifyInputSchema } from '../../contract/change.js';
+import { mutate, type ApiContext } from '../context.js';
+import { applyInput, applyOneSchema, planned, planSchema } from '../federationFile.js';
+import { acceptedSchema, federationParams, idempotencyHeaders, problems } from '../schemas.js';
+import { acceptedChange } from './changes.js';
+
+/** Looks at a federation: planned, verified, diagnosed, probed. */
+export function federationCheckRoutes(context: ApiContext): FastifyPluginAsyncZod {
+  const { client } = context;
+  return async (app) => {
+    app.post(
+      '/federations/:federation/plan',
+      {
+        config: { permission: 'view' },
+        schema: {
+          tags: ['federations'],
+          summary: 'What an apply of this file would do; nothing is changed',
+          params: federationParams,
+          body: applyOneSchema,
+          response: { 200: planSchema, ...problems },
+        },
+      },
+      async (request) => planned(context, request, applyInput(request.body, request.params.federation)),
+    );
+
+    app.post(
+      '/federations/:federation/verify',
+      {
+        config: { permission: 'view' },
+        schema: {
+          tags: ['federations'],
+          summary: 'Every check of every cluster and edge, with evidence and remedy; nothing is changed',
+          params: federationParams,
+          response: {
+            200: z.looseObject({ federation: z.string(), verdict: z.string(), checks: z.array(z.looseObject({})) }),
+            ...problems,
+          },
+        },
+      },
+      async ({ params }) => {
+        const result = await client.verify(verifyInputSchema.parse(params));
+        return { ...result, checks: result.checks.map((check) => ({ ...check })) };
+      },
+    );
+
+    app.post(
+      '/federations/:federation/diagnose',
+      {
+        config: { permission: 'view' },
+        schema: {
+          tags: ['federations'],
+          summary: 'What is wrong, why, and what would be done about it; nothing is changed',
+          params: federationParams,
+          response: { 200: z.looseObject({ federation: z.string() }), ...problems },
+        },
+      },
+      async ({ params }) => ({ ...(await client.diagnose({ ...params, clusters: [], readings: true })) }),
+    );
+
+    app.post(
+      '/federations/:federation/probe',
+      {
+        config: { permission: 'change' },
+        schema: {
+          tags: ['federations'],
+          summary: 'Prove the federation by mTLS between test workloads of all members',
+          params: federationParams,
+          headers: idempotencyHeaders,
+          response: { 202: acceptedSchema, ...problems },
+        },
+      },
+      async (request, reply) => {
+        const { federation } = request.params;
+        const input = { federation, clusters: [], timeouts: timeouts.parse({}) };
+        return mutate(context, request, reply, { action: 'probe', federation, input }, async (by) =>
+          acceptedChange(await client.startChange('probe', input, by)),
+        );
+      },
+    );
+  };
+}

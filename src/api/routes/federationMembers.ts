@@ -1,0 +1,100 @@
+import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
+import { z } from 'zod';
+import type { ApiContext } from '../context.js';
+import { knownHealth, unknownFederation } from '../federationDetail.js';
+import type { Members } from '../members.js';
+import { federationParams, problems, unknownSchema } from '../schemas.js';
+
+const memberSchema = z
+  .object({
+    cluster: z.string(),
+    trustDomain: z.string().optional(),
+    /** What the monitor last saw; `unknown` where nobody watches. */
+    server: z.enum(['up', 'down', 'unknown']),
+    endpoint: z.enum(['ok', 'failed', 'unknown']),
+    agents: z.number().int().optional(),
+  })
+  .meta({ id: 'Member' });
+
+const policySchema = z
+  .object({
+    name: z.string(),
+    /** As the federation file has it. */
+    policy: z.looseObject({ type: z.string() }),
+    /** The members that have it, with what SPIRE controller manager says of it. */
+    members: z.array(
+      z.object({
+        cluster: z.string(),
+        podsSelected: z.number().int().optional(),
+        entriesToSet: z.number().int().optional(),
+      }),
+    ),
+  })
+  .meta({ id: 'Policy' });
+
+/** Who is in a federation, and which of their workloads federate. */
+export function federationMemberRoutes({ client }: ApiContext, members: Members): FastifyPluginAsyncZod {
+  return async (app) => {
+    app.get(
+      '/federations/:federation/members',
+      {
+        config: { permission: 'view' },
+        schema: {
+          tags: ['federations'],
+          summary: 'Its members by name, as the clusters have it, with what the monitor last saw of them',
+          params: federationParams,
+          response: {
+            200: z.object({ items: z.array(memberSchema), unknown: z.array(unknownSchema) }),
+            ...problems,
+          },
+        },
+      },
+      async ({ params: { federation } }) => {
+        const [[lastChange], health] = await Promise.all([
+          client.listChanges({ federation, limit: 1 }),
+          knownHealth(client, federation),
+        ]);
+        const list = await members.of(federation, lastChange);
+        if (list === undefined && health === undefined && lastChange === undefined) throw unknownFederation(federation);
+        const seen = new Map(health?.clusters.map((each) => [each.cluster, each]));
+        const { unknown } = await members.all(federation, lastChange);
+        return {
+          items: [...(list ?? [])].sort().map((cluster) => {
+            const { trustDomain, server = 'unknown', endpoint = 'unknown', agents } = seen.get(cluster) ?? {};
+            return {
+              cluster,
+              server,
+              endpoint,
+              ...(trustDomain === undefined ? {} : { trustDomain }),
+              ...(agents === undefined ? {} : { agents }),
+            };
+          }),
+          unknown: unknown.map(({ cluster, message }) => ({ cluster, message })),
+        };
+      },
+    );
+
+    app.get(
+      '/federations/:federation/policies',
+      {
+        config: { permission: 'view' },
+        schema: {
+          tags: ['federations'],
+          summary: 'Which workloads federate: its policies, read of the members now',
+          params: federationParams,
+          response: {
+            200: z.object({ items: z.array(policySchema), unknown: z.array(unknownSchema) }),
+            ...problems,
+          },
+        },
+      },
+      async ({ params: { federation } }) => {
+        const { policies, unknown } = await client.policies(federation);
+        return {
+          items: policies.map(({ policy, ...each }) => ({ ...each, policy: { ...policy } })),
+          unknown: unknown.map(({ cluster, message }) => ({ cluster, message })),
+        };
+      },
+    );
+  };
+}
