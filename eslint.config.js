@@ -76,7 +76,7 @@ export default defineConfig(
     languageOptions: {
       globals: Object.fromEntries(
         ['document', 'sessionStorage', 'fetch', 'URL', 'CSS', 'TextDecoderStream', 'AbortController']
-          .concat(['setTimeout', 'clearTimeout'])
+          .concat(['setTimeout', 'setInterval'])
           .map((name) => [name, 'readonly']),
       ),
     },

@@ -7,9 +7,11 @@ import { ago, time, VERDICTS } from './format.js';
 import { drawGraph } from './graph.js';
 import { listChanges, listFindings, listRepairs } from './lists.js';
 import { Matrix } from './matrix.js';
-import { api, ApiError, token } from './session.js';
+import { api, ApiError, events, token } from './session.js';
 
-const POLL_MS = 4_000;
+/** So long after a stream ended or broke off it is taken up again. */
+const RETRY_MS = 4_000;
+const REDRAW_MS = 4_000;
 /** More clusters than this are easier read as a matrix. */
 const GRAPH_CLUSTERS = 12;
 const NOTHING = { clusters: [], edges: [], counts: {}, findings: [], repairs: [] };
@@ -27,7 +29,8 @@ const state = {
   panel: undefined,
 };
 let matrix;
-let timer;
+/** @type {AbortController | undefined} */
+let following;
 let busy = false;
 
 const at = (path) => `federations/${encodeURIComponent(state.federation)}/${path}`;
@@ -66,37 +69,48 @@ function choose(federation) {
   Object.assign(state, { federation, health: NOTHING, edges: new Map(), view: undefined, panel: undefined });
   matrix = undefined;
   view.replaceChildren();
-  void refresh();
+  void follow();
 }
 
-/** Reads what is known and shows it, again and again. */
-async function refresh() {
-  clearTimeout(timer);
-  const { federation } = state;
-  try {
-    const [health, { items }] = await Promise.all([knownHealth(), api(at('changes?limit=20'))]);
-    if (federation !== state.federation) return;
-    feed.take(at(''), items);
-    show(health);
-    if (health.monitored) notice();
-  } catch (error) {
-    failed(error);
+/** Follows what is known of the federation and shows it, until another one is chosen or nobody looks. */
+async function follow() {
+  following?.abort();
+  const { signal } = (following = new AbortController());
+  while (!signal.aborted) {
+    try {
+      for await (const { event, data } of events(at('health/events'), signal)) {
+        if (event === 'failure') throw new ApiError(data.status, data.detail);
+        take(event, data);
+      }
+    } catch (error) {
+      if (signal.aborted) return;
+      // A stream that breaks off is none of the API's words.
+      failed(error instanceof TypeError ? new ApiError(0, 'The API cannot be reached.') : error);
+    }
+    await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
   }
-  clearTimeout(timer);
-  if (token.get() !== null) timer = setTimeout(() => (document.hidden ? undefined : void refresh()), POLL_MS);
+}
+
+function take(event, data) {
+  if (event === 'changes') {
+    feed.take(at(''), data);
+    drawChanges();
+  }
+  if (event !== 'health') return;
+  if (data === null) {
+    notice('No monitor watches over this federation, so nothing is known of its edges. Verify looks at them once.');
+    show(unwatched());
+  } else {
+    notice();
+    show({ ...data, monitored: true });
+  }
 }
 
 /** Without a monitor: the members, and nothing about their edges. */
-async function knownHealth() {
-  try {
-    return { ...(await api(at('health'))), monitored: true };
-  } catch (error) {
-    if (!(error instanceof ApiError) || error.status !== 404) throw error;
-    notice('No monitor watches over this federation, so nothing is known of its edges. Verify looks at them once.');
-    const members = [...(state.members.get(state.federation) ?? [])].sort();
-    const clusters = members.map((cluster) => ({ cluster, server: 'unknown', endpoint: 'unknown' }));
-    return { ...NOTHING, clusters, verdict: 'unknown', monitored: false };
-  }
+function unwatched() {
+  const members = [...(state.members.get(state.federation) ?? [])].sort();
+  const clusters = members.map((cluster) => ({ cluster, server: 'unknown', endpoint: 'unknown' }));
+  return { ...NOTHING, clusters, verdict: 'unknown', monitored: false };
 }
 
 function show(health) {
@@ -255,7 +269,7 @@ function notice(text = '') {
 function signOut(why = '') {
   token.forget();
   feed.stop();
-  clearTimeout(timer);
+  following?.abort();
   notice();
   state.grants = [];
   state.federation = undefined;
@@ -295,7 +309,12 @@ document.addEventListener('keydown', ({ key }) => {
   if (key === 'Escape' && state.panel !== undefined && !byId('dialog').open) close();
 });
 document.addEventListener('visibilitychange', () => {
-  if (!document.hidden && state.federation !== undefined) void refresh();
+  if (document.hidden) following?.abort();
+  else if (state.federation !== undefined) void follow();
 });
+// How long ago something was goes on also while nothing is new.
+setInterval(() => {
+  if (state.federation !== undefined && !document.hidden) drawHead();
+}, REDRAW_MS);
 if (token.get() === null) signOut();
 else void enter();

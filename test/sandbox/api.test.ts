@@ -15,6 +15,7 @@ import { eventually } from '../support/spireTrustDomain.js';
 
 const FEDERATION = 'payments';
 const PAIR = ['client-1', 'server-1'];
+const POLICIES = [{ type: 'label' }];
 const MINUTE = 60_000;
 const LIMIT = 6 * MINUTE;
 const CHANGE_MS = 4 * MINUTE;
@@ -203,10 +204,12 @@ test('the API describes itself, and says when it is ready', async () => {
 test(
   'a federation is planned and made from its file, once however often it is asked for, and followed to its end',
   async () => {
-    const file = { federation: FEDERATION, clusters: PAIR, probe: false, monitor: true };
+    const file = { federation: FEDERATION, clusters: PAIR, policies: POLICIES, probe: false, monitor: true };
     const { federation: _name, ...rest } = file;
     const plan = await call('POST', `/v1/federations/${FEDERATION}/plan`, { as: 'viewer', body: rest });
     expect(plan).toMatchObject({ status: 200, body: { planned: true, changed: true } });
+    const planned = await call('POST', '/v1/federations', { as: 'viewer', body: { ...file, planOnly: true } });
+    expect({ ...planned.body, steps: [] }).toEqual({ ...plan.body, steps: [] });
     const headers = { 'idempotency-key': 'make-it' };
     const [first, second] = await Promise.all(
       [1, 2].map(() => call('POST', '/v1/federations', { as: 'operator', body: file, headers })),
@@ -242,13 +245,30 @@ test(
     expect((await call('GET', at, { headers: { 'if-none-match': tag } })).status).toBe(304);
     const stale = await call('PUT', at, { body: { clusters: PAIR }, headers: { 'if-match': '"another"' } });
     expect({ status: stale.status, etag: stale.headers.get('etag') }).toEqual({ status: 412, etag: tag });
-    const same = await call('PUT', at, { body: { clusters: PAIR, probe: false }, headers: { 'if-match': tag } });
+    const same = await call('PUT', at, {
+      body: { clusters: PAIR, policies: POLICIES, probe: false },
+      headers: { 'if-match': tag },
+    });
     expect(same.status).toBe(202);
     expect((await followed(same.body['location'])).at(-1)).toBe('result');
     const verified = await call('POST', `${at}/verify`);
     expect(verified).toMatchObject({ status: 200, body: { verdict: 'ok' } });
     const checked = await call('POST', `${at}/monitor/check`, { as: 'viewer' });
     expect(checked.body).toMatchObject({ verdict: 'ok', counts: { fresh: 2 } });
+    expect((await call('GET', `${at}/members`, { as: 'viewer' })).body).toEqual({
+      items: PAIR.map((cluster) => expect.objectContaining({ cluster, server: 'up', endpoint: 'ok' }) as unknown),
+      unknown: [],
+    });
+    expect((await call('GET', `${at}/policies`, { as: 'viewer' })).body).toMatchObject({
+      items: [
+        {
+          name: 'label-based-auto-federated',
+          policy: { type: 'label', labels: { federated: 'true' } },
+          members: PAIR.map((cluster) => ({ cluster })),
+        },
+      ],
+      unknown: [],
+    });
     expect((await call('GET', '/metrics', { as: null })).status).toBe(401);
     const { text } = await call('GET', '/metrics', { as: 'viewer' });
     expect(text).toContain(`spire_federator_edges{federation="${FEDERATION}",verdict="fresh"} 2`);
@@ -267,11 +287,13 @@ if (chromium === undefined) console.warn('No Chromium (CHROMIUM_PATH): the cases
   'the console shows the federation by keyboard alone, keeps the token to itself, and offers what the role allows',
   async () => {
     const browser = await startBrowser(chromium ?? '');
+    const asked: string[] = [];
     try {
       const open = async (as: keyof typeof TOKENS) => {
         const page = await (await browser.newContext()).newPage();
         page.setDefaultTimeout(MINUTE);
         const bad = misdeeds(page, url);
+        page.on('request', (request) => asked.push(new URL(request.url()).pathname));
         await page.goto(`${url}/`);
         await page.getByLabel('API token').fill(TOKENS[as].token);
         await page.keyboard.press('Enter');
@@ -310,6 +332,8 @@ if (chromium === undefined) console.warn('No Chromium (CHROMIUM_PATH): the cases
       expect(offered).toEqual(expect.arrayContaining(['Check now', 'Verify', 'Sign out']));
       expect(offered.filter((text) => /pause|resume|approve/i.test(text))).toEqual([]);
       expect([...bad, ...viewer.bad]).toEqual([]);
+      const health = asked.filter((path) => /\/(health|health\/events|changes)$/.test(path));
+      expect(health).toEqual(Array(2).fill(`/v1/federations/${FEDERATION}/health/events`));
     } finally {
       await browser.close();
     }
@@ -328,6 +352,12 @@ test(
       change({ cluster: content.clusters[0].cluster, user: content.users[0].user });
       return stringify(content);
     };
+    const at = '/v1/clusters/test';
+    const tested = await call('POST', at, { body: { name: 'edge-1', kubeconfig: kubeconfigOf('edge-1') } });
+    expect(tested).toMatchObject({
+      status: 200,
+      body: { cluster: 'edge-1', ok: true, problems: [], trustDomain: 'apps.edge-1.sandbox.test' },
+    });
     const program = changed(({ user }) => Object.assign(user, { exec: { command: 'sh', args: ['-c', 'id'] } }));
     const refused = await call('POST', '/v1/clusters', { body: { name: 'edge-1', kubeconfig: program } });
     expect(refused).toMatchObject({
@@ -335,6 +365,12 @@ test(
       body: { detail: expect.stringMatching(/exec of its user would run a program/) as string },
     });
     const away = changed(({ cluster }) => Object.assign(cluster, { server: 'https://127.0.0.1:1' }));
+    const unreachable = await call('POST', at, { body: { name: 'edge-1', kubeconfig: away } });
+    expect(unreachable).toMatchObject({
+      status: 200,
+      body: { ok: false, problems: [{ message: expect.stringMatching(/^edge-1: .*cannot be reached/) as string }] },
+    });
+    expect(readdirSync(path.join(testbed.folder, 'clusters'))).toEqual([]);
     const answer = await call('POST', '/v1/clusters', { body: { name: 'edge-1', kubeconfig: away } });
     expect(answer.status).toBe(202);
     const failed = await settled('edge-1', 'failed');
@@ -351,7 +387,7 @@ test(
   async () => {
     const body = { name: 'edge-1', kubeconfig: kubeconfigOf('edge-1'), joinFederation: FEDERATION, probe: false };
     const accepted = await call('POST', '/v1/clusters', { body });
-    expect(accepted).toMatchObject({ status: 202, body: { location: '/v1/clusters/edge-1' } });
+    expect(accepted.status).toBe(202);
     const onboarded = await settled('edge-1', 'ready');
     expect(onboarded).toMatchObject({
       source: 'store',
@@ -421,8 +457,15 @@ test(
       expect(body).toMatchObject({ state: 'ready', change: { error: { type: 'Conflict' } } });
     }, MINUTE);
     const left = await call('DELETE', '/v1/clusters/edge-1?leave=true');
-    expect(left.status).toBe(202);
+    expect(left).toMatchObject({
+      status: 202,
+      body: { location: `/v1/clusters/edge-1/changes/${String(left.body['runId'])}` },
+    });
     await eventually(async () => expect((await call('GET', '/v1/clusters/edge-1')).status).toBe(404), CHANGE_MS);
+    await eventually(async () => {
+      const { body } = await call('GET', String(left.body['location']));
+      expect(body).toMatchObject({ type: 'offboardCluster', status: 'COMPLETED', result: { left: FEDERATION } });
+    }, MINUTE);
     await eventually(
       async () => expect(await snapshotCluster(testbed.directory, 'edge-1')).toEqual(before),
       3 * MINUTE,
@@ -460,6 +503,18 @@ test(
     const entry = clusterEntrySchema.parse({ name: 'edge-1' });
     // A Role that was just made is not yet known to every part of the API server.
     await eventually(() => store.propose({ entry, kubeconfig, by: 'token/me' }), MINUTE);
+    const submitted: Resource = {
+      apiVersion: 'v1',
+      kind: 'Secret',
+      metadata: { name: 'edge-1', namespace: 'spire-federator' },
+      stringData: { kubeconfig: kubeconfigOf('edge-1') },
+    };
+    await admin.apply(submitted);
+    const ref = { namespace: 'spire-federator', name: 'edge-1', key: 'kubeconfig' };
+    expect(await store.secret(ref)).toBe(kubeconfigOf('edge-1'));
+    await expect(store.secret({ ...ref, key: 'config' })).rejects.toThrow(/edge-1 .* has no key config/);
+    await expect(store.secret({ ...ref, name: 'mars' })).rejects.toThrow(/spire-federator\/mars .* is not there/);
+    await expect(store.secret({ ...ref, namespace: 'kube-system' })).rejects.toThrow(/may not be read by the engine/);
     const names = async () => (await readInventory(undefined, store)).clusters.map(({ name }) => name).sort();
     expect(await names()).toEqual(['eks', 'prod-eu']);
     await store.promote('edge-1');
@@ -499,6 +554,7 @@ test(
       'token/operator apply 409',
       'token/admin onboardCluster 202',
       'token/admin onboardCluster 400',
+      'token/admin testConnection 200',
       'token/admin rotateCredentials 202',
       'token/admin offboardCluster 202',
       'token/operator teardown 202',

@@ -1,11 +1,14 @@
 import fc from 'fast-check';
 import { UnsecuredJWT, SignJWT, type JWTPayload } from 'jose';
 import { stringify } from 'yaml';
+import { policySchema } from '../../src/contract/policy.js';
 import { ApiEnvironment } from '../support/apiEnvironment.js';
 import { OpenApi, type Document } from '../support/fuzz/openApi.js';
 import { fuzzRequests, type FuzzRequest } from '../support/fuzz/requests.js';
 import { send, sendRaw, type FuzzAnswer } from '../support/fuzz/send.js';
+import { identityFacts } from '../support/freshCluster.js';
 import { federate, RecordedActivities } from '../support/recordedActivities.js';
+import { eventually } from '../support/spireTrustDomain.js';
 
 /** How many requests the fuzzer sends, and which: a seed gives the same ones again. */
 const RUNS = Number(process.env['API_FUZZ_RUNS'] ?? 500);
@@ -17,7 +20,8 @@ const REQUEST_TIMEOUT_MS = 2_000;
 const FEDERATION = 'payments';
 const MEMBERS = ['a', 'b'];
 /** A cluster may have any DNS label for its name, also one that every object of JavaScript has. */
-const CLUSTERS = [...MEMBERS, 'constructor'];
+const CLUSTERS = [...MEMBERS, 'constructor', 'free'];
+const POLICY = policySchema.parse({ type: 'label', labels: { federated: 'true' } });
 const SECRET = 'only-the-cluster-may-know-this';
 const KUBECONFIG = stringify({
   'current-context': 'x',
@@ -35,7 +39,10 @@ let tokens: Record<string, string>;
 beforeAll(async () => {
   const recorded = new RecordedActivities(...CLUSTERS, 'newcomer');
   federate(recorded, FEDERATION, ...MEMBERS);
-  recorded.strangers = ['constructor', 'newcomer'];
+  const stats = { podsSelected: 3, entriesToSet: 2 };
+  const { name = '' } = POLICY;
+  recorded.change('a', { identities: [identityFacts({ name, federation: FEDERATION, policy: POLICY, stats })] });
+  recorded.strangers = ['constructor', 'free', 'newcomer'];
   recorded.elsewhere = { [FEDERATION]: MEMBERS };
   environment = await ApiEnvironment.start(recorded);
   url = await environment.listen({ clusters: CLUSTERS, requestTimeoutMs: REQUEST_TIMEOUT_MS });
@@ -97,6 +104,12 @@ function ask(method: string, target: string, request: Partial<FuzzRequest> = {})
 function askJson(method: string, target: string, body: unknown, headers = {}): Promise<FuzzAnswer> {
   const all = { ...authorized(), 'content-type': 'application/json', ...headers };
   return ask(method, target, { headers: all, body: JSON.stringify(body) });
+}
+
+async function read(target: string): Promise<unknown> {
+  const { status, text } = await ask('GET', target, { headers: authorized() });
+  expect({ target, status, text }).toMatchObject({ status: 200 });
+  return JSON.parse(text);
 }
 
 /** What is wrong with an answer, whatever was asked; nothing where it is as it must be. */
@@ -186,6 +199,7 @@ test('a method that a path has not is refused with those that it has', async () 
     ['POST', `/v1/federations/${FEDERATION}/health`, 'GET, HEAD'],
     ['GET', `/v1/federations/${FEDERATION}/monitor/pause`, 'POST'],
     ['PUT', '/healthz', 'GET, HEAD'],
+    ['PATCH', '/v1/clusters/test', 'DELETE, GET, HEAD, POST'],
   ];
   for (const [method, at, allow] of asks) {
     // A body that could not be read is not what is wrong.
@@ -244,6 +258,99 @@ test('who tries tokens is slowed down as anybody, and nobody with a good one is 
   }
 });
 
+test('members are listed with what the monitor saw of them, and policies with those who have them', async () => {
+  const members = await read(`/v1/federations/${FEDERATION}/members`);
+  expect(members).toMatchObject({ items: [{ cluster: 'a' }, { cluster: 'b' }], unknown: [] });
+  await eventually(async () =>
+    expect(await read(`/v1/federations/${FEDERATION}/members`)).toMatchObject({
+      items: [
+        { cluster: 'a', trustDomain: 'a.test', server: 'up' },
+        { cluster: 'b', trustDomain: 'b.test', server: 'up' },
+      ],
+    }),
+  );
+  expect(await read(`/v1/federations/${FEDERATION}/policies`)).toEqual({
+    items: [{ name: POLICY.name, policy: POLICY, members: [{ cluster: 'a', podsSelected: 3, entriesToSet: 2 }] }],
+    unknown: [],
+  });
+  for (const each of ['members', 'policies'])
+    expect((await ask('GET', `/v1/federations/nowhere/${each}`, { headers: authorized() })).status).toBe(404);
+});
+
+test('a federation file is only planned where that is asked for, also for who may only look', async () => {
+  const viewer = { authorization: `Bearer ${environment.token('viewer')}` };
+  const file = { federation: 'planned', clusters: ['constructor', 'free'], probe: false };
+  const before = environment.audited();
+  const planned = await askJson('POST', '/v1/federations', { ...file, planOnly: true }, viewer);
+  expect({ status: planned.status, body: JSON.parse(planned.text) as unknown }).toMatchObject({
+    status: 200,
+    body: { federation: 'planned', planned: true, changed: true },
+  });
+  expect((await askJson('POST', '/v1/federations', file, viewer)).status).toBe(403);
+  expect(environment.audited()).toBe(before);
+});
+
+test('health and changes are followed as events, from what is known on', async () => {
+  const events: Record<string, unknown> = {};
+  const response = await fetch(`${url}/v1/federations/${FEDERATION}/health/events`, { headers: authorized() });
+  expect(response.headers.get('content-type')).toBe('text/event-stream');
+  let text = '';
+  for await (const chunk of response.body ?? []) {
+    text += Buffer.from(chunk as Uint8Array).toString();
+    for (const [, event = '', data = ''] of text.matchAll(/^event: (.*)\ndata: (.*)\n\n/gm))
+      events[event] = JSON.parse(data);
+    if ('health' in events && 'changes' in events) break;
+  }
+  expect(events).toMatchObject({
+    health: { federation: FEDERATION, verdict: 'ok' },
+    changes: expect.any(Array) as unknown,
+  });
+  const { text: unwatched } = await ask('GET', '/v1/federations/nowhere/health/events', { headers: authorized() });
+  expect(unwatched).toContain('event: health\ndata: null\n');
+});
+
+test('a connection is tested before a cluster is onboarded, and nothing of it is kept', async () => {
+  const body = { name: 'newcomer', kubeconfig: KUBECONFIG };
+  const { status, text } = await askJson('POST', '/v1/clusters/test', body);
+  expect({ status, body: JSON.parse(text) as unknown }).toEqual({
+    status: 200,
+    body: {
+      cluster: 'newcomer',
+      ok: false,
+      problems: [{ cluster: 'newcomer', type: 'ClusterUnreachable', message: 'newcomer: it is nowhere.' }],
+    },
+  });
+  expect(await environment.stored()).toEqual([]);
+  expect(environment.audited()).toContain('"action":"testConnection","cluster":"newcomer"');
+});
+
+test.each([
+  [{}, /either a kubeconfig or the secretRef/],
+  [{ kubeconfig: KUBECONFIG, secretRef: { namespace: 'x', name: 'x' } }, /either a kubeconfig or the secretRef/],
+  [{ secretRef: { namespace: 'X', name: '../x' } }, /secretRef\/namespace.*secretRef\/name/],
+  [{ secretRef: { namespace: 'x', name: 'x' } }, /no cluster of its own to read a Secret from/],
+])('a cluster is onboarded by one of kubeconfig and secretRef: not %#', async (credentials, says) => {
+  const { status, text } = await askJson('POST', '/v1/clusters', { name: 'newcomer', ...credentials });
+  expect({ status, text }).toEqual({ status: 400, text: expect.stringMatching(says) as string });
+});
+
+test('what became of an offboarding is told when the cluster is gone', async () => {
+  const followed = async ({ text }: FuzzAnswer) => {
+    const { location, runId } = JSON.parse(text) as { location: string; runId: string };
+    expect(location).toBe(`/v1/clusters/newcomer/changes/${runId}`);
+    await eventually(async () => expect(await read(location)).toMatchObject({ runId, status: 'COMPLETED' }));
+    return read(location);
+  };
+  const onboarded = await askJson('POST', '/v1/clusters', { name: 'newcomer', kubeconfig: KUBECONFIG });
+  expect(await followed(onboarded)).toMatchObject({ type: 'onboardCluster', result: { ok: true } });
+  expect(await read('/v1/clusters/newcomer')).toMatchObject({ state: 'ready' });
+  const offboarded = await ask('DELETE', '/v1/clusters/newcomer', { headers: authorized() });
+  expect(await followed(offboarded)).toMatchObject({ type: 'offboardCluster', result: { cluster: 'newcomer' } });
+  expect((await ask('GET', '/v1/clusters/newcomer', { headers: authorized() })).status).toBe(404);
+  const run = '00000000-0000-4000-8000-000000000000';
+  expect((await ask('GET', `/v1/clusters/newcomer/changes/${run}`, { headers: authorized() })).status).toBe(404);
+});
+
 test(
   `whatever is sent (${RUNS} requests of seed ${SEED}) is answered as the document says, and what is refused leaves nothing`,
   async () => {
@@ -280,7 +387,7 @@ test(
       { numRuns: RUNS, seed: SEED, interruptAfterTimeLimit: 20 * 60_000, markInterruptAsFailure: true },
     );
     console.log(`Answers by status: ${JSON.stringify(statuses)}`);
-    expect([...accepted]).toEqual(expect.arrayContaining(environment.stored()));
+    expect([...accepted]).toEqual(expect.arrayContaining(await environment.stored()));
     const record = environment.audited();
     expect(record).not.toContain(SECRET);
     // What was planned ran, too; its answer is the plan itself.

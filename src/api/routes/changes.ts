@@ -12,12 +12,11 @@ import {
 } from '../../contract/change.js';
 import { FederatorError } from '../../contract/errors.js';
 import { mutate, requireSameFederation, type ApiContext, type Outcome } from '../context.js';
-import { invalidBody, toProblem } from '../problem.js';
+import { streamEvents, type EventStream } from '../eventStream.js';
+import { invalidBody } from '../problem.js';
 import { acceptedSchema, changeSchema, federationParams, idempotencyHeaders, problems, runParams } from '../schemas.js';
 
 const POLL_MS = 500;
-/** A comment now and then keeps proxies from closing a stream on which nothing happens. */
-const KEEP_ALIVE_MS = 15_000;
 
 const STARTABLE = {
   setupPair: setupPairInputSchema,
@@ -112,6 +111,7 @@ export function changeRoutes(context: ApiContext): FastifyPluginAsyncZod {
     app.get(
       '/federations/:federation/changes/:runId/events',
       {
+        exposeHeadRoute: false,
         config: { permission: 'view' },
         schema: {
           tags: ['changes'],
@@ -124,24 +124,7 @@ export function changeRoutes(context: ApiContext): FastifyPluginAsyncZod {
       async (request, reply) => {
         const { federation, runId } = request.params;
         const change = await client.describeChange(federation, runId);
-        reply.hijack();
-        const { raw } = reply;
-        raw.writeHead(200, {
-          ...(reply.getHeaders() as Record<string, string>),
-          'content-type': 'text/event-stream',
-          'cache-control': 'no-store',
-          'x-accel-buffering': 'no',
-        });
-        const gone = new AbortController();
-        raw.once('close', () => gone.abort());
-        const send = (event: string, data: unknown) => raw.write(`event: ${event}\ndata: ${JSON.stringify(data)}\n\n`);
-        try {
-          await follow(change, send, () => raw.write(': still here\n\n'), gone.signal);
-        } catch (error) {
-          const { headers: _headers, ...problem } = toProblem(error, request.id);
-          send('failure', problem);
-        }
-        raw.end();
+        return streamEvents(request, reply, (stream) => follow(change, stream));
       },
     );
 
@@ -167,14 +150,8 @@ export function changeRoutes(context: ApiContext): FastifyPluginAsyncZod {
     );
   };
 
-  async function follow(
-    change: ChangeHandle,
-    send: (event: string, data: unknown) => unknown,
-    keepAlive: () => unknown,
-    signal: AbortSignal,
-  ): Promise<void> {
+  async function follow(change: ChangeHandle, { send, signal }: EventStream): Promise<void> {
     let said = '';
-    let saidAt = Date.now();
     const result = client.result(change);
     const done = result.then(
       () => true,
@@ -184,14 +161,9 @@ export function changeRoutes(context: ApiContext): FastifyPluginAsyncZod {
       isDone = (await Promise.race([done, delay(POLL_MS, false, { signal }).catch(() => false)])) === true;
       const progress = signal.aborted ? undefined : await client.progress(change);
       const text = JSON.stringify(progress);
-      if (progress !== undefined && text !== said) {
-        send('progress', progress);
-        said = text;
-        saidAt = Date.now();
-      } else if (Date.now() - saidAt > KEEP_ALIVE_MS) {
-        keepAlive();
-        saidAt = Date.now();
-      }
+      if (progress === undefined || text === said) continue;
+      send('progress', progress);
+      said = text;
     }
     if (signal.aborted) return;
     send('result', await result);

@@ -3,6 +3,8 @@ import { z } from 'zod';
 import type { FederationHealth } from '../../contract/health.js';
 import { pauseSchema } from '../../contract/monitorSettings.js';
 import { mutate, type ApiContext } from '../context.js';
+import { streamEvents } from '../eventStream.js';
+import { FederationFeed } from '../federationFeed.js';
 import { federationParams, idempotencyHeaders, problems } from '../schemas.js';
 
 const healthSchema = z
@@ -18,6 +20,7 @@ const healthSchema = z
 /** What the monitor of a federation knows, and what people tell it. */
 export function monitorRoutes(context: ApiContext): FastifyPluginAsyncZod {
   const { client } = context;
+  const feed = new FederationFeed(client);
   const route = (summary: string, permission: 'view' | 'change' | 'approve') => ({
     config: { permission },
     schema: { tags: ['health'], summary, params: federationParams, response: { 200: healthSchema, ...problems } },
@@ -27,6 +30,23 @@ export function monitorRoutes(context: ApiContext): FastifyPluginAsyncZod {
       '/federations/:federation/health',
       route('What the monitor knows now: clusters, edges, findings and repairs', 'view'),
       async ({ params: { federation } }) => plain(await client.health(federation)),
+    );
+
+    app.get(
+      '/federations/:federation/health/events',
+      {
+        exposeHeadRoute: false,
+        config: { permission: 'view' },
+        schema: {
+          tags: ['health'],
+          summary: 'Follow it: server-sent events `health`, null while nobody watches, and `changes`, the newest ones',
+          produces: ['text/event-stream'],
+          params: federationParams,
+          response: problems,
+        },
+      },
+      async (request, reply) =>
+        streamEvents(request, reply, (stream) => feed.follow(request.params.federation, stream)),
     );
 
     app.get(
