@@ -96,7 +96,8 @@ export function toProblem(error: unknown, instance: string): Problem & { headers
   if (hasZodFastifySchemaValidationErrors(error)) {
     const where = String(fastify.validationContext ?? 'body');
     const errors = error.validation.map(({ instancePath, message = '' }) => ({
-      pointer: `#/${where}${instancePath}`,
+      // The whole of it has a pointer without a slash at its end (RFC 6901).
+      pointer: `#/${where}${instancePath === '/' ? '' : instancePath}`,
       detail: message,
     }));
     const detail = errors.map(({ pointer, detail: what }) => `${pointer}: ${what}`).join('; ');
