@@ -34,6 +34,17 @@ const policySchema = z
 
 /** Who is in a federation, and which of their workloads federate. */
 export function federationMemberRoutes({ client }: ApiContext, members: Members): FastifyPluginAsyncZod {
+  /** @throws ProblemError where no cluster, no monitor and no change knows of such a federation */
+  const known = async (federation: string) => {
+    const [[lastChange], health] = await Promise.all([
+      client.listChanges({ federation, limit: 1 }),
+      knownHealth(client, federation),
+    ]);
+    const list = await members.of(federation, lastChange);
+    if (list === undefined && health === undefined && lastChange === undefined) throw unknownFederation(federation);
+    return { lastChange, health, list: list ?? [] };
+  };
+
   return async (app) => {
     app.get(
       '/federations/:federation/members',
@@ -50,16 +61,11 @@ export function federationMemberRoutes({ client }: ApiContext, members: Members)
         },
       },
       async ({ params: { federation } }) => {
-        const [[lastChange], health] = await Promise.all([
-          client.listChanges({ federation, limit: 1 }),
-          knownHealth(client, federation),
-        ]);
-        const list = await members.of(federation, lastChange);
-        if (list === undefined && health === undefined && lastChange === undefined) throw unknownFederation(federation);
+        const { lastChange, health, list } = await known(federation);
         const seen = new Map(health?.clusters.map((each) => [each.cluster, each]));
         const { unknown } = await members.all(federation, lastChange);
         return {
-          items: [...(list ?? [])].sort().map((cluster) => {
+          items: [...list].sort().map((cluster) => {
             const { trustDomain, server = 'unknown', endpoint = 'unknown', agents } = seen.get(cluster) ?? {};
             return {
               cluster,
@@ -89,6 +95,7 @@ export function federationMemberRoutes({ client }: ApiContext, members: Members)
         },
       },
       async ({ params: { federation } }) => {
+        await known(federation);
         const { policies, unknown } = await client.policies(federation);
         return {
           items: policies.map(({ policy, ...each }) => ({ ...each, policy: { ...policy } })),
