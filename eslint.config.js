@@ -7,14 +7,15 @@ const directions = {
   contract: { may: [] },
   federation: { may: ['contract'], pure: true },
   workflows: { may: ['contract', 'federation'], mayByType: ['activities'] },
-  kubernetes: { may: ['contract'], mayByType: ['federation'] },
+  tracing: { may: ['contract', 'federation'] },
+  kubernetes: { may: ['contract', 'tracing'], mayByType: ['federation'] },
   spire: { may: ['contract', 'kubernetes'], mayByType: ['federation'] },
   encryption: { may: ['contract'] },
   store: { may: ['contract', 'config', 'encryption'] },
   access: { may: ['contract', 'config'] },
   activities: { may: ['contract', 'federation', 'kubernetes', 'spire', 'config', 'store'] },
-  api: { may: ['contract', 'access', 'client', 'config', 'encryption', 'store'] },
-  cli: { may: ['contract', 'access', 'client', 'config', 'store'] },
+  api: { may: ['contract', 'access', 'client', 'config', 'encryption', 'store', 'tracing'] },
+  cli: { may: ['contract', 'access', 'client', 'config', 'store', 'tracing'] },
 };
 
 /** Packages and modules by which a decision would have effects. */

@@ -18,9 +18,9 @@ export default {
       },
     ],
   },
-  // These packages come as ES modules only.
+  // These packages come as ES modules only, or import such.
   transformIgnorePatterns: [
-    '/node_modules/(?!(@kubernetes/client-node|content-disposition|cookie|openid-client|oauth4webapi|jose|jsonpath-plus|pure-rand)/)',
+    '/node_modules/(?!(@kubernetes/client-node|@opentelemetry/otlp-exporter-base|content-disposition|cookie|openid-client|oauth4webapi|jose|jsonpath-plus|pure-rand)/)',
   ],
   // The slowest thing a test waits for is a sandbox that starts.
   testTimeout: 120_000,

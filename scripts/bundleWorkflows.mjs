@@ -4,18 +4,25 @@ import { existsSync, renameSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { DefaultLogger, bundleWorkflowCode } from '@temporalio/worker';
 import { projectRoot } from './cache.mjs';
-import { workflowBundles } from './workflowBundles.mjs';
 
 const workflowsPath = path.join(projectRoot, 'dist/src/workflows/index.js');
 /** How webpack marks its inline source map. */
 const SOURCE_MAP = '//# sourceMappingURL=data:application/json;charset=utf-8;base64,';
 const failureConverterPath = path.join(projectRoot, 'dist/src/encryption/encodedFailures.cjs');
+const workflowInterceptorModules = [path.join(projectRoot, 'dist/src/workflows/traces.js')];
 const logger = new DefaultLogger('WARN');
 
 if (existsSync(workflowsPath)) {
-  const [plain, encodedFailures] = workflowBundles;
-  write(plain, await bundleWorkflowCode({ workflowsPath, logger }));
-  write(encodedFailures, await bundleWorkflowCode({ workflowsPath, failureConverterPath, logger }));
+  const { WORKFLOW_BUNDLES, workflowBundle } = await import('../dist/src/workflowBundle.js');
+  for (const bundle of WORKFLOW_BUNDLES) {
+    const options = {
+      workflowsPath,
+      logger,
+      ...(bundle.encodedFailures ? { failureConverterPath } : {}),
+      ...(bundle.traces ? { workflowInterceptorModules } : {}),
+    };
+    write(workflowBundle(bundle), await bundleWorkflowCode(options));
+  }
 }
 
 function write(name, { code }) {

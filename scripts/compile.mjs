@@ -4,18 +4,11 @@ import { projectRoot } from './cache.mjs';
 import { contentHash, filesUnder } from './contentHash.mjs';
 import { UserError, say, stopwatch } from './progress.mjs';
 import { capture } from './runChild.mjs';
-import { workflowBundles } from './workflowBundles.mjs';
 
 const stampFile = path.join(projectRoot, 'dist', 'stamp.json');
 /** What is served as it is written. */
 const pages = 'src/console';
-const settings = [
-  'package-lock.json',
-  'tsconfig.json',
-  'tsconfig.build.json',
-  'scripts/bundleWorkflows.mjs',
-  'scripts/workflowBundles.mjs',
-];
+const settings = ['package-lock.json', 'tsconfig.json', 'tsconfig.build.json', 'scripts/bundleWorkflows.mjs'];
 
 /**
  * Whether dist/ was made from the sources as they are now.
@@ -40,14 +33,16 @@ export async function compile() {
   for (const file of earlier?.files ?? []) if (!stamp.files.includes(file)) removeOutput(file);
   await runStep('the compiler', ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.build.json', '--pretty', 'false']);
   cpSync(path.join(projectRoot, pages), path.join(projectRoot, 'dist', pages), { recursive: true });
-  if (
-    earlier?.workflowsHash !== stamp.workflowsHash ||
-    workflowBundles.some((bundle) => !existsSync(path.join(projectRoot, 'dist', bundle)))
-  ) {
+  if (earlier?.workflowsHash !== stamp.workflowsHash || !(await bundlesExist())) {
     await runStep('bundling the workflows', ['scripts/bundleWorkflows.mjs']);
   }
   writeFileSync(stampFile, JSON.stringify(stamp));
   say(`Compiled in ${elapsed()}.`);
+}
+
+async function bundlesExist() {
+  const { WORKFLOW_BUNDLES, workflowBundle } = await import('../dist/src/workflowBundle.js');
+  return WORKFLOW_BUNDLES.every((bundle) => existsSync(path.join(projectRoot, 'dist', workflowBundle(bundle))));
 }
 
 async function runStep(name, args) {

@@ -71,6 +71,7 @@ import { FEDERATION_ATTRIBUTE } from './contract/searchAttributes.js';
 import type { VerifyResult } from './contract/verify.js';
 import type { ShowWorkloadInput, ShowWorkloadResult } from './contract/workload.js';
 import { payloadEncryption } from './encryption/payloadEncryption.js';
+import { ClientSpans } from './tracing/clientSpans.js';
 
 const DEFAULT_ADDRESS = '127.0.0.1:7233';
 /** Memo of a workflow that somebody asked for by name. */
@@ -165,7 +166,12 @@ export class FederatorClient {
     }
     return new FederatorClient(
       connection,
-      new Client({ connection, namespace: namespace ?? 'default', dataConverter }),
+      new Client({
+        connection,
+        namespace: namespace ?? 'default',
+        dataConverter,
+        interceptors: { workflow: [new ClientSpans()] },
+      }),
     );
   }
 

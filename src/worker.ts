@@ -19,6 +19,10 @@ import { nativeLogging, workerLog, type WorkerLog } from './log.js';
 import { serveMetrics, temporalMetrics } from './metrics.js';
 import type { ClusterStore } from './store/clusterStore.js';
 import { openStore } from './store/openStore.js';
+import { ClientSpans } from './tracing/clientSpans.js';
+import { startTracing, type Tracing } from './tracing/tracing.js';
+import { workerTracing } from './tracing/workerTracing.js';
+import { workflowBundle } from './workflowBundle.js';
 
 const DEFAULT_ADDRESS = '127.0.0.1:7233';
 /** Where the prebuilt bundles of src/workflows are: a worker runs compiled. */
@@ -43,6 +47,8 @@ export interface WorkerDependencies {
   store?: ClusterStore | undefined;
   /** What is encrypted of what Temporal keeps; absent: as the environment says. */
   encryption?: PayloadEncryption;
+  /** Absent: nothing is traced. */
+  tracing?: Tracing | undefined;
   /** Wrapped around every activity, outside the engine's own. */
   activityInterceptors?: ActivityInterceptorsFactory[];
 }
@@ -61,22 +67,32 @@ export async function createWorker(dependencies: WorkerDependencies): Promise<Fe
     inventoryFile,
     store,
     encryption = payloadEncryption(),
+    tracing,
     activityInterceptors = [],
   } = dependencies;
   const clusters = new Clusters(inventoryFile, store);
   // A worker whose inventory is unusable says so now, and not with the first change.
   await clusters.read();
-  const { dataConverter, workflowBundle } = encryption;
+  const { dataConverter } = encryption;
+  const bundle = workflowBundle({ encodedFailures: encryption.on, traces: tracing !== undefined });
+  const traced = workerTracing(tracing);
+  const client = new Client({ connection, namespace, dataConverter, interceptors: { workflow: [new ClientSpans()] } });
   const worker = await Worker.create({
     connection,
     namespace,
     taskQueue,
     dataConverter,
-    workflowBundle: { codePath: path.resolve(DIST, workflowBundle) },
-    activities: { ...createActivities(clusters, new Client({ connection, namespace, dataConverter })) },
+    workflowBundle: { codePath: path.resolve(DIST, bundle) },
+    activities: { ...createActivities(clusters, client) },
     interceptors: {
-      activity: [logFields, ...activityInterceptors, () => ({ inbound: new FederatorActivityInterceptor() })],
+      activity: [
+        logFields,
+        ...traced.activity,
+        ...activityInterceptors,
+        () => ({ inbound: new FederatorActivityInterceptor() }),
+      ],
     },
+    sinks: traced.sinks,
     // A cancellation reaches a running activity with its next heartbeat.
     maxHeartbeatThrottleInterval: '1 second',
     // After a crash, what the dead worker had cached goes to another one soon.
@@ -102,6 +118,7 @@ const logFields: ActivityInterceptorsFactory = () => {
 
 async function main(): Promise<void> {
   const log = workerLog(logLevel());
+  const tracing = await startTracing('spire-federator-worker', (message) => void log.temporal.warn(message));
   const { connectionOptions, namespace = 'default' } = loadClientConnectConfig();
   const address = connectionOptions.address ?? DEFAULT_ADDRESS;
   const store = openStore();
@@ -126,6 +143,7 @@ async function main(): Promise<void> {
     inventoryFile,
     store,
     encryption,
+    tracing,
   });
   const inventory = [inventoryFile, store?.description].filter((each) => each !== undefined).join(' and ');
   log.announce(`Worker on task queue ${TASK_QUEUE} of ${address} (namespace ${namespace}), inventory ${inventory}`);
@@ -136,10 +154,12 @@ async function main(): Promise<void> {
   const metricsAddress = process.env[METRICS_ADDRESS];
   const metrics = metricsAddress ? await serveMetrics(metricsAddress, METRICS_ADDRESS, register) : undefined;
   if (metrics !== undefined) log.announce(`Metrics on ${metrics.url}`);
+  if (tracing !== undefined) log.announce(`Traces to ${tracing.destination}`);
   try {
     await worker.run();
   } finally {
     metrics?.close();
+    await tracing?.shutdown();
     await connection.close();
   }
 }

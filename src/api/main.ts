@@ -3,6 +3,7 @@ import { FederatorClient } from '../client.js';
 import { FederatorError } from '../contract/errors.js';
 import { payloadEncryption } from '../encryption/payloadEncryption.js';
 import { openStore } from '../store/openStore.js';
+import { startTracing } from '../tracing/tracing.js';
 import { AuditLog } from './audit.js';
 import { IdempotencyKeys } from './idempotency.js';
 import { OidcTokens } from '../access/oidc.js';
@@ -31,10 +32,13 @@ async function main(): Promise<void> {
     idempotency: new IdempotencyKeys(),
     requestsPerSecond: settings.requestsPerSecond,
   };
-  const app = await buildServer(context, { level });
+  let warn = (message: string) => console.error(message);
+  const tracing = await startTracing('spire-federator-api', (message) => warn(message));
+  const app = await buildServer(context, { level, traces: tracing !== undefined });
+  warn = (message) => app.log.warn(message);
   const stop = () => {
     // What has been asked is answered; then nothing keeps the process alive.
-    void app.close().then(() => client.close());
+    void app.close().then(() => Promise.all([client.close(), tracing?.shutdown()]));
   };
   process.once('SIGTERM', stop).once('SIGINT', stop);
   try {

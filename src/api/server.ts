@@ -30,6 +30,7 @@ import { federationCheckRoutes } from './routes/federationChecks.js';
 import { federationMemberRoutes } from './routes/federationMembers.js';
 import { federationRoutes } from './routes/federations.js';
 import { monitorRoutes } from './routes/monitor.js';
+import { traceRequests } from './traces.js';
 
 /** A kubeconfig with its certificates has some KiB. */
 const BODY_LIMIT_BYTES = 512 * 1024;
@@ -40,12 +41,14 @@ interface ServerOptions {
   level?: LogLevel | 'silent';
   /** For a request to arrive; an answer may take as long as the look at the clusters that it needs. */
   requestTimeoutMs?: number;
+  /** Requests are traced. */
+  traces?: boolean;
 }
 
 /** The HTTP API, ready to listen. */
 export async function buildServer(
   context: ApiContext,
-  { level = 'info', requestTimeoutMs = REQUEST_TIMEOUT_MS }: ServerOptions = {},
+  { level = 'info', requestTimeoutMs = REQUEST_TIMEOUT_MS, traces = false }: ServerOptions = {},
 ): Promise<FastifyInstance> {
   const app = Fastify({
     logger: { level, redact: ['req.headers.authorization', 'req.headers.cookie'] },
@@ -109,6 +112,7 @@ export async function buildServer(
   const members = new Members(context.client);
   await app.register(
     async (v1) => {
+      if (traces) traceRequests(v1);
       await v1.register(clusterRoutes(context));
       await v1.register(clusterCredentialRoutes(context));
       await v1.register(clusterChangeRoutes(context));

@@ -20,3 +20,8 @@ export function allCommands(program: Command): NamedCommand[] {
 export function leafCommands(program: Command): NamedCommand[] {
   return allCommands(program).filter(({ command }) => command.commands.length === 0);
 }
+
+/** The words by which a command is called, without its arguments: "federator monitor pause". */
+export function commandLine(command: Command): string {
+  return command.parent === null ? command.name() : `${commandLine(command.parent)} ${command.name()}`;
+}

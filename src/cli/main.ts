@@ -1,15 +1,28 @@
 import { CommanderError } from 'commander';
 import { FederatorError } from '../contract/errors.js';
+import { inSpan } from '../tracing/span.js';
+import { startTracing, type Tracing } from '../tracing/tracing.js';
+import { commandLine } from './commandTree.js';
 import { EXIT_CODES } from './exitCodes.js';
 import { federatorProgram } from './program.js';
 
+let tracing: Tracing | undefined;
 try {
-  await federatorProgram().parseAsync();
+  tracing = await startTracing('spire-federator-cli', (message) => console.error(message));
+  const program = federatorProgram();
+  await inSpan('federator', {}, async (span) => {
+    program.hook('preAction', (_program, command) => void span.updateName(commandLine(command)));
+    try {
+      await program.parseAsync();
+    } catch (error) {
+      // Help and usage errors are printed already.
+      if (!(error instanceof CommanderError)) throw error;
+      process.exitCode = error.exitCode;
+    }
+  });
 } catch (error) {
-  // Help and usage errors are printed already.
-  if (error instanceof CommanderError) process.exitCode = error.exitCode;
-  else {
-    process.exitCode = EXIT_CODES.failed;
-    console.error(error instanceof FederatorError ? error.message : error);
-  }
+  process.exitCode = EXIT_CODES.failed;
+  console.error(error instanceof FederatorError ? error.message : error);
+} finally {
+  await tracing?.shutdown();
 }

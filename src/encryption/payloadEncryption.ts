@@ -5,13 +5,11 @@ import { EncryptionCodec, PAYLOAD_KEYS } from './payloadCodec.js';
 
 /** How payloads pass between a client or a worker and Temporal. */
 export interface PayloadEncryption {
-  /** Whether new payloads are encrypted. */
+  /** Whether new payloads are encrypted, with the messages of failures in them: for a worker that takes another bundle. */
   on: boolean;
   codec: EncryptionCodec;
   /** For clients and workers alike. */
   dataConverter: DataConverter;
-  /** Name of the prebuilt bundle of src/workflows in dist/ that puts failures where `dataConverter` does. */
-  workflowBundle: 'workflow-bundle.js' | 'workflow-bundle-encoded-failures.js';
 }
 
 /**
@@ -30,6 +28,5 @@ export function payloadEncryption(environment: NodeJS.ProcessEnv = process.env):
       // The messages of failures would stay readable otherwise.
       ...(on ? { failureConverterPath: fileURLToPath(new URL('./encodedFailures.cjs', import.meta.url)) } : {}),
     },
-    workflowBundle: on ? 'workflow-bundle-encoded-failures.js' : 'workflow-bundle.js',
   };
 }

@@ -8,6 +8,7 @@ import { FederatorError } from '../contract/errors.js';
 import type { ClusterConnection } from './connect.js';
 import { kubernetesError, statusMessage } from './errors.js';
 import { execSeconds, observed } from './latency.js';
+import { execSpan, noteExitCode } from './spans.js';
 
 export interface ExecResult {
   stdout: string;
@@ -42,7 +43,9 @@ export async function execInPod(
   command: readonly string[],
   options: ExecOptions = {},
 ): Promise<ExecResult> {
-  return observed(execSeconds, { cluster: connection.cluster.name }, () => run(connection, target, command, options));
+  return observed(execSeconds, { cluster: connection.cluster.name }, () =>
+    execSpan(connection, target, firstWords(command), () => run(connection, target, command, options)),
+  );
 }
 
 async function run(
@@ -52,7 +55,7 @@ async function run(
   { timeoutMs = 20_000, signal }: ExecOptions,
 ): Promise<ExecResult> {
   signal?.throwIfAborted();
-  const attempt = `run ${command.slice(0, 3).join(' ')} in pod ${target.pod}`;
+  const attempt = `run ${firstWords(command)} in pod ${target.pod}`;
   const stdout = new Collector();
   const stderr = new Collector();
   const exec = new OpenExec(connection, attempt);
@@ -62,6 +65,7 @@ async function run(
   try {
     const status = await exec.run(target, command, stdout, stderr);
     const code = exitCode(status);
+    noteExitCode(code);
     // Of what never ran, only the status says why.
     const said = code === NOT_STARTED ? stderr.text || (status.message ?? '') : stderr.text;
     return { stdout: stdout.text, stderr: said, exitCode: code };
@@ -69,6 +73,11 @@ async function run(
     clearTimeout(timer);
     signal?.removeEventListener('abort', onAbort);
   }
+}
+
+/** What names a command; what follows may be a secret. */
+function firstWords(command: readonly string[]): string {
+  return command.slice(0, 3).join(' ');
 }
 
 /**

@@ -4,6 +4,7 @@ import { noteClock } from './clock.js';
 import type { ClusterConnection } from './connect.js';
 import { kubernetesError } from './errors.js';
 import { kubernetesRequestSeconds, observed } from './latency.js';
+import { noteStatus, requestSpan } from './spans.js';
 
 const http = new IsomorphicFetchHttpLibrary();
 
@@ -26,7 +27,7 @@ export interface KubernetesRequest {
 export async function requestText(connection: ClusterConnection, request: KubernetesRequest): Promise<string> {
   const { cluster } = connection;
   return observed(kubernetesRequestSeconds, { cluster: cluster.name, method: request.method }, () =>
-    send(connection, request),
+    requestSpan(connection, request, () => send(connection, request)),
   );
 }
 
@@ -44,6 +45,7 @@ async function send(connection: ClusterConnection, request: KubernetesRequest): 
     const sentAt = Date.now();
     const response = await http.send(context).toPromise();
     noteClock(connection, response.headers['date'], sentAt);
+    noteStatus(response.httpStatusCode);
     const text = await response.body.text();
     if (response.httpStatusCode >= 300) throw new ApiException(response.httpStatusCode, '', text, {});
     return text;

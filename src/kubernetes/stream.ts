@@ -3,6 +3,7 @@ import type { IncomingMessage } from 'node:http';
 import { ApiException } from '@kubernetes/client-node';
 import type { ClusterConnection } from './connect.js';
 import { kubernetesError } from './errors.js';
+import { noteStatus, requestSpan } from './spans.js';
 
 /** How long the API server may take to begin its answer. */
 const ANSWER_WITHIN_MS = 15_000;
@@ -14,7 +15,24 @@ const ANSWER_WITHIN_MS = 15_000;
  */
 export async function openStream(
   connection: ClusterConnection,
-  { path, query = {}, attempt }: { path: string; query?: Record<string, string>; attempt: string },
+  request: StreamRequest,
+  signal: AbortSignal,
+): Promise<IncomingMessage> {
+  const verb = request.query?.['watch'] === undefined ? {} : { verb: 'watch' };
+  return requestSpan(connection, { method: 'GET', path: request.path, ...verb }, () =>
+    open(connection, request, signal),
+  );
+}
+
+interface StreamRequest {
+  path: string;
+  query?: Record<string, string>;
+  attempt: string;
+}
+
+async function open(
+  connection: ClusterConnection,
+  { path, query = {}, attempt }: StreamRequest,
   signal: AbortSignal,
 ): Promise<IncomingMessage> {
   const { config } = connection;
@@ -29,6 +47,7 @@ export async function openStream(
       request.setTimeout(ANSWER_WITHIN_MS, () => request.destroy(new Error('no answer in time')));
       request.once('response', () => request.setTimeout(0));
     });
+    noteStatus(answer.statusCode ?? 0);
     if (answer.statusCode === 200) return answer.setEncoding('utf8');
     const body = (await answer.setEncoding('utf8').toArray()).join('');
     throw new ApiException(answer.statusCode ?? 0, '', body, {});

@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { FederatorError } from '../contract/errors.js';
 import type { KubernetesObject } from '../contract/kubernetes.js';
+import { outsideOfSpans } from '../tracing/span.js';
 import type { ClusterConnection } from './connect.js';
 import { collectionPath, listWithVersion, type ListReference } from './objects.js';
 import { linesOf, openStream } from './stream.js';
@@ -41,7 +42,7 @@ export class WatchedObjects {
     if (!this.started && !this.closing.signal.aborted) {
       this.started = true;
       this.take(items);
-      void this.run(resourceVersion);
+      outsideOfSpans(() => void this.run(resourceVersion));
     }
     return items;
   }

@@ -38,6 +38,7 @@ import { WatchedFederation } from '../federation/watchedFederation.js';
 import type { diagnose } from './diagnose.js';
 import type { notify } from './notify.js';
 import { readCluster, refreshEdges, runCheck } from './activities.js';
+import { inTraceOfItsOwn } from './traces.js';
 
 const membershipChanged = defineSignal<[MembershipChange]>(MEMBERSHIP_SIGNAL);
 const repaired = defineSignal<[RepairRecord[]]>(REPAIRED_SIGNAL);
@@ -140,11 +141,11 @@ class Monitor {
     const { watched } = this;
     for (;;) {
       const began = Date.now();
-      await this.round(began);
+      await inTraceOfItsOwn('MonitorRound', () => this.round(began));
       const next = began + this.watched.roundMs;
       while (!this.isOver && !this.woken && Date.now() < next) {
         await condition(() => this.isOver || this.woken || this.late, Math.max(1, next - Date.now()));
-        if (this.late) await this.evaluate();
+        if (this.late) await inTraceOfItsOwn('MonitorEvaluation', () => this.evaluate());
       }
       if (this.stopped) break;
       if (this.runIsLong) {

@@ -9,6 +9,7 @@ import { readInventory } from '../../src/store/inventory.js';
 import { SecretStore } from '../../src/store/secretStore.js';
 import { submittedKubeconfig } from '../../src/store/submittedKubeconfig.js';
 import { chromiumPath, misdeeds, startBrowser } from '../support/browser.js';
+import { OtlpReceiver, type ReceivedSpan } from '../support/otlpReceiver.js';
 import { adminApi, snapshotCluster } from '../support/snapshot.js';
 import { Testbed } from '../support/testbed.js';
 import { eventually } from '../support/spireTrustDomain.js';
@@ -45,6 +46,7 @@ const everywhere = (role: string) => [{ role, federation: '*' }];
 let testbed: Testbed;
 let url: string;
 let workerMetrics: string;
+let receiver: OtlpReceiver;
 let before: Record<string, unknown>;
 /** Everything that the API has ever answered. */
 const answers: string[] = [];
@@ -124,6 +126,8 @@ beforeAll(async () => {
   const metrics = `127.0.0.1:${await freePort()}`;
   workerMetrics = `http://${metrics}/metrics`;
   testbed.environment['SPIRE_FEDERATOR_METRICS_ADDRESS'] = metrics;
+  receiver = await OtlpReceiver.start();
+  testbed.environment['OTEL_EXPORTER_OTLP_ENDPOINT'] = receiver.url;
   await testbed.startWorker();
   url = await testbed.startApi({
     SPIRE_FEDERATOR_API_TOKENS: tokens,
@@ -131,7 +135,10 @@ beforeAll(async () => {
   });
 }, 4 * MINUTE);
 
-afterAll(async () => testbed.stop(), MINUTE);
+afterAll(async () => {
+  await testbed.stop();
+  await receiver.stop();
+}, MINUTE);
 
 test('nobody gets in without a token, and each only as far as their role', async () => {
   const asks: [string, string, unknown?][] = [
@@ -544,6 +551,34 @@ test(
 );
 
 test(
+  'a trace leads from the onboarding of a cluster to the commands in its SPIRE server',
+  async () => {
+    const path = await eventually(() => {
+      const isCommand = ({ name, attributes }: ReceivedSpan) =>
+        name === 'create pods/exec' && attributes['spire_federator.cluster'] === 'edge-1';
+      const paths = receiver.spans.filter(isCommand).map((span) => receiver.pathTo(span));
+      const onboarding = paths.find(([root]) => root?.name === 'POST /v1/clusters');
+      expect(onboarding).toBeDefined();
+      return onboarding ?? [];
+    }, MINUTE);
+    const names = path.map(({ name }) => name);
+    expect(names.slice(0, 3)).toEqual([
+      'POST /v1/clusters',
+      'StartWorkflow:onboardCluster',
+      'RunWorkflow:onboardCluster',
+    ]);
+    expect(names.at(-2)).toMatch(/^RunActivity:/);
+    expect(path.at(-1)?.attributes).toMatchObject({
+      'k8s.container.name': 'spire-server',
+      'kubernetes.name': 'spire-server-0',
+      'process.exit.code': '0',
+      'spire_federator.command': expect.stringMatching(/spire-server \S+/) as string,
+    });
+  },
+  LIMIT,
+);
+
+test(
   'who asked for what is on record, and no credential is anywhere',
   async () => {
     const { body } = await call('GET', '/v1/audit?limit=1000');
@@ -583,6 +618,7 @@ test(
       ...logs.map((file) => readFileSync(path.join(testbed.folder, file), 'utf8')),
       ...histories,
       ...answers,
+      Buffer.concat(receiver.bodies).toString('latin1'),
     ];
     for (const secret of secrets) {
       const forms = [secret, Buffer.from(secret).toString('base64').slice(4, -4)];

@@ -49,13 +49,16 @@ export class Testbed {
     };
   }
 
-  /** @param persistentTemporal whether Temporal keeps what it knows over its death, which costs time */
+  /**
+   * @param clusters 0: no sandbox, only Temporal
+   * @param persistentTemporal whether Temporal keeps what it knows over its death, which costs time
+   */
   static async start({ clusters = 2, operators = [] as string[], persistentTemporal = false } = {}): Promise<Testbed> {
     const folder = mkdtempSync(path.join(os.tmpdir(), 'federator-test-'));
     const testbed = new Testbed(folder, persistentTemporal);
     const spireVersions = parseSpireVersions(globalThis.spireVersions ?? []);
     const started = await Promise.allSettled([
-      up({ directory: testbed.directory, clusters, spireVersions, operators }),
+      clusters > 0 && up({ directory: testbed.directory, clusters, spireVersions, operators }),
       testbed.startTemporal(),
     ]);
     const failed = started.find((each) => each.status === 'rejected');

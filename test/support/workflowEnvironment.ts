@@ -7,14 +7,18 @@ import { DefaultLogger, Runtime, Worker, type TelemetryOptions } from '@temporal
 import { FederatorActivityInterceptor } from '../../src/activities/heartbeat.js';
 import { SEARCH_ATTRIBUTES, TASK_QUEUE } from '../../src/contract/names.js';
 import { payloadEncryption, type PayloadEncryption } from '../../src/encryption/payloadEncryption.js';
+import { ClientSpans } from '../../src/tracing/clientSpans.js';
+import type { Tracing } from '../../src/tracing/tracing.js';
+import { workerTracing } from '../../src/tracing/workerTracing.js';
+import { workflowBundle } from '../../src/workflowBundle.js';
 import { toolPath } from '../../sandbox/tools/toolPath.js';
 import type { RecordedActivities } from './recordedActivities.js';
 
 /** As most tests have it: readable. */
 const PLAIN = payloadEncryption({});
 
-const bundle = ({ workflowBundle }: PayloadEncryption) => ({
-  codePath: path.resolve(__dirname, '../../dist', workflowBundle),
+const bundle = ({ on }: PayloadEncryption, traces = false) => ({
+  codePath: path.resolve(__dirname, '../../dist', workflowBundle({ encodedFailures: on, traces })),
 });
 
 interface RunOptions {
@@ -22,6 +26,8 @@ interface RunOptions {
   encryption?: PayloadEncryption;
   /** Encryption of the client that starts the workflow, where it is not the worker's. */
   startedWith?: PayloadEncryption;
+  /** Where client and worker are traced. */
+  tracing?: Tracing;
 }
 
 /** A real Temporal dev server, workers with recorded activities, and a replay of every history that was made. */
@@ -53,7 +59,8 @@ export class WorkflowEnvironment {
 
   /** A client that has other keys, or none. */
   client({ dataConverter }: PayloadEncryption = PLAIN): Client {
-    return new Client({ connection: this.environment.connection, dataConverter });
+    const { connection } = this.environment;
+    return new Client({ connection, dataConverter, interceptors: { workflow: [new ClientSpans()] } });
   }
 
   /** Runs a workflow on a worker of its own, for as long as `use` needs it. */
@@ -62,15 +69,18 @@ export class WorkflowEnvironment {
     workflow: string,
     input: object,
     use: (handle: WorkflowHandle) => Promise<T>,
-    { maxCachedWorkflows, encryption = PLAIN, startedWith = encryption }: RunOptions = {},
+    { maxCachedWorkflows, encryption = PLAIN, startedWith = encryption, tracing }: RunOptions = {},
   ): Promise<T> {
     const taskQueue = `test-${++this.taskQueues}`;
+    const { activity, sinks } = workerTracing(tracing);
     const worker = await Worker.create({
       connection: this.environment.nativeConnection,
       taskQueue,
-      workflowBundle: bundle(encryption),
+      workflowBundle: bundle(encryption, tracing !== undefined),
       dataConverter: encryption.dataConverter,
       activities: { ...recorded.activities },
+      interceptors: { activity },
+      sinks,
       maxHeartbeatThrottleInterval: '100 ms',
       ...(maxCachedWorkflows === undefined ? {} : { maxCachedWorkflows }),
     });
@@ -146,11 +156,13 @@ export class WorkflowEnvironment {
   }
 
   /** Replays every history made so far with the workflows as they are: each must come to the same commands. */
-  async replayAll(): Promise<number> {
+  async replayAll({ tracing }: { tracing?: Tracing } = {}): Promise<number> {
+    const { sinks } = workerTracing(tracing);
     for (const { handle, encryption } of this.handles) {
       const history = await handle.fetchHistory();
       const { dataConverter } = encryption;
-      await Worker.runReplayHistory({ workflowBundle: bundle(encryption), dataConverter }, history, handle.workflowId);
+      const code = bundle(encryption, tracing !== undefined);
+      await Worker.runReplayHistory({ workflowBundle: code, dataConverter, sinks }, history, handle.workflowId);
     }
     return this.handles.length;
   }

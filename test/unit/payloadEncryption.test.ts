@@ -76,12 +76,8 @@ test('what is not encrypted is passed through', async () => {
 });
 
 test('without keys nothing is encrypted', async () => {
-  const { on, codec, dataConverter, workflowBundle } = payloadEncryption({});
-  expect({ on, workflowBundle, converter: dataConverter.failureConverterPath }).toEqual({
-    on: false,
-    workflowBundle: 'workflow-bundle.js',
-    converter: undefined,
-  });
+  const { on, codec, dataConverter } = payloadEncryption({});
+  expect({ on, converter: dataConverter.failureConverterPath }).toEqual({ on: false, converter: undefined });
   expect(await codec.encode([plain()])).toEqual([plain()]);
 });
 
