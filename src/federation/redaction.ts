@@ -35,6 +35,15 @@ const SHAPES: readonly [RegExp, string][] = [
 const ASSIGNMENT = /([A-Za-z0-9_.-]+)(\\*["']?\s*[=:]\s*\\*["']?)([^\s"'\\,;&{}[\]<>]+)/g;
 const HARMLESS_VALUE = /^(true|false|null|none|nil|\d+)$/i;
 
+/** What follows a harmless name may be an assignment itself: `no: password=…`. */
+function withoutAssigned(text: string): string {
+  return text.replace(ASSIGNMENT, (_all, name: string, between: string, value: string) =>
+    isSecretName(name) && !HARMLESS_VALUE.test(value)
+      ? `${name}${between}${REDACTED}`
+      : `${name}${between}${withoutAssigned(value)}`,
+  );
+}
+
 /**
  * A text without secrets: without those that are known, and without whatever looks like one or has the name of one.
  * @param known credentials that must not be in it, whatever they look like
@@ -45,9 +54,7 @@ export function redactText(text: string, known: readonly string[] = []): string 
     if (secret.length >= SHORTEST_SECRET) redacted = redacted.replaceAll(secret, REDACTED);
   }
   for (const [shape, stands] of SHAPES) redacted = redacted.replace(shape, stands);
-  return redacted.replace(ASSIGNMENT, (all: string, name: string, between: string, value: string) =>
-    isSecretName(name) && !HARMLESS_VALUE.test(value) ? `${name}${between}${REDACTED}` : all,
-  );
+  return withoutAssigned(redacted);
 }
 
 /** A value of JSON without what is kept under the name of a secret; texts in it are redacted as texts. */

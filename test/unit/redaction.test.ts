@@ -18,6 +18,7 @@ test.each([
   ['a token', `token for x: ${TOKEN}!`, TOKEN],
   ['a header', 'Authorization: Bearer sha256~abcdefgh12345678', 'sha256~abcdefgh12345678'],
   ['a DSN', 'open postgres://spire:hunter2secret@db:5432/spire failed', 'hunter2secret'],
+  ['an assignment after a harmless name', 'the answer was no: password=hunter2', 'hunter2'],
   ['a DSN of words', 'dbname=spire user=spire password=hunter2 host=db', 'hunter2'],
   ['a setting', 'join_token: "6f1c3b1e-9a2d-4b0e"', '6f1c3b1e-9a2d-4b0e'],
   ['a setting in JSON within JSON', JSON.stringify(JSON.stringify({ secret_id: 'hunter2' })), 'hunter2'],
