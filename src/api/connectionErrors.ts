@@ -12,7 +12,12 @@ const MALFORMED = { status: 400, detail: 'This is not HTTP.' };
 
 /** Answers what never became a request: too slow, too large, or not HTTP. */
 export function answerConnectionError({ code }: NodeJS.ErrnoException, socket: Socket): void {
-  if (code === 'ECONNRESET' || socket.destroyed || !socket.writable) return;
+  if (code === 'ECONNRESET' || socket.destroyed) return;
+  // An answer that is under way cannot be followed by another one.
+  if (!socket.writable || isAnswering(socket)) {
+    socket.destroy();
+    return;
+  }
   const { status, detail } = STATUS[code ?? ''] ?? MALFORMED;
   const title = STATUS_CODES[status] ?? '';
   const body = JSON.stringify(problem(status, title.replaceAll(' ', ''), detail, randomUUID()));
@@ -23,5 +28,13 @@ export function answerConnectionError({ code }: NodeJS.ErrnoException, socket: S
     'cache-control: no-store',
     'connection: close',
   ];
-  socket.end(`${head.join('\r\n')}\r\n\r\n${body}`);
+  socket.write(`${head.join('\r\n')}\r\n\r\n${body}`);
+  // Not only its own half: a peer that never ends would hold the connection for good.
+  socket.destroySoon();
+}
+
+/** By what Node's HTTP server keeps on the socket (node: lib/_http_server.js). */
+function isAnswering(socket: Socket): boolean {
+  const { _httpMessage: message } = socket as Socket & { _httpMessage?: { headersSent?: boolean } | null };
+  return message?.headersSent === true;
 }

@@ -3,6 +3,8 @@ import { toProblem } from './problem.js';
 
 /** A comment now and then keeps proxies from closing a stream on which nothing happens. */
 const KEEP_ALIVE_MS = 15_000;
+/** Many times what a large federation's health takes. */
+const MAX_UNREAD_BYTES = 16 * 1024 * 1024;
 
 export interface EventStream {
   send: (event: string, data: unknown) => void;
@@ -28,7 +30,11 @@ export async function streamEvents(
   const gone = new AbortController();
   raw.once('close', () => gone.abort());
   const keepAlive = setInterval(() => raw.write(': still here\n\n'), KEEP_ALIVE_MS);
-  const send = (event: string, data: unknown) => raw.write(`event: ${event}\ndata: ${JSON.stringify(data)}\n\n`);
+  const send = (event: string, data: unknown) => {
+    // Who does not read any more is let go.
+    if (raw.writableLength > MAX_UNREAD_BYTES) raw.destroy();
+    else raw.write(`event: ${event}\ndata: ${JSON.stringify(data)}\n\n`);
+  };
   try {
     await work({ send, signal: gone.signal });
   } catch (error) {

@@ -33,7 +33,8 @@ export class ProblemError extends Error {
 /** A body with faults: all of them, each where it is. */
 export function invalidBody({ issues }: z.ZodError): ProblemError {
   const errors = issues.map(({ path, message }) => ({
-    pointer: ['#/body', ...path.map(String)].join('/'),
+    // "~" and "/" have a meaning of their own there (RFC 6901).
+    pointer: ['#/body', ...path.map((step) => String(step).replaceAll('~', '~0').replaceAll('/', '~1'))].join('/'),
     detail: message,
   }));
   const detail = errors.map(({ pointer, detail: what }) => `${pointer}: ${what}`).join('; ');

@@ -8,7 +8,7 @@ import { DEFAULT_REFRESH_HINT_SECONDS } from './names.js';
 
 /** A day: a monitor that looks less often watches over nothing. */
 const MAX_SECONDS = 24 * 3600;
-/** Far below what makes a workflow's history too long for Temporal (51,200 events). */
+/** More than a history has room for: Temporal suggests a new run before that. */
 const MAX_ROUNDS = 10_000;
 
 export const monitorSettingsSchema = z.strictObject({

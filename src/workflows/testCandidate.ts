@@ -1,9 +1,12 @@
-import { CancellationScope } from '@temporalio/workflow';
+import { CancellationScope, log } from '@temporalio/workflow';
 import { candidateName } from '../contract/names.js';
 import type { ConnectionReport } from '../contract/onboarding.js';
-import { runUndo } from './activities.js';
+import { runStep, type StepName } from './activities.js';
 import { usesOf } from './facts.js';
 import { connectionReport, readConnection } from './testCluster.js';
+
+const DISCARD: StepName = { id: 'discardCandidate', title: 'Forget the submitted credentials' };
+const ATTEMPTS = 3;
 
 /** Looks whether a cluster can be worked on by submitted credentials, and forgets these. */
 export async function testCandidate({ cluster }: { cluster: string }): Promise<ConnectionReport> {
@@ -12,7 +15,10 @@ export async function testCandidate({ cluster }: { cluster: string }): Promise<C
     return connectionReport(cluster, await readConnection(candidateName(cluster), uses));
   } finally {
     await CancellationScope.nonCancellable(() =>
-      runUndo('discardCandidate', `Forget the submitted credentials of ${cluster}`, { cluster }),
+      runStep('discardCandidate', DISCARD, ATTEMPTS, { cluster }).catch((error: unknown) => {
+        // The report is what was asked for; who asked takes them away, too.
+        log.warn('The submitted credentials could not be taken away', { cluster, error });
+      }),
     );
   }
 }

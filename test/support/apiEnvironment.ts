@@ -116,7 +116,7 @@ export class ApiEnvironment {
   async requestedRuns(): Promise<string[]> {
     const runs: string[] = [];
     for await (const { runId, memo } of this.workflows.client().workflow.list()) {
-      if (memo?.['requestedBy'] !== undefined) runs.push(runId);
+      if (memo?.['requestedBy'] !== undefined && memo['planOnly'] !== true) runs.push(runId);
     }
     return runs;
   }

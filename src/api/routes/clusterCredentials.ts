@@ -3,6 +3,7 @@ import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { candidateName } from '../../contract/names.js';
 import { onboardInputSchema, type ConnectionReport } from '../../contract/onboarding.js';
 import { accepted, requireIdle, requireKnown, requireOwn, started, storeOf, submitted } from '../clusterGuards.js';
+import type { ClusterStore } from '../../store/clusterStore.js';
 import { mutate, type ApiContext } from '../context.js';
 import {
   acceptedSchema,
@@ -13,6 +14,11 @@ import {
   problems,
   reportSchema,
 } from '../schemas.js';
+
+/** What the names of candidates begin with that are only tested. */
+const TESTED = 'test-';
+/** No test takes so long. */
+const LEFT_AFTER_MS = 3_600_000;
 
 /** How clusters are reached: tested, and given other credentials. */
 export function clusterCredentialRoutes(context: ApiContext): FastifyPluginAsyncZod {
@@ -50,15 +56,21 @@ export function clusterCredentialRoutes(context: ApiContext): FastifyPluginAsync
         const { kubeconfig, secretRef, context: selected, ...entry } = request.body;
         const { name: cluster } = entry;
         const input = { ...entry, ...(secretRef === undefined ? {} : { secretRef }) };
-        return mutate(context, request, reply, { action: 'testConnection', cluster, input }, async (by) => {
+        const mutation = { action: 'testConnection', cluster, input, identity: [kubeconfig, selected] };
+        return mutate(context, request, reply, mutation, async (by) => {
           const store = storeOf(context);
           const checked = await submitted(store, { kubeconfig, secretRef, context: selected });
+          await forgetOldTests(store);
           // The worker has it from the store, as credentials are in no workflow; under a name of its own, so that it is
-          // in nobody's way. The workflow takes it away, whatever comes of the test.
-          const name = `test-${randomUUID()}`;
-          await store.propose({ entry: { ...entry, name }, kubeconfig: checked, by });
-          const report = await started(store, name, () => context.client.testCandidate(name));
-          return { status: 200, body: renamed(report, name, cluster) };
+          // in nobody's way. Whatever comes of the test, the workflow takes it away, and so does this.
+          const name = `${TESTED}${randomUUID()}`;
+          try {
+            await store.propose({ entry: { ...entry, name }, kubeconfig: checked, by });
+            const report = await context.client.testCandidate(name);
+            return { status: 200, body: renamed(report, name, cluster) };
+          } finally {
+            await store.remove(name, true);
+          }
         });
       },
     );
@@ -78,12 +90,12 @@ export function clusterCredentialRoutes(context: ApiContext): FastifyPluginAsync
       },
       async (request, reply) => {
         const { cluster } = request.params;
-        const { kubeconfig, secretRef } = request.body;
+        const { kubeconfig, secretRef, context: selected } = request.body;
         const mutation = {
           action: 'rotateCredentials',
           cluster,
           input: { cluster, ...(secretRef === undefined ? {} : { secretRef }) },
-          identity: kubeconfig,
+          identity: [kubeconfig, selected],
         };
         return mutate(context, request, reply, mutation, async (by) => {
           const store = storeOf(context);
@@ -97,6 +109,15 @@ export function clusterCredentialRoutes(context: ApiContext): FastifyPluginAsync
       },
     );
   };
+}
+
+/** Takes away what tests left behind whose API and worker both died. */
+async function forgetOldTests(store: ClusterStore): Promise<void> {
+  const old = (await store.list()).filter(
+    ({ candidate, entry, onboardedAt = '' }) =>
+      candidate && entry.name.startsWith(TESTED) && Date.now() - Date.parse(onboardedAt) > LEFT_AFTER_MS,
+  );
+  await Promise.all(old.map(({ entry }) => store.remove(entry.name, true)));
 }
 
 /** What was told of a cluster under another name. */

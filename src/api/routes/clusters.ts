@@ -72,7 +72,7 @@ export function clusterRoutes(context: ApiContext): FastifyPluginAsyncZod {
           cluster,
           federation: joinFederation,
           input: { ...entry, ...input, ...(secretRef === undefined ? {} : { secretRef }) },
-          identity: kubeconfig,
+          identity: [kubeconfig, selected],
         };
         return mutate(context, request, reply, mutation, async (by) => {
           const store = storeOf(context);
