@@ -26,18 +26,26 @@ export class Nudge {
 
   /**
    * To be called again and again while a relationship is not there: does nothing until that has lasted a while.
-   * @param name of the ClusterFederatedTrustDomain that was not acted on
+   * @param names of the ClusterFederatedTrustDomains that were not acted on: the first of the federation's own is touched
    */
-  async whileMissing(name: string): Promise<void> {
-    if (Date.now() < this.dueAt) return;
+  async whileMissing(names: readonly string[]): Promise<void> {
+    if (names.length === 0 || Date.now() < this.dueAt) return;
     this.dueAt = Date.now() + FORGOTTEN_AFTER_MS;
-    const reference = { ...CFTD, metadata: { name } };
-    const live = await readObject(this.connection, reference);
-    if (live === undefined || owningFederation(live) !== this.federation) return;
+    for (const name of names) {
+      const live = await readObject(this.connection, { ...CFTD, metadata: { name } });
+      if (live === undefined || owningFederation(live) !== this.federation) continue;
+      return this.touch(name);
+    }
+  }
+
+  private async touch(name: string): Promise<void> {
     try {
-      await this.annotate(name, new Date().toISOString());
-      // The object stays as it was.
-      await this.annotate(name, null);
+      try {
+        await this.annotate(name, new Date().toISOString());
+      } finally {
+        // The object stays as it was.
+        await this.annotate(name, null);
+      }
     } catch (error) {
       // It was deleted meanwhile: whoever waits for it is told by what is missing.
       if (!(error instanceof FederatorError && error.type === 'NotFound')) throw error;

@@ -26,7 +26,7 @@ import {
 import type { ClusterConnection } from '../kubernetes/connect.js';
 import { execInPod } from '../kubernetes/exec.js';
 import { applyObject, deleteObject, readObject, type ObjectReference } from '../kubernetes/objects.js';
-import { podReason, readPod } from '../kubernetes/rollout.js';
+import { isReady, podReason, readPod } from '../kubernetes/rollout.js';
 import { waitFor, type Look } from '../kubernetes/wait.js';
 import type { Clusters } from './clusters.js';
 
@@ -71,13 +71,7 @@ export function probeActivities(clusters: Clusters) {
       // come after placement.
       await awaitPods(connection, (pod) => pod.spec.nodeName !== undefined, 'is placed on a node', timeoutMs, signal);
       await Promise.all(PROBE_ROLES.map((role) => applyOwn(connection, probeIdentity(role, request), federation)));
-      await awaitPods(
-        connection,
-        (pod) => pod.status?.conditions?.some((each) => each.type === 'Ready' && each.status === 'True') ?? false,
-        'has an identity and is ready',
-        timeoutMs,
-        signal,
-      );
+      await awaitPods(connection, isReady, 'has an identity and is ready', timeoutMs, signal);
       const taken = spiffeId ?? probeSpiffeId(trustDomain, 'federated');
       if (reach === undefined) return { spiffeId: taken };
       const address = await waitFor(

@@ -19,7 +19,7 @@ import { eachLimited } from '../kubernetes/limit.js';
 import { readLog } from '../kubernetes/log.js';
 import type { ListReference } from '../kubernetes/objects.js';
 import type { Pod, StatefulSet } from '../kubernetes/rollout.js';
-import { podReason } from '../kubernetes/rollout.js';
+import { isReady, podReason } from '../kubernetes/rollout.js';
 import { keysFingerprint, parseBundle, rotationTimes, type TrustBundle } from '../spire/bundle.js';
 import { serverTarget } from '../spire/server.js';
 import { readServerConf } from '../spire/serverConf.js';
@@ -103,7 +103,7 @@ async function readServer(
   const objects = await within(signal, readConfiguration(open, exposure));
   const pod = objects.find(({ kind }) => kind === 'Pod') as Pod | undefined;
   const name = `${connection.cluster.server}-0`;
-  if (pod?.status?.conditions?.some((each) => each.type === 'Ready' && each.status === 'True') !== true) {
+  if (pod === undefined || !isReady(pod)) {
     const why = pod === undefined ? `there is no pod ${name}` : podReason(name, pod);
     return {
       serverDown: true,

@@ -72,7 +72,7 @@ export function relationshipActivities(clusters: Clusters) {
       const conf = readServerConf(text);
       const { trustDomain } = conf;
       const startedAt = Date.now();
-      // An endpoint that serves, authenticated by it, just what the server said a moment ago, proves that it still holds.
+      // An endpoint that proves itself, and serves just what the server said a moment ago, proves that it still holds.
       let own = endpointUrl === undefined ? undefined : open.spire.recentBundle(RECENT_MS);
       return waitFor(
         async (): Promise<Look<ReadBundleOutcome>> => {
@@ -142,8 +142,8 @@ export function relationshipActivities(clusters: Clusters) {
       const nudge = new Nudge(open.connection, request.federation, appliedBeforeRestart ? 0 : undefined);
       const look = async (): Promise<Map<string, TrustBundle>> => {
         const stored = await open.spire.storedBundles(signal);
-        const missing = peers.find(({ relationship }) => !stored.has(relationship.trustDomain));
-        if (missing !== undefined) await nudge.whileMissing(missing.relationship.name);
+        const missing = peers.filter(({ relationship }) => !stored.has(relationship.trustDomain));
+        await nudge.whileMissing(missing.map(({ relationship }) => relationship.name));
         return stored;
       };
       if (relationships === 'dynamic' && beginning.length > 0) {

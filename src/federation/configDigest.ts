@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { KubernetesObject } from '../contract/kubernetes.js';
-import { SERVER_CONF_LAST_GOOD, SERVER_CONF_RECORD, SERVER_CONF_UNDO } from '../contract/names.js';
+import { NUDGE, SERVER_CONF_LAST_GOOD, SERVER_CONF_RECORD, SERVER_CONF_UNDO } from '../contract/names.js';
 
 /**
  * Digest of everything that the engine configures on a cluster, and of what others could make of it. It is compared with
@@ -26,7 +26,12 @@ export function federationSection(serverConf: string): string {
 }
 
 /** Annotations that come and go without meaning anything for the federation. */
-const PASSING = new Set([SERVER_CONF_UNDO, SERVER_CONF_LAST_GOOD, 'kubectl.kubernetes.io/last-applied-configuration']);
+const PASSING = new Set([
+  NUDGE,
+  SERVER_CONF_UNDO,
+  SERVER_CONF_LAST_GOOD,
+  'kubectl.kubernetes.io/last-applied-configuration',
+]);
 
 function relevantParts(object: KubernetesObject): Record<string, unknown> {
   const { apiVersion, kind, metadata } = object;

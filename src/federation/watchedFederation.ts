@@ -460,8 +460,12 @@ export class WatchedFederation {
       );
       if (unreached) findings.push(endpointFinding(cluster, endpointProblem));
     }
+    // A cluster that cannot be read now says nothing of any clock.
+    const read = [...this.clusters].filter(
+      ([, { readAt, failures, downSince }]) => readAt !== undefined && failures === 0 && downSince === undefined,
+    );
     const clocks = clockFindings(
-      Object.fromEntries([...this.clusters].map(([cluster, { clockAheadMs = 0 }]) => [cluster, clockAheadMs])),
+      Object.fromEntries(read.map(([cluster, { clockAheadMs = 0 }]) => [cluster, clockAheadMs])),
     );
     findings.push(...clocks);
     for (const [name, { judgement }] of this.edges) {

@@ -14,8 +14,10 @@ import type { Limit } from './limit.js';
 
 /** A worker that stops heartbeating this long is taken for dead, and its step is given to another. */
 const HEARTBEAT_TIMEOUT = '5 seconds';
-/** No step works longer than this in one go; each has a shorter limit of its own, given as input. */
-const STEP_TIMEOUT = '15 minutes';
+/** What a step may take besides the waits whose limits it is given as input. */
+const STEP_TIMEOUT_MS = 15 * 60_000;
+/** Some steps wait twice for as long as they are told to: for a server, then for what it stores. */
+const WAITS_PER_STEP = 2;
 /** How long an undo is tried before a person has to: long enough for a cluster to come back from an outage. */
 const UNDO_TIMEOUT_MS = 6 * 60 * 60 * 1_000;
 /** The longest pause between two attempts of an undo. */
@@ -34,7 +36,7 @@ const REFUSALS: ReadonlySet<string> = new Set<FederatorErrorType>(['Forbidden', 
 const TIMED_OUT: FederatorErrorType = 'TimedOut';
 
 const options: ActivityOptions = {
-  startToCloseTimeout: STEP_TIMEOUT,
+  startToCloseTimeout: STEP_TIMEOUT_MS,
   heartbeatTimeout: HEARTBEAT_TIMEOUT,
   // Nothing may be undone while the step that is cancelled may still act.
   cancellationType: 'WAIT_CANCELLATION_COMPLETED',
@@ -58,7 +60,9 @@ function call<K extends Activity>(
   const activity = proxies[name] as unknown as ActivityFunctionWithOptions<
     (input: Call<K>['input']) => Promise<Call<K>['output']>
   >;
-  return activity.executeWithOptions({ ...options, ...overrides }, [input]);
+  const { timeoutMs = 0 } = input as { timeoutMs?: number };
+  const startToCloseTimeout = STEP_TIMEOUT_MS + WAITS_PER_STEP * timeoutMs;
+  return activity.executeWithOptions({ ...options, startToCloseTimeout, ...overrides }, [input]);
 }
 
 /** What a step is called: by its ID in the history, by its title in the Temporal Web UI. */

@@ -3,7 +3,7 @@ import type { ReadBundleOutcome } from '../contract/activities.js';
 import type { ClusterFacts } from '../contract/facts.js';
 import { findingId, type Finding, type RepairRecord } from '../contract/health.js';
 import type { RepairInput } from '../contract/monitor.js';
-import { DEFAULT_REFRESH_HINT_SECONDS } from '../contract/names.js';
+import { DEFAULT_REFRESH_HINT_SECONDS, edgeName } from '../contract/names.js';
 import { diagnoseFederation } from '../federation/diagnosis.js';
 import { planSetup, type MemberPlan } from '../federation/plan.js';
 import { absentMembers, planMending, type Mending } from '../federation/mending.js';
@@ -212,13 +212,18 @@ class MemberMending {
         cluster: edge.trusted.cluster,
         relationship,
         keyIds: bundle.keyIds,
-        managed: !isToDo(edge) && !hasRestarted,
+        managed: !isToDo(edge) && !hasRestarted && !this.isMissing(edgeName(cluster, edge.trusted.cluster)),
       })),
       relationships: relationshipKind(facts, settings.relationships),
       refreshHintSeconds: settings.refreshHintSeconds,
       timeoutMs: ARRIVAL_MS,
       rebootstrapAfterMs: 0,
     });
+  }
+
+  /** Whether SPIRE server has no such relationship, whatever the object says. */
+  private isMissing(edge: string): boolean {
+    return this.mending.findings.some(({ check, scope }) => check === 'relationshipMissing' && scope === edge);
   }
 
   /** The peer's own words through its own Kubernetes API: its endpoint may be just what does not work. */

@@ -106,8 +106,8 @@ class Setup {
   /** Own bundles as peers are told of them, for some before their restart. */
   private readonly served = new Map<string, Promise<ReadBundleOutcome | undefined>>();
   private readonly restarted = new Set<string>();
-  /** Clusters whose SPIRE server is known to run with its settings. */
-  private readonly running = new Set<string>();
+  /** Clusters whose SPIRE server may be down: its settings are being changed, and it has not served its bundle since. */
+  private readonly unproven = new Set<string>();
   /** SPIRE servers that are members already, and are relied upon, restart so many at a time; undoing, too. */
   private readonly restarts: Limit;
   private changed = false;
@@ -212,7 +212,7 @@ class Setup {
     };
     const read = async () => {
       const bundle = await this.step(readBundle, () => this.readBundle(cluster, readBundle));
-      this.running.add(cluster);
+      this.unproven.delete(cluster);
       return bundle;
     };
     if (!mayRestart(member)) return read();
@@ -239,6 +239,7 @@ class Setup {
       return outcome;
     });
     return inTurn(async () => {
+      this.unproven.add(cluster);
       const edited = await this.step(configure, () =>
         runStep('configureServer', configure, timeouts.attempts, { cluster, federation, control, changeId, wanted }),
       );
@@ -314,7 +315,7 @@ class Setup {
     );
     if (arriving.length > 0) {
       const title = `Restore the relationships of ${cluster}`;
-      const stage = () => (this.running.has(cluster) ? STAGE.relate : STAGE.relateUnproven);
+      const stage = () => (this.unproven.has(cluster) ? STAGE.relateUnproven : STAGE.relate);
       this.saga.onUndo(stage, cluster, title, () =>
         runUndo('removeRelationships', title, {
           cluster,

@@ -86,8 +86,8 @@ export class Testbed {
   /**
    * Starts a worker and waits until it polls. With a fault, one that fails, dies or hangs at that step, and whose undos
    * fail: each of them twice, or one (`<activity>/<cluster>`) for good.
+   * @param clockShiftMs by which the worker's clock is ahead of everybody else's
    */
-  /** @param clockShiftMs by which the worker's clock is ahead of everybody else's */
   async startWorker(
     fault?: {
       step: string;

@@ -31,25 +31,35 @@ const annotated = (value: unknown) => ({ ...CFTD, metadata: { name: NAME, annota
 
 test('a relationship that is not acted on is touched, and left as it was', async () => {
   const nudge = new Nudge(await api.connect(), FEDERATION, 0);
-  await nudge.whileMissing(NAME);
+  await nudge.whileMissing([NAME]);
   expect(patches).toEqual([annotated(expect.any(String)), annotated(null)]);
 });
 
 test('not at once, and not at every look', async () => {
   const connection = await api.connect();
-  await new Nudge(connection, FEDERATION).whileMissing(NAME);
+  await new Nudge(connection, FEDERATION).whileMissing([NAME]);
   expect(patches).toEqual([]);
   const nudge = new Nudge(connection, FEDERATION, 0);
-  await nudge.whileMissing(NAME);
-  await nudge.whileMissing(NAME);
+  await nudge.whileMissing([NAME]);
+  await nudge.whileMissing([NAME]);
   expect(patches).toHaveLength(2);
+});
+
+test('of several, the first of its own is touched', async () => {
+  const connection = await api.connect();
+  live = undefined;
+  api.server.prependListener('request', (request) => {
+    live = request.url?.endsWith('/others.test') === true ? RELATIONSHIP : owned(RELATIONSHIP, FEDERATION);
+  });
+  await new Nudge(connection, FEDERATION, 0).whileMissing(['others.test', NAME]);
+  expect(patches).toEqual([annotated(expect.any(String)), annotated(null)]);
 });
 
 test("somebody else's is not touched, nor is one that is gone", async () => {
   const connection = await api.connect();
   live = RELATIONSHIP;
-  await new Nudge(connection, FEDERATION, 0).whileMissing(NAME);
+  await new Nudge(connection, FEDERATION, 0).whileMissing([NAME]);
   live = undefined;
-  await new Nudge(connection, FEDERATION, 0).whileMissing(NAME);
+  await new Nudge(connection, FEDERATION, 0).whileMissing([NAME]);
   expect(patches).toEqual([]);
 });
