@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
+import type { ChangeDescription } from '../client.js';
 import { FederatorError } from '../contract/errors.js';
 import type { FederationHealth } from '../contract/health.js';
 import type { ApiContext } from './context.js';
@@ -16,6 +17,11 @@ export const federationDetailSchema = federationSchema
     lastChange: changeSchema.optional(),
   })
   .meta({ id: 'FederationDetail' });
+
+/**
+ * That nothing of a federation has changed for who saw it with this ETag; none, or `*`, asks for nothing.
+ * @throws ProblemError 412 with the ETag that it has now; FederatorError NotFound
+ */
 export async function requireUnchanged(
   context: ApiContext,
   members: Members,
@@ -35,28 +41,38 @@ export async function requireUnchanged(
   );
 }
 
-export async function federationDetail(
+/** What is known of a federation. @throws FederatorError NotFound where no cluster, no monitor and no change knows of it */
+export async function knownFederation(
   { client }: ApiContext,
   members: Members,
   federation: string,
-): Promise<z.infer<typeof federationDetailSchema>> {
+): Promise<{ list: string[]; health: FederationHealth | undefined; lastChange: ChangeDescription | undefined }> {
   const [[lastChange], health] = await Promise.all([
     client.listChanges({ federation, limit: 1 }),
     knownHealth(client, federation),
   ]);
   const list = await members.of(federation, lastChange);
-  if (list === undefined && health === undefined && lastChange === undefined) {
-    throw unknownFederation(federation);
-  }
+  if (list === undefined && health === undefined && lastChange === undefined) throw unknownFederation(federation);
+  return { list: [...(list ?? [])].sort(), health, lastChange };
+}
+
+/** The resource that an ETag is of. @throws FederatorError NotFound */
+export async function federationDetail(
+  context: ApiContext,
+  members: Members,
+  federation: string,
+): Promise<z.infer<typeof federationDetailSchema>> {
+  const { list, health, lastChange } = await knownFederation(context, members, federation);
   return {
     name: federation,
-    members: [...(list ?? [])].sort(),
+    members: list,
     monitored: health !== undefined,
     ...(health === undefined ? {} : { verdict: health.verdict }),
     ...(lastChange === undefined ? {} : { lastChange }),
   };
 }
 
+/** Another one when members or the newest change are: what the monitor sees makes no difference. */
 export function etag({ name, members, lastChange }: z.infer<typeof federationDetailSchema>): string {
   const { runId, status } = lastChange ?? {};
   const digest = createHash('sha256')
@@ -78,6 +94,6 @@ export async function knownHealth(
   }
 }
 
-export function unknownFederation(federation: string): FederatorError {
+function unknownFederation(federation: string): FederatorError {
   return new FederatorError('NotFound', `There is no federation ${federation}. List them: GET /v1/federations`);
 }

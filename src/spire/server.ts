@@ -34,7 +34,7 @@ export function serverTarget({ cluster }: ClusterConnection): ExecTarget {
  */
 export class SpireServer {
   private binary: string | undefined;
-  private known: { text: string; askedAt: number } | undefined;
+  private newestBundle: { text: string; askedAt: number } | undefined;
   /** By the digest of the image, which says what is in it. */
   private readonly versions = new Map<string, string>();
 
@@ -44,13 +44,15 @@ export class SpireServer {
   async bundle(signal?: AbortSignal): Promise<string> {
     const askedAt = Date.now();
     const text = await this.read(['bundle', 'show', '-format', 'spiffe'], signal);
-    this.known = { text, askedAt };
+    this.newestBundle = { text, askedAt };
     return text;
   }
 
   /** The bundle as it was when it was asked for within that time; undefined when it was not. It may be another one now. */
   recentBundle(maxAgeMs: number): string | undefined {
-    return this.known !== undefined && Date.now() - this.known.askedAt <= maxAgeMs ? this.known.text : undefined;
+    return this.newestBundle !== undefined && Date.now() - this.newestBundle.askedAt <= maxAgeMs
+      ? this.newestBundle.text
+      : undefined;
   }
 
   /** Every foreign bundle it stores by trust domain, with the hint that SPIRE polls by. */

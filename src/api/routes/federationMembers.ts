@@ -1,7 +1,7 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import type { ApiContext } from '../context.js';
-import { knownHealth, unknownFederation } from '../federationDetail.js';
+import { knownFederation } from '../federationDetail.js';
 import type { Members } from '../members.js';
 import { federationParams, problems, unknownSchema } from '../schemas.js';
 
@@ -33,18 +33,7 @@ const policySchema = z
   .meta({ id: 'Policy' });
 
 /** Who is in a federation, and which of their workloads federate. */
-export function federationMemberRoutes({ client }: ApiContext, members: Members): FastifyPluginAsyncZod {
-  /** @throws ProblemError where no cluster, no monitor and no change knows of such a federation */
-  const known = async (federation: string) => {
-    const [[lastChange], health] = await Promise.all([
-      client.listChanges({ federation, limit: 1 }),
-      knownHealth(client, federation),
-    ]);
-    const list = await members.of(federation, lastChange);
-    if (list === undefined && health === undefined && lastChange === undefined) throw unknownFederation(federation);
-    return { lastChange, health, list: list ?? [] };
-  };
-
+export function federationMemberRoutes(context: ApiContext, members: Members): FastifyPluginAsyncZod {
   return async (app) => {
     app.get(
       '/federations/:federation/members',
@@ -61,11 +50,11 @@ export function federationMemberRoutes({ client }: ApiContext, members: Members)
         },
       },
       async ({ params: { federation } }) => {
-        const { lastChange, health, list } = await known(federation);
+        const { lastChange, health, list } = await knownFederation(context, members, federation);
         const seen = new Map(health?.clusters.map((each) => [each.cluster, each]));
         const { unknown } = await members.all(federation, lastChange);
         return {
-          items: [...list].sort().map((cluster) => {
+          items: list.map((cluster) => {
             const { trustDomain, server = 'unknown', endpoint = 'unknown', agents } = seen.get(cluster) ?? {};
             return {
               cluster,
@@ -95,8 +84,8 @@ export function federationMemberRoutes({ client }: ApiContext, members: Members)
         },
       },
       async ({ params: { federation } }) => {
-        await known(federation);
-        const { policies, unknown } = await client.policies(federation);
+        await knownFederation(context, members, federation);
+        const { policies, unknown } = await context.client.policies(federation);
         return {
           items: policies.map(({ policy, ...each }) => ({ ...each, policy: { ...policy } })),
           unknown: unknown.map(({ cluster, message }) => ({ cluster, message })),
