@@ -72,25 +72,46 @@ export class Engine {
 
   async stop(): Promise<void> {
     await this.client.close();
-    for (const child of [this.worker, this.temporal]) {
-      if (child.exitCode !== null) continue;
-      child.kill('SIGTERM');
-      await once(child, 'exit');
-    }
+    for (const child of [this.worker, this.temporal]) await stopProcess(child);
   }
 }
 
 async function startWorker(script: string): Promise<ChildProcess> {
-  const worker = spawn(process.execPath, [path.join(projectRoot(), script)], {
+  return (await startProcess(script, 'Worker on task queue')).child;
+}
+
+/**
+ * Starts a script of the project, and waits until it says that it is ready.
+ * @param script relative to the project
+ * @param says what the line has by which it is known
+ * @returns with that line
+ */
+export async function startProcess(
+  script: string,
+  says: string,
+  environment: Readonly<Record<string, string>> = {},
+): Promise<{ child: ChildProcess; line: string }> {
+  const child = spawn(process.execPath, [path.join(projectRoot(), script)], {
     stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
+    env: { ...process.env, ...environment },
   });
-  const ready = new Promise<void>((resolve) => {
-    createInterface({ input: worker.stdout ?? never() }).on('line', (line) => {
-      if (line.includes('Worker on task queue')) resolve();
+  const output = child.stdout ?? never();
+  const lines = createInterface({ input: output });
+  const ready = new Promise<string>((resolve) => {
+    lines.on('line', (line) => {
+      if (line.includes(says)) resolve(line);
     });
   });
-  await within(START_LIMIT_MS, 'the worker starts', Promise.race([ready, ended(worker)]));
-  return worker;
+  const line = await within(START_LIMIT_MS, `${script} starts`, Promise.race([ready, ended(child)]));
+  lines.close();
+  output.resume();
+  return { child, line };
+}
+
+export async function stopProcess(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null) return;
+  child.kill('SIGTERM');
+  await once(child, 'exit');
 }
 
 async function ended(child: ChildProcess): Promise<never> {
@@ -111,5 +132,5 @@ async function within<T>(limitMs: number, what: string, work: Promise<T>): Promi
 }
 
 function never(): never {
-  throw new Error('the worker has no output');
+  throw new Error('the process has no output');
 }

@@ -13,7 +13,7 @@ import type { FleetReady } from './fleetServer.js';
 import { cpuSeconds, median, memoryMb } from './measure.js';
 import type { Figure } from './report.js';
 
-const FEDERATION = 'fleet';
+export const FLEET_FEDERATION = 'fleet';
 /** SPIRE polls, and the monitor looks, this often by default. */
 const INTERVAL_S = DEFAULT_REFRESH_HINT_SECONDS / 4;
 /** The first ones open connections and watches. */
@@ -31,15 +31,43 @@ export async function benchFleet(directory: string): Promise<Figure[]> {
 }
 
 async function benchSize(folder: string, size: number): Promise<Figure[]> {
-  const script = path.join(projectRoot(), 'dist', 'bench', 'fleetServer.js');
-  const fleet = fork(script, [folder, String(size), FEDERATION]);
+  return withFleet(folder, size, 'dist/bench/worker.js', measure);
+}
+
+/** A fleet that a worker watches over. */
+export interface Fleet {
+  engine: Engine;
+  process: ChildProcess;
+  clusters: string[];
+  monitor: WorkflowHandle;
+}
+
+/**
+ * Runs with a fleet of so many clusters, a federation of them all and its monitor.
+ * @param script the worker's, relative to the project
+ */
+export async function withFleet<T>(
+  folder: string,
+  size: number,
+  script: string,
+  work: (fleet: Fleet) => Promise<T>,
+): Promise<T> {
+  const server = path.join(projectRoot(), 'dist', 'bench', 'fleetServer.js');
+  const fleet = fork(server, [folder, String(size), FLEET_FEDERATION]);
   let engine: Engine | undefined;
   try {
     const [{ digests }] = (await Promise.race([once(fleet, 'message'), failed(fleet)])) as [FleetReady];
-    engine = await Engine.start(folder, 'dist/bench/worker.js');
+    engine = await Engine.start(folder, script);
     const connection = await Connection.connect({ address: process.env['TEMPORAL_ADDRESS'] ?? '' });
     try {
-      return await measure(engine, new Client({ connection }), fleet, digests);
+      const monitor = await new Client({ connection }).workflow.start('monitor', {
+        workflowId: monitorWorkflowId(FLEET_FEDERATION),
+        taskQueue: TASK_QUEUE,
+        args: [monitorInput(digests)],
+      });
+      const result = await work({ engine, process: fleet, clusters: Object.keys(digests), monitor });
+      await monitor.signal(STOP_SIGNAL);
+      return result;
     } finally {
       await connection.close();
     }
@@ -50,19 +78,8 @@ async function benchSize(folder: string, size: number): Promise<Figure[]> {
   }
 }
 
-async function measure(
-  engine: Engine,
-  client: Client,
-  fleet: ChildProcess,
-  digests: Record<string, string>,
-): Promise<Figure[]> {
-  const clusters = Object.keys(digests);
+async function measure({ engine, process: fleet, clusters, monitor: handle }: Fleet): Promise<Figure[]> {
   const edges = clusters.length * (clusters.length - 1);
-  const handle = await client.workflow.start('monitor', {
-    workflowId: monitorWorkflowId(FEDERATION),
-    taskQueue: TASK_QUEUE,
-    args: [monitorInput(digests)],
-  });
   const worker = engine.worker.pid ?? 0;
   await untilRound(handle, WARM_UP);
   const [before, usedBefore, fleetBefore, callsBefore] = [
@@ -85,7 +102,6 @@ async function measure(
   const isSameRun = after.runId === before.runId;
   const events = isSameRun ? after.historyLength - before.historyLength : Number.NaN;
   const bytes = isSameRun ? (after.historySize ?? 0) - (before.historySize ?? 0) : Number.NaN;
-  await handle.signal(STOP_SIGNAL);
   const perClusterRound = (value: number) => value / MEASURED / clusters.length;
   const of = `${clusters.length} clusters, ${edges} edges: `;
   return [
@@ -122,7 +138,7 @@ async function measure(
 /** A monitor that has found every configuration to be good: what is measured is the steady state. */
 function monitorInput(digests: Record<string, string>): MonitorInput {
   return {
-    federation: FEDERATION,
+    federation: FLEET_FEDERATION,
     clusters: Object.keys(digests),
     refreshHintSeconds: DEFAULT_REFRESH_HINT_SECONDS,
     repair: DEFAULT_REPAIR_POLICY,
@@ -143,7 +159,7 @@ function monitorInput(digests: Record<string, string>): MonitorInput {
 }
 
 /** Waits until every cluster was read in a round. */
-async function untilRound(handle: WorkflowHandle, round: number, onLook = () => {}): Promise<FederationHealth> {
+export async function untilRound(handle: WorkflowHandle, round: number, onLook = () => {}): Promise<FederationHealth> {
   const deadline = Date.now() + ROUNDS_LIMIT_MS;
   while (Date.now() < deadline) {
     onLook();

@@ -4,6 +4,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { down } from '../sandbox/client.js';
 import { benchAddCluster } from './addCluster.js';
+import { benchApi } from './api.js';
 import { benchFleet } from './fleet.js';
 import { benchPlan } from './plan.js';
 import { benchRepair } from './repair.js';
@@ -19,10 +20,11 @@ const BENCHES: Readonly<Record<string, (directory: string) => Figure[] | Promise
   addCluster: benchAddCluster,
   repair: benchRepair,
   fleet: benchFleet,
+  api: benchApi,
 };
 
-/** Measured only when named: they wait for many rounds of the monitor. */
-const WHEN_NAMED = new Set(['repair', 'fleet']);
+/** Measured only when named: they wait for many rounds of the monitor, or need many clusters. */
+const WHEN_NAMED = new Set(['repair', 'fleet', 'api']);
 
 /** Measures on a sandbox of its own what is named, or all that is quick; prints tables, and keeps the figures under bench/results/. */
 async function main(names: readonly string[]): Promise<void> {

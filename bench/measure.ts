@@ -30,6 +30,12 @@ export function memoryMb(pid: number): number {
   return Number(pss ?? 0) / 1024;
 }
 
+/** Resident memory of one process in MB, what it shares with others included; 0 when it has ended. */
+export function residentMb(pid: number): number {
+  const rss = /^VmRSS:\s+(\d+) kB/m.exec(proc(pid, 'status'))?.[1];
+  return Number(rss ?? 0) / 1024;
+}
+
 /** Processor time of one process so far; 0 when it has ended. */
 export function cpuSeconds(pid: number): number {
   const stat = proc(pid, 'stat');
@@ -51,8 +57,13 @@ export function sum(values: number[]): number {
 }
 
 export function median(values: number[]): number {
+  return quantile(values, 0.5);
+}
+
+/** The value that so much of all, from 0 to 1, is not above (nearest rank). */
+export function quantile(values: readonly number[], share: number): number {
   const sorted = [...values].sort((a, b) => a - b);
-  return sorted[Math.floor(sorted.length / 2)] ?? 0;
+  return sorted[Math.min(Math.floor(sorted.length * share), sorted.length - 1)] ?? 0;
 }
 
 /** Runs and tells how long it took, in seconds. */

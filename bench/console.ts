@@ -1,0 +1,60 @@
+import type { Browser, Page } from 'playwright-core';
+import type { ApiProcess } from './apiProcess.js';
+
+/** As src/console/session.js keeps it. */
+const TOKEN_KEY = 'spire-federator-token';
+const LIMIT_MS = 60_000;
+
+/** Milliseconds from the beginning of the navigation. */
+export interface GraphTimes {
+  /** The clusters are there, as a matrix where they are many. */
+  shown: number;
+  /** All nodes of the graph are drawn. */
+  drawn: number;
+  /** A click on a node has opened its detail. */
+  interactive: number;
+}
+
+/** First contentful paint in milliseconds of whoever opens the console for the first time. */
+export async function firstPaint(browser: Browser, { url }: ApiProcess): Promise<number> {
+  return inNewPage(browser, async (page) => {
+    await page.goto(`${url}/console`);
+    const painted = await page.waitForFunction(`performance.getEntriesByName('first-contentful-paint')[0]?.startTime`);
+    return Number(await painted.jsonValue());
+  });
+}
+
+/** Opens the console of a federation of so many clusters with a token, its graph, and the detail of one of them. */
+export async function openGraph(
+  browser: Browser,
+  { url, token }: ApiProcess,
+  clusters: readonly string[],
+): Promise<GraphTimes> {
+  return inNewPage(browser, async (page) => {
+    await page.addInitScript(`sessionStorage.setItem('${TOKEN_KEY}', '${token}')`);
+    const now = async () => Number(await page.evaluate('performance.now()'));
+    await page.goto(`${url}/console`);
+    // By selectors: to look for roles takes its time among ten thousand cells, which is not the console's.
+    await page.locator('#view table').waitFor();
+    const shown = await now();
+    await page.locator('#view-graph').click();
+    await page.waitForFunction(`document.querySelectorAll('svg.graph .cluster').length === ${clusters.length}`);
+    const drawn = await now();
+    const chosen = clusters[Math.floor(clusters.length / 2)] ?? '';
+    await page.locator(`svg.graph [data-key="${chosen}"] circle`).click();
+    await page.locator('#detail h2', { hasText: chosen }).waitFor();
+    return { shown, drawn, interactive: await now() };
+  });
+}
+
+/** A context of its own has an empty cache. */
+async function inNewPage<T>(browser: Browser, work: (page: Page) => Promise<T>): Promise<T> {
+  const context = await browser.newContext();
+  try {
+    const page = await context.newPage();
+    page.setDefaultTimeout(LIMIT_MS);
+    return await work(page);
+  } finally {
+    await context.close();
+  }
+}
