@@ -3,9 +3,8 @@ import { z } from 'zod';
 import type { ChangeDescription } from '../client.js';
 import { FederatorError } from '../contract/errors.js';
 import type { FederationHealth } from '../contract/health.js';
-import type { ApiContext } from './context.js';
-import type { Members } from './members.js';
 import { ProblemError } from './problem.js';
+import type { Reads } from './reads.js';
 import { changeSchema } from './schemas.js';
 
 export const federationSchema = z.object({ name: z.string(), members: z.array(z.string()) }).meta({ id: 'Federation' });
@@ -22,15 +21,11 @@ export const federationDetailSchema = federationSchema
  * That nothing of a federation has changed for who saw it with this ETag; none, or `*`, asks for nothing.
  * @throws ProblemError 412 with the ETag that it has now; FederatorError NotFound
  */
-export async function requireUnchanged(
-  context: ApiContext,
-  members: Members,
-  federation: string,
-  wanted: string | undefined,
-): Promise<void> {
+export async function requireUnchanged(reads: Reads, federation: string, wanted: string | undefined): Promise<void> {
   if (wanted === undefined || wanted === '*') return;
-  members.forget();
-  const tag = etag(await federationDetail(context, members, federation));
+  reads.forget();
+  reads.members.forget();
+  const tag = etag(await federationDetail(reads, federation));
   if (tag === wanted) return;
   throw new ProblemError(
     412,
@@ -43,26 +38,21 @@ export async function requireUnchanged(
 
 /** What is known of a federation. @throws FederatorError NotFound where no cluster, no monitor and no change knows of it */
 export async function knownFederation(
-  { client }: ApiContext,
-  members: Members,
+  reads: Reads,
   federation: string,
 ): Promise<{ list: string[]; health: FederationHealth | undefined; lastChange: ChangeDescription | undefined }> {
-  const [[lastChange], health] = await Promise.all([
-    client.listChanges({ federation, limit: 1 }),
-    knownHealth(client, federation),
-  ]);
-  const list = await members.of(federation, lastChange);
+  const [lastChange, health] = await Promise.all([reads.lastChange(federation), reads.knownHealth(federation)]);
+  const list = await reads.members.of(federation, lastChange);
   if (list === undefined && health === undefined && lastChange === undefined) throw unknownFederation(federation);
   return { list: [...(list ?? [])].sort(), health, lastChange };
 }
 
 /** The resource that an ETag is of. @throws FederatorError NotFound */
 export async function federationDetail(
-  context: ApiContext,
-  members: Members,
+  reads: Reads,
   federation: string,
 ): Promise<z.infer<typeof federationDetailSchema>> {
-  const { list, health, lastChange } = await knownFederation(context, members, federation);
+  const { list, health, lastChange } = await knownFederation(reads, federation);
   return {
     name: federation,
     members: list,
@@ -79,19 +69,6 @@ export function etag({ name, members, lastChange }: z.infer<typeof federationDet
     .update(JSON.stringify([name, members, runId, status]))
     .digest('base64url');
   return `"${digest.slice(0, 22)}"`;
-}
-
-/** What the monitor knows; undefined where nobody watches. */
-export async function knownHealth(
-  client: ApiContext['client'],
-  federation: string,
-): Promise<FederationHealth | undefined> {
-  try {
-    return await client.health(federation);
-  } catch (error) {
-    if (error instanceof FederatorError && error.type === 'NotFound') return undefined;
-    throw error;
-  }
 }
 
 function unknownFederation(federation: string): FederatorError {

@@ -1,32 +1,32 @@
-import type { ChangeDescription } from '../client.js';
-import type { ApiContext } from './context.js';
+import type { ChangeDescription, FederatorClient } from '../client.js';
+import type { FoundFederations } from '../contract/onboarding.js';
+import type { FoundPolicies } from '../contract/policies.js';
+import { Shared } from './shared.js';
 
-/** What clusters say of themselves is good for so long: asking all of them takes a moment. */
-const MEMBERS_MS = 5_000;
+/** Asking all clusters takes a moment: what they say of themselves is good for so long. */
+const AGE = { freshMs: 5_000, usableMs: 15_000 };
 
 /**
- * Who is a member of what, asked of the clusters once for all who want to know at the same time, and again as soon as a
+ * What the clusters say of themselves, asked of them once for all who want to know at the same time, and again as soon as a
  * change began or ended.
  */
 export class Members {
-  private asked: { at: number; found: ReturnType<ApiContext['client']['federations']> } | undefined;
+  private readonly found: Shared<FoundFederations>;
+  private readonly foundPolicies: Shared<FoundPolicies>;
   private readonly changes = new Map<string, string>();
 
-  constructor(private readonly client: ApiContext['client']) {}
+  constructor(client: Pick<FederatorClient, 'federations' | 'policies'>) {
+    this.found = new Shared(() => client.federations(), AGE);
+    this.foundPolicies = new Shared((federation) => client.policies(federation), AGE);
+  }
 
-  /** @param newest newest change of a federation, or with an empty name of all */
-  all(federation: string, newest: ChangeDescription | undefined): ReturnType<ApiContext['client']['federations']> {
-    if (newest !== undefined) {
-      const change = `${newest.runId} ${newest.status}`;
-      if (this.changes.get(federation) !== change) this.forget();
-      this.changes.set(federation, change);
-    }
-    if (this.asked === undefined || Date.now() - this.asked.at > MEMBERS_MS) {
-      const found = this.client.federations();
-      this.asked = { at: Date.now(), found };
-      found.catch(() => this.forget());
-    }
-    return this.asked.found;
+  /**
+   * Who is a member of what.
+   * @param newest newest change of a federation, or with an empty name of all
+   */
+  all(federation: string, newest: ChangeDescription | undefined): Promise<FoundFederations> {
+    this.notice(federation, newest);
+    return this.found.get('');
   }
 
   /** Members of one; undefined where no cluster that could be asked belongs to it. */
@@ -35,7 +35,21 @@ export class Members {
     return Object.hasOwn(federations, federation) ? federations[federation] : undefined;
   }
 
+  /** Which workloads of its members federate. @throws FederatorError NotFound */
+  policies(federation: string, newest: ChangeDescription | undefined): Promise<FoundPolicies> {
+    this.notice(federation, newest);
+    return this.foundPolicies.get(federation);
+  }
+
   forget(): void {
-    this.asked = undefined;
+    this.found.forget();
+    this.foundPolicies.forget();
+  }
+
+  private notice(federation: string, newest: ChangeDescription | undefined): void {
+    if (newest === undefined) return;
+    const change = `${newest.runId} ${newest.status}`;
+    if (this.changes.get(federation) !== change) this.forget();
+    this.changes.set(federation, change);
   }
 }

@@ -14,10 +14,10 @@ import { z } from 'zod';
 import type { LogLevel } from '../config.js';
 import { answerConnectionError } from './connectionErrors.js';
 import { requirePermission, type ApiContext } from './context.js';
-import { Members } from './members.js';
 import { federationMetrics } from './metrics.js';
 import type { Principal } from '../access/principal.js';
 import { ProblemError, sendProblem } from './problem.js';
+import { Reads } from './reads.js';
 import { limitRates, otherMethods } from './refusals.js';
 import { accessRoutes } from './routes/access.js';
 import { changeRoutes } from './routes/changes.js';
@@ -109,18 +109,22 @@ export async function buildServer(
     return { status: 'ok' };
   });
   await app.register(consoleRoutes);
-  const members = new Members(context.client);
+  const reads = new Reads(context.client);
   await app.register(
     async (v1) => {
       if (traces) traceRequests(v1);
+      // Whoever changed something, or had it looked at, reads it as it is then.
+      v1.addHook('onSend', async ({ method }) => {
+        if (method !== 'GET' && method !== 'HEAD') reads.forget();
+      });
       await v1.register(clusterRoutes(context));
       await v1.register(clusterCredentialRoutes(context));
       await v1.register(clusterChangeRoutes(context));
-      await v1.register(federationRoutes(context, members));
-      await v1.register(federationMemberRoutes(context, members));
+      await v1.register(federationRoutes(context, reads));
+      await v1.register(federationMemberRoutes(reads));
       await v1.register(federationCheckRoutes(context));
-      await v1.register(changeRoutes(context));
-      await v1.register(monitorRoutes(context));
+      await v1.register(changeRoutes(context, reads));
+      await v1.register(monitorRoutes(context, reads));
       await v1.register(accessRoutes(context));
       await v1.register(codecRoutes(context));
     },

@@ -10,10 +10,10 @@ import {
   setupMeshInputSchema,
   setupPairInputSchema,
 } from '../../contract/change.js';
-import { FederatorError } from '../../contract/errors.js';
 import { mutate, requireSameFederation, type ApiContext, type Outcome } from '../context.js';
 import { streamEvents, type EventStream } from '../eventStream.js';
 import { invalidBody } from '../problem.js';
+import type { Reads } from '../reads.js';
 import { acceptedSchema, changeSchema, federationParams, idempotencyHeaders, problems, runParams } from '../schemas.js';
 
 const POLL_MS = 500;
@@ -37,7 +37,7 @@ const startSchema = z
   .meta({ id: 'StartChange', description: 'The type of a change, and its input as `start-workflow` takes it.' });
 
 /** Changes of a federation: started, listed, followed and cancelled. */
-export function changeRoutes(context: ApiContext): FastifyPluginAsyncZod {
+export function changeRoutes(context: ApiContext, reads: Reads): FastifyPluginAsyncZod {
   const { client } = context;
   return async (app) => {
     app.get(
@@ -53,7 +53,7 @@ export function changeRoutes(context: ApiContext): FastifyPluginAsyncZod {
         },
       },
       async ({ params: { federation }, query: { limit } }) => ({
-        items: await client.listChanges({ federation, limit }),
+        items: await reads.changes(federation, limit),
       }),
     );
 
@@ -101,10 +101,12 @@ export function changeRoutes(context: ApiContext): FastifyPluginAsyncZod {
         },
       },
       async ({ params: { federation, runId } }) => {
-        const change = await client.describeChange(federation, runId);
-        const progress = await client.progress(change);
-        const outcome = change.status === 'RUNNING' ? {} : await ended(() => client.result(change));
-        return { ...change, ...(progress === undefined ? {} : { progress: { ...progress } }), ...outcome };
+        const { progress, result, ...change } = await reads.change(federation, runId);
+        return {
+          ...change,
+          ...(progress === undefined ? {} : { progress: { ...progress } }),
+          ...(result === undefined ? {} : { result: { ...result } }),
+        };
       },
     );
 
@@ -157,6 +159,8 @@ export function changeRoutes(context: ApiContext): FastifyPluginAsyncZod {
       () => true,
       () => true,
     );
+    // Whoever has followed it to its end finds it ended wherever it is listed.
+    void done.then(() => reads.forget());
     for (let isDone = false; !isDone && !signal.aborted;) {
       isDone = (await Promise.race([done, delay(POLL_MS, false, { signal }).catch(() => false)])) === true;
       const progress = signal.aborted ? undefined : await client.progress(change);
@@ -187,13 +191,4 @@ function checkedInput(type: keyof typeof STARTABLE, given: unknown): { federatio
   const parsed = STARTABLE[type].safeParse(given);
   if (parsed.success) return parsed.data;
   throw invalidBody(parsed.error);
-}
-
-async function ended(result: () => Promise<object>) {
-  try {
-    return { result: { ...(await result()) } };
-  } catch (error) {
-    if (!(error instanceof FederatorError)) throw error;
-    return { error: { type: error.type, message: error.message } };
-  }
 }

@@ -1,8 +1,7 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
-import type { ApiContext } from '../context.js';
 import { knownFederation } from '../federationDetail.js';
-import type { Members } from '../members.js';
+import type { Reads } from '../reads.js';
 import { federationParams, problems, unknownSchema } from '../schemas.js';
 
 const memberSchema = z
@@ -33,7 +32,7 @@ const policySchema = z
   .meta({ id: 'Policy' });
 
 /** Who is in a federation, and which of their workloads federate. */
-export function federationMemberRoutes(context: ApiContext, members: Members): FastifyPluginAsyncZod {
+export function federationMemberRoutes(reads: Reads): FastifyPluginAsyncZod {
   return async (app) => {
     app.get(
       '/federations/:federation/members',
@@ -50,9 +49,9 @@ export function federationMemberRoutes(context: ApiContext, members: Members): F
         },
       },
       async ({ params: { federation } }) => {
-        const { lastChange, health, list } = await knownFederation(context, members, federation);
+        const { lastChange, health, list } = await knownFederation(reads, federation);
         const seen = new Map(health?.clusters.map((each) => [each.cluster, each]));
-        const { unknown } = await members.all(federation, lastChange);
+        const { unknown } = await reads.members.all(federation, lastChange);
         return {
           items: list.map((cluster) => {
             const { trustDomain, server = 'unknown', endpoint = 'unknown', agents } = seen.get(cluster) ?? {};
@@ -75,7 +74,7 @@ export function federationMemberRoutes(context: ApiContext, members: Members): F
         config: { permission: 'view' },
         schema: {
           tags: ['federations'],
-          summary: 'Which workloads federate: its policies, read of the members now',
+          summary: 'Which workloads federate: its policies, as its members have them',
           params: federationParams,
           response: {
             200: z.object({ items: z.array(policySchema), unknown: z.array(unknownSchema) }),
@@ -84,8 +83,8 @@ export function federationMemberRoutes(context: ApiContext, members: Members): F
         },
       },
       async ({ params: { federation } }) => {
-        await knownFederation(context, members, federation);
-        const { policies, unknown } = await context.client.policies(federation);
+        const { lastChange } = await knownFederation(reads, federation);
+        const { policies, unknown } = await reads.members.policies(federation, lastChange);
         return {
           items: policies.map(({ policy, ...each }) => ({ ...each, policy: { ...policy } })),
           unknown: unknown.map(({ cluster, message }) => ({ cluster, message })),

@@ -11,8 +11,8 @@ import {
   requireUnchanged,
 } from '../federationDetail.js';
 import { applyInput, applyOneSchema, applySchema, planned, planSchema, requireClusters } from '../federationFile.js';
-import type { Members } from '../members.js';
 import { page } from '../page.js';
+import type { Reads } from '../reads.js';
 import {
   acceptedSchema,
   federationParams,
@@ -24,7 +24,7 @@ import {
 import { acceptedChange } from './changes.js';
 
 /** Federations: made and changed by their file, read, and torn down. */
-export function federationRoutes(context: ApiContext, members: Members): FastifyPluginAsyncZod {
+export function federationRoutes(context: ApiContext, reads: Reads): FastifyPluginAsyncZod {
   const { client } = context;
   return async (app) => {
     app.get(
@@ -46,8 +46,7 @@ export function federationRoutes(context: ApiContext, members: Members): Fastify
         },
       },
       async (request) => {
-        const [newest] = await client.listChanges({ limit: 1 });
-        const { federations, unknown } = await members.all('', newest);
+        const { federations, unknown } = await reads.members.all('', await reads.lastChange());
         const seen = visible(principalOf(request));
         const items = Object.entries(federations)
           .filter(([name]) => seen === undefined || seen.has(name))
@@ -96,7 +95,7 @@ export function federationRoutes(context: ApiContext, members: Members): Fastify
       },
       async (request, reply) => {
         const { federation } = request.params;
-        const detail = await federationDetail(context, members, federation);
+        const detail = await federationDetail(reads, federation);
         const tag = etag(detail);
         reply.header('etag', tag).header('cache-control', 'no-cache');
         if (request.headers['if-none-match'] === tag) return reply.code(304).send(null);
@@ -123,7 +122,7 @@ export function federationRoutes(context: ApiContext, members: Members): Fastify
         if (input.planOnly) return planned(context, request, input);
         const mutation = { action: 'apply', federation, input };
         return mutate(context, request, reply, mutation, async (by) => {
-          await requireUnchanged(context, members, federation, request.headers['if-match']);
+          await requireUnchanged(reads, federation, request.headers['if-match']);
           await requireClusters(context, input);
           return acceptedChange(await client.startChange('applyFederation', input, by));
         });

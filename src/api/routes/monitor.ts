@@ -4,7 +4,8 @@ import type { FederationHealth } from '../../contract/health.js';
 import { pauseSchema } from '../../contract/monitorSettings.js';
 import { mutate, type ApiContext } from '../context.js';
 import { streamEvents } from '../eventStream.js';
-import { FederationFeed } from '../federationFeed.js';
+import { followFederation } from '../federationFeed.js';
+import type { Reads } from '../reads.js';
 import { federationParams, idempotencyHeaders, problems } from '../schemas.js';
 
 const healthSchema = z
@@ -18,9 +19,8 @@ const healthSchema = z
   .meta({ id: 'Health' });
 
 /** What the monitor of a federation knows, and what people tell it. */
-export function monitorRoutes(context: ApiContext): FastifyPluginAsyncZod {
+export function monitorRoutes(context: ApiContext, reads: Reads): FastifyPluginAsyncZod {
   const { client } = context;
-  const feed = new FederationFeed(client);
   const route = (summary: string, permission: 'view' | 'change' | 'approve') => ({
     config: { permission },
     schema: { tags: ['health'], summary, params: federationParams, response: { 200: healthSchema, ...problems } },
@@ -29,7 +29,7 @@ export function monitorRoutes(context: ApiContext): FastifyPluginAsyncZod {
     app.get(
       '/federations/:federation/health',
       route('What the monitor knows now: clusters, edges, findings and repairs', 'view'),
-      async ({ params: { federation } }) => plain(await client.health(federation)),
+      async ({ params: { federation } }) => plain(await reads.health(federation)),
     );
 
     app.get(
@@ -46,7 +46,7 @@ export function monitorRoutes(context: ApiContext): FastifyPluginAsyncZod {
         },
       },
       async (request, reply) =>
-        streamEvents(request, reply, (stream) => feed.follow(request.params.federation, stream)),
+        streamEvents(request, reply, (stream) => followFederation(reads, request.params.federation, stream)),
     );
 
     app.get(
@@ -67,7 +67,7 @@ export function monitorRoutes(context: ApiContext): FastifyPluginAsyncZod {
         },
       },
       async ({ params: { federation } }) => {
-        const { edges, counts } = await client.health(federation);
+        const { edges, counts } = await reads.health(federation);
         return { counts, items: edges.map((edge) => ({ ...edge })) };
       },
     );

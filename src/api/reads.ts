@@ -1,0 +1,108 @@
+import type { ChangeDescription, FederatorClient } from '../client.js';
+import type { ChangeProgress, ChangeResult } from '../contract/change.js';
+import { FederatorError } from '../contract/errors.js';
+import type { FederationHealth } from '../contract/health.js';
+import { Members } from './members.js';
+import { Shared } from './shared.js';
+
+/** Nobody sees a difference of a second, and readers in their hundreds ask no more of Temporal than one. */
+const AGE = { freshMs: 1_000, usableMs: 2_000 };
+/** Newest changes that are kept at hand of a federation; who wants more has them asked for. */
+const CHANGES = 50;
+/** Ended changes that are kept at hand; one of many clusters has hundreds of steps. */
+const ENDED = 20;
+
+/** A change with where it stands, or how it ended. */
+export interface ChangeDetail extends ChangeDescription {
+  progress?: ChangeProgress;
+  result?: ChangeResult;
+  error?: { type: string; message: string };
+}
+
+/** What is read of Temporal and the clusters, asked for once for all who read at about the same time. */
+export class Reads {
+  readonly members: Members;
+  private readonly healths: Shared<FederationHealth | FederatorError>;
+  private readonly newest: Shared<ChangeDescription[]>;
+  private readonly last: Shared<ChangeDescription | undefined>;
+  private readonly ended = new Map<string, ChangeDetail>();
+
+  constructor(private readonly client: FederatorClient) {
+    this.members = new Members(client);
+    // That nobody watches is an answer, too.
+    this.healths = new Shared((federation) => client.health(federation).catch(notFound), AGE);
+    this.newest = new Shared((federation) => client.listChanges({ federation, limit: CHANGES }), AGE);
+    this.last = new Shared(async (federation) => {
+      const [last] = await client.listChanges({ ...(federation && { federation }), limit: 1 });
+      return last;
+    }, AGE);
+  }
+
+  /** What the monitor knows. @throws FederatorError NotFound where nobody watches */
+  async health(federation: string): Promise<FederationHealth> {
+    const health = await this.healths.get(federation);
+    if (health instanceof FederatorError) throw health;
+    return health;
+  }
+
+  /** The same; undefined where nobody watches. */
+  async knownHealth(federation: string): Promise<FederationHealth | undefined> {
+    const health = await this.healths.get(federation);
+    return health instanceof FederatorError ? undefined : health;
+  }
+
+  /** The newest changes of a federation, plans among them. */
+  async changes(federation: string, limit: number): Promise<ChangeDescription[]> {
+    if (limit > CHANGES) return this.client.listChanges({ federation, limit });
+    return (await this.newest.get(federation)).slice(0, limit);
+  }
+
+  /** The newest change of a federation or of all. */
+  lastChange(federation = ''): Promise<ChangeDescription | undefined> {
+    return this.last.get(federation);
+  }
+
+  /** One change; of one that has ended nothing is asked twice. @throws FederatorError NotFound */
+  async change(federation: string, runId: string): Promise<ChangeDetail> {
+    const key = `${federation} ${runId}`;
+    const known = this.ended.get(key);
+    if (known !== undefined) return known;
+    const change = await this.client.describeChange(federation, runId);
+    const progress = await this.client.progress(change);
+    const outcome = change.status === 'RUNNING' ? {} : await ended(() => this.client.result(change));
+    const detail = { ...change, ...(progress === undefined ? {} : { progress }), ...outcome };
+    if (change.status !== 'RUNNING') this.keep(key, detail);
+    return detail;
+  }
+
+  /** What is read from now on is as it is then: somebody may have changed something. */
+  forget(): void {
+    this.healths.forget();
+    this.newest.forget();
+    this.last.forget();
+  }
+
+  private keep(key: string, detail: ChangeDetail): void {
+    // Whoever has seen that it ended finds it ended wherever it is listed.
+    this.forget();
+    // No worker could tell its steps; the next one may.
+    if (detail.progress === undefined) return;
+    this.ended.set(key, detail);
+    const [oldest] = this.ended.keys();
+    if (this.ended.size > ENDED && oldest !== undefined) this.ended.delete(oldest);
+  }
+}
+
+function notFound(error: unknown): FederatorError {
+  if (error instanceof FederatorError && error.type === 'NotFound') return error;
+  throw error;
+}
+
+async function ended(result: () => Promise<ChangeResult>): Promise<Pick<ChangeDetail, 'result' | 'error'>> {
+  try {
+    return { result: await result() };
+  } catch (error) {
+    if (!(error instanceof FederatorError)) throw error;
+    return { error: { type: error.type, message: error.message } };
+  }
+}
