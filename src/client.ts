@@ -78,8 +78,8 @@ const DEFAULT_ADDRESS = '127.0.0.1:7233';
 const REQUESTED_BY = 'requestedBy';
 /** Memo of a change that only plans. */
 const PLAN_ONLY = 'planOnly';
-/** Changes that are looked through for one that was no plan. */
-const LOOKED_THROUGH = 50;
+/** Changes may be few among other workflows and plans, and each page takes a request. */
+const LEAST_PAGE = 50;
 
 /** The changes that can be started, with what they take. */
 export interface Changes {
@@ -227,30 +227,37 @@ export class FederatorClient {
     try {
       const { runId, status, memo } = await this.client.workflow.getHandle(workflowId).describe();
       const newest = this.handle(federation, workflowId, runId);
-      return status.name === 'RUNNING' || memo?.[PLAN_ONLY] !== true
-        ? newest
-        : ((await this.newestRealChange(federation)) ?? newest);
+      if (status.name === 'RUNNING' || memo?.[PLAN_ONLY] !== true) return newest;
+      const [real] = await this.listChanges({ federation, limit: 1, withPlans: false });
+      return real ?? newest;
     } catch (error) {
       if (!(error instanceof WorkflowNotFoundError)) throw error;
       throw new FederatorError('NotFound', `Federation ${federation} has had no change on this Temporal server.`);
     }
   }
 
-  private async newestRealChange(federation: string): Promise<ChangeHandle | undefined> {
-    const changes = await this.listChanges({ federation, limit: LOOKED_THROUGH });
-    return changes.find(({ planOnly = false }) => !planOnly);
-  }
-
-  /** The newest changes of a federation, or of all, as far back as Temporal keeps them. */
-  async listChanges({ federation, limit }: { federation?: string; limit: number }): Promise<ChangeDescription[]> {
+  /**
+   * The newest changes of a federation, or of all, as far back as Temporal keeps them.
+   * @param withPlans whether those are among them that only planned
+   */
+  async listChanges({
+    federation,
+    limit,
+    withPlans = true,
+  }: {
+    federation?: string;
+    limit: number;
+    withPlans?: boolean;
+  }): Promise<ChangeDescription[]> {
     const id =
       federation === undefined
         ? 'WorkflowId STARTS_WITH "federation/"'
         : `WorkflowId = "${changeWorkflowId(federation)}"`;
     const changes: ChangeDescription[] = [];
-    for await (const execution of this.client.workflow.list({ query: id, pageSize: 2 * limit })) {
+    for await (const execution of this.client.workflow.list({ query: id, pageSize: Math.max(2 * limit, LEAST_PAGE) })) {
       const name = changeFederation(execution.workflowId);
-      if (name !== undefined) changes.push(this.description(name, execution));
+      const isWanted = withPlans || execution.memo?.[PLAN_ONLY] !== true;
+      if (name !== undefined && isWanted) changes.push(this.description(name, execution));
       if (changes.length === limit) break;
     }
     return changes;

@@ -33,7 +33,7 @@ export class Reads {
     this.healths = new Shared((federation) => client.health(federation).catch(notFound), AGE);
     this.newest = new Shared((federation) => client.listChanges({ federation, limit: CHANGES }), AGE);
     this.last = new Shared(async (federation) => {
-      const [last] = await client.listChanges({ ...(federation && { federation }), limit: 1 });
+      const [last] = await client.listChanges({ ...(federation && { federation }), limit: 1, withPlans: false });
       return last;
     }, AGE);
   }
@@ -57,7 +57,7 @@ export class Reads {
     return (await this.newest.get(federation)).slice(0, limit);
   }
 
-  /** The newest change of a federation or of all. */
+  /** The newest change that is no plan, of a federation or of all. */
   lastChange(federation = ''): Promise<ChangeDescription | undefined> {
     return this.last.get(federation);
   }

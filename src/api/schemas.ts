@@ -33,6 +33,8 @@ export const changeSchema = z
     startedAt: z.string(),
     endedAt: z.string().optional(),
     requestedBy: z.string().optional(),
+    /** It only planned, and changed nothing. */
+    planOnly: z.boolean().optional(),
     /** Page in the Temporal Web UI. */
     link: z.string(),
   })
