@@ -3,6 +3,7 @@ import { z } from 'zod';
 import type { ChangeDescription } from '../client.js';
 import { FederatorError } from '../contract/errors.js';
 import type { FederationHealth } from '../contract/health.js';
+import { matchesStrongly, tagCondition } from './entityTags.js';
 import { ProblemError } from './problem.js';
 import type { Reads } from './reads.js';
 import { changeSchema } from './schemas.js';
@@ -18,22 +19,36 @@ export const federationDetailSchema = federationSchema
   .meta({ id: 'FederationDetail' });
 
 /**
- * That nothing of a federation has changed for who saw it with this ETag; none, or `*`, asks for nothing.
- * @throws ProblemError 412 with the ETag that it has now; FederatorError NotFound
+ * That nothing of a federation has changed for who saw it with an ETag that an If-Match lists; `*`: that there is one.
+ * @param ifMatch absent: nothing is asked for
+ * @throws ProblemError 412 with the ETag that it has now, 400
  */
-export async function requireUnchanged(reads: Reads, federation: string, wanted: string | undefined): Promise<void> {
-  if (wanted === undefined || wanted === '*') return;
+export async function requireUnchanged(reads: Reads, federation: string, ifMatch: string | undefined): Promise<void> {
+  if (ifMatch === undefined) return;
+  const condition = tagCondition('If-Match', ifMatch);
   reads.forget();
   reads.members.forget();
-  const tag = etag(await federationDetail(reads, federation));
-  if (tag === wanted) return;
+  const tag = await currentTag(reads, federation);
+  if (tag !== undefined && matchesStrongly(condition, tag)) return;
   throw new ProblemError(
     412,
     'Changed',
-    `Federation ${federation} has changed since it was read. Read it again, and then say what it is to be.`,
+    tag === undefined
+      ? `There is no federation ${federation}, so nothing of it is as it was seen. To make it, leave out If-Match.`
+      : `Federation ${federation} has changed since it was read. Read it again, and then say what it is to be.`,
     undefined,
-    { etag: tag },
+    tag === undefined ? {} : { etag: tag },
   );
+}
+
+/** Undefined where nobody knows of the federation. */
+async function currentTag(reads: Reads, federation: string): Promise<string | undefined> {
+  try {
+    return etag(await federationDetail(reads, federation));
+  } catch (error) {
+    if (error instanceof FederatorError && error.type === 'NotFound') return undefined;
+    throw error;
+  }
 }
 
 /** What is known of a federation. @throws FederatorError NotFound where no cluster, no monitor and no change knows of it */

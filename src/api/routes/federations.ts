@@ -2,6 +2,7 @@ import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import { teardownInputSchema } from '../../contract/change.js';
 import { visible } from '../../access/principal.js';
+import { matchesWeakly, tagCondition } from '../entityTags.js';
 import { mutate, principalOf, requirePermission, type ApiContext } from '../context.js';
 import {
   etag,
@@ -98,7 +99,9 @@ export function federationRoutes(context: ApiContext, reads: Reads): FastifyPlug
         const detail = await federationDetail(reads, federation);
         const tag = etag(detail);
         reply.header('etag', tag).header('cache-control', 'no-cache');
-        if (request.headers['if-none-match'] === tag) return reply.code(304).send(null);
+        const ifNoneMatch = request.headers['if-none-match'];
+        if (ifNoneMatch !== undefined && matchesWeakly(tagCondition('If-None-Match', ifNoneMatch), tag))
+          return reply.code(304).send(null);
         return detail;
       },
     );
