@@ -62,6 +62,13 @@ export async function knownFederation(
   return { list: [...(list ?? [])].sort(), health, lastChange };
 }
 
+/** The same without asking the clusters where that is not needed. @throws FederatorError NotFound */
+export async function requireFederation(reads: Reads, federation: string): Promise<void> {
+  const [lastChange, health] = await Promise.all([reads.lastChange(federation), reads.knownHealth(federation)]);
+  if (lastChange !== undefined || health !== undefined) return;
+  if ((await reads.members.of(federation, undefined)) === undefined) throw unknownFederation(federation);
+}
+
 /** The resource that an ETag is of. @throws FederatorError NotFound */
 export async function federationDetail(
   reads: Reads,

@@ -4,6 +4,7 @@ import type { FederationHealth } from '../../contract/health.js';
 import { pauseSchema } from '../../contract/monitorSettings.js';
 import { mutate, type ApiContext } from '../context.js';
 import { streamEvents } from '../eventStream.js';
+import { requireFederation } from '../federationDetail.js';
 import { followFederation } from '../federationFeed.js';
 import type { Reads } from '../reads.js';
 import { federationParams, idempotencyHeaders, problems } from '../schemas.js';
@@ -45,8 +46,11 @@ export function monitorRoutes(context: ApiContext, reads: Reads): FastifyPluginA
           response: problems,
         },
       },
-      async (request, reply) =>
-        streamEvents(request, reply, (stream) => followFederation(reads, request.params.federation, stream)),
+      async (request, reply) => {
+        const { federation } = request.params;
+        await requireFederation(reads, federation);
+        return streamEvents(request, reply, (stream) => followFederation(reads, federation, stream));
+      },
     );
 
     app.get(
