@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
-import { problem } from './problem.js';
+import { problem, PROBLEM_TYPE } from './problem.js';
 
 /** Codes of Node's HTTP parser and server; what else it cannot read is a 400. */
 const STATUS: Partial<Record<string, { status: number; detail: string }>> = {
@@ -23,7 +23,7 @@ export function answerConnectionError({ code }: NodeJS.ErrnoException, socket: S
   const body = JSON.stringify(problem(status, title.replaceAll(' ', ''), detail, randomUUID()));
   const head = [
     `HTTP/1.1 ${status} ${title}`,
-    'content-type: application/problem+json',
+    `content-type: ${PROBLEM_TYPE}`,
     `content-length: ${Buffer.byteLength(body)}`,
     'cache-control: no-store',
     'connection: close',

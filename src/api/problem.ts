@@ -3,6 +3,8 @@ import { hasZodFastifySchemaValidationErrors } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import { FederatorError, type FederatorErrorType } from '../contract/errors.js';
 
+export const PROBLEM_TYPE = 'application/problem+json';
+
 /** RFC 9457. `type` is a path of this project's runbook, stable per kind of problem. */
 export const problemSchema = z
   .object({
@@ -126,7 +128,7 @@ export function sendProblem(error: unknown, request: FastifyRequest, reply: Fast
     .code(body.status)
     .headers(headers)
     .header('cache-control', 'no-store')
-    .type('application/problem+json')
+    .type(PROBLEM_TYPE)
     .serializer((payload: unknown) => JSON.stringify(payload))
     .send(body);
 }

@@ -1,19 +1,12 @@
 import helmet from '@fastify/helmet';
-import swagger from '@fastify/swagger';
-import swaggerUi from '@fastify/swagger-ui';
 import Fastify, { type FastifyInstance, type FastifyRequest } from 'fastify';
-import {
-  createJsonSchemaTransform,
-  createJsonSchemaTransformObject,
-  serializerCompiler,
-  validatorCompiler,
-  type ZodTypeProvider,
-} from 'fastify-type-provider-zod';
+import { serializerCompiler, validatorCompiler, type ZodTypeProvider } from 'fastify-type-provider-zod';
 import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
 import type { LogLevel } from '../config.js';
 import { answerConnectionError } from './connectionErrors.js';
 import { requirePermission, type ApiContext } from './context.js';
+import { describeRoutes } from './description.js';
 import { federationMetrics } from './metrics.js';
 import type { Principal } from '../access/principal.js';
 import { ProblemError, sendProblem } from './problem.js';
@@ -78,7 +71,7 @@ export async function buildServer(
     // TLS is whoever's who terminates it.
     strictTransportSecurity: false,
   });
-  await describe(app);
+  await describeRoutes(app);
   const refuseOtherMethods = otherMethods(app, countRefusal);
   app.decorateRequest('principal', undefined);
   app.addHook('onRequest', async (request) => {
@@ -132,25 +125,6 @@ export async function buildServer(
   );
   refuseOtherMethods();
   return app;
-}
-
-async function describe(app: FastifyInstance): Promise<void> {
-  await app.register(swagger, {
-    openapi: {
-      openapi: '3.1.0',
-      info: {
-        title: 'SPIRE Federator',
-        version: '1',
-        description: 'Federates SPIRE servers across Kubernetes clusters and keeps them federated.',
-      },
-      components: { securitySchemes: { bearer: { type: 'http', scheme: 'bearer' } } },
-      security: [{ bearer: [] }],
-    },
-    transform: createJsonSchemaTransform({}),
-    transformObject: createJsonSchemaTransformObject({}),
-  });
-  await app.register(swaggerUi, { routePrefix: '/docs' });
-  app.get('/openapi.json', { schema: { hide: true } }, () => app.swagger());
 }
 
 /** Whose token it is; undefined for none, and for one that is not good. */

@@ -112,11 +112,12 @@ export class ApiEnvironment {
     rmSync(this.folder, { recursive: true, force: true });
   }
 
-  /** IDs of all runs of workflows that somebody asked for by name. */
-  async requestedRuns(): Promise<string[]> {
-    const runs: string[] = [];
+  /** All runs of workflows that somebody asked for by name, but those that only plan. */
+  async requestedRuns(): Promise<{ runId: string; requestedBy: unknown }[]> {
+    const runs: { runId: string; requestedBy: unknown }[] = [];
     for await (const { runId, memo } of this.workflows.client().workflow.list()) {
-      if (memo?.['requestedBy'] !== undefined && memo['planOnly'] !== true) runs.push(runId);
+      const { requestedBy, planOnly } = memo ?? {};
+      if (requestedBy !== undefined && planOnly !== true) runs.push({ runId, requestedBy });
     }
     return runs;
   }

@@ -3,7 +3,7 @@ import { UnsecuredJWT, SignJWT, type JWTPayload } from 'jose';
 import { stringify } from 'yaml';
 import { policySchema } from '../../src/contract/policy.js';
 import { ApiEnvironment } from '../support/apiEnvironment.js';
-import { OpenApi, type Document } from '../support/fuzz/openApi.js';
+import { OpenApi, type Document, type Operation } from '../support/fuzz/openApi.js';
 import { fuzzRequests, type FuzzRequest } from '../support/fuzz/requests.js';
 import { send, sendRaw, type FuzzAnswer } from '../support/fuzz/send.js';
 import { identityFacts } from '../support/freshCluster.js';
@@ -16,6 +16,11 @@ const SEED = Number(process.env['API_FUZZ_SEED'] ?? 1);
 /** On a machine that is busy with other tests, too. */
 const ANSWER_MS = 30_000;
 const REQUEST_TIMEOUT_MS = 2_000;
+
+/** Tokens that most requests carry. */
+const USUAL = ['good', 'good', 'good', 'viewer', 'operator', 'approver'];
+/** The names of those whose tokens let them change something, as the audit log has them. */
+const MAY_CHANGE = ['oidc/alice', 'token/admin', 'token/operator', 'token/approver'];
 
 const FEDERATION = 'payments';
 const MEMBERS = ['a', 'b'];
@@ -30,10 +35,32 @@ const KUBECONFIG = stringify({
   users: [{ name: 'x', user: { token: SECRET } }],
 });
 
+const AT = '/v1/federations/{federation}';
+/** What changes nothing though it is no GET. */
+const LOOKS = [
+  'POST /v1/clusters/{cluster}/test',
+  ...['plan', 'verify', 'diagnose', 'monitor/check'].map((look) => `POST ${AT}/${look}`),
+];
+/** What roles but an admin's may besides looking. */
+const BESIDES_LOOKING: Readonly<Record<string, readonly string[]>> = {
+  viewer: [],
+  approver: [`POST ${AT}/approvals`],
+  operator: [
+    ...[
+      'POST /v1/federations',
+      `PUT ${AT}`,
+      `DELETE ${AT}`,
+      'POST /v1/codec/decode',
+      `POST ${AT}/changes/{runId}/cancel`,
+    ],
+    ...['changes', 'probe', 'monitor/pause', 'monitor/resume'].map((what) => `POST ${AT}/${what}`),
+  ],
+};
+
 let environment: ApiEnvironment;
 let url: string;
 let api: OpenApi;
-/** Authorization headers; those but `good` are nobody's. */
+/** Authorization headers: `good`, an admin's; those of the other roles; and of the others none is anybody's. */
 let tokens: Record<string, string>;
 
 beforeAll(async () => {
@@ -83,8 +110,10 @@ async function authorizations(): Promise<Record<string, string>> {
     noJson: `${Buffer.from('{').toString('base64url')}.${payload}.${signature}`,
   };
   const bearer = Object.fromEntries(Object.entries(jwts).map(([name, token]) => [name, `Bearer ${token}`]));
+  const roles = ['viewer', 'operator', 'approver'] as const;
   return {
     ...bearer,
+    ...Object.fromEntries(roles.map((role) => [role, `Bearer ${environment.token(role)}`])),
     absent: '',
     bare: 'Bearer',
     basic: 'Basic YWRtaW46YWRtaW4=',
@@ -117,21 +146,34 @@ function faults({ method, target, token }: FuzzRequest, { status, headers, text 
   const found: string[] = [];
   const contentType = headers['content-type'] ?? '';
   if (status >= 500) found.push(`${status}: ${text}`);
-  if (token !== 'good' && status < 400) found.push(`${token} got ${status}`);
   if (status === 401 && headers['www-authenticate'] === undefined) found.push('401 does not say how to come in');
   if (status === 405 && headers.allow === undefined) found.push('405 does not say what is allowed');
   if (text.includes(SECRET)) found.push('a credential is in the answer');
   if (/\bat .*\.[cm]?[jt]s:\d+/.test(text)) found.push('a stack trace is in the answer');
+  const operation = api.operationAt(method === 'HEAD' ? 'GET' : method, target.split('?')[0] ?? '');
   if (status >= 400) {
     if (!contentType.startsWith('application/problem+json')) found.push(`a ${status} of type ${contentType}: ${text}`);
     else if (method !== 'HEAD') found.push(...problemFaults(status, text));
-    return found;
+    if (operation === undefined || method === 'HEAD' || found.length > 0) return found;
+    return api.faults(operation, status, contentType, JSON.parse(text));
   }
-  const operation = api.operationAt(method === 'HEAD' ? 'GET' : method, target.split('?')[0] ?? '');
   if (operation === undefined) return [...found, `${status} for what is not in the document`];
+  if (!mayGet(token, operation, text)) found.push(`${token} got ${status} for ${operation.method} ${operation.path}`);
   if (method === 'HEAD' || contentType.startsWith('text/event-stream')) return found;
   const body: unknown = contentType.startsWith('application/json') ? JSON.parse(text) : text;
   return [...found, ...api.faults(operation, status, contentType, body)];
+}
+
+/** Whether a token may have what was answered to it, by the table of the operator's guide. */
+function mayGet(token: string, { method, path }: Operation, text: string): boolean {
+  if (token === 'good') return true;
+  const besides = BESIDES_LOOKING[token];
+  if (besides === undefined) return false;
+  const operation = `${method} ${path}`;
+  if (besides.includes(operation) || LOOKS.includes(operation)) return true;
+  // A federation file may be planned by whoever may look, by the same path.
+  if (operation === 'POST /v1/federations') return (JSON.parse(text) as { planned?: boolean }).planned === true;
+  return method === 'GET' && !path.startsWith('/v1/audit');
 }
 
 function problemFaults(status: number, text: string): string[] {
@@ -290,6 +332,48 @@ test('a federation file is only planned where that is asked for, also for who ma
   expect(environment.audited()).toBe(before);
 });
 
+const tagOf = async (at: string) => (await ask('GET', at, { headers: authorized() })).headers.etag ?? '';
+
+test('a plan leaves a federation, and so its ETag, as it was', async () => {
+  const at = `/v1/federations/${FEDERATION}`;
+  const tag = await tagOf(at);
+  expect((await askJson('POST', `${at}/plan`, { clusters: MEMBERS, probe: false })).status).toBe(200);
+  const listed = { type: 'applyFederation', status: 'COMPLETED', planOnly: true };
+  await eventually(async () => expect(await read(`${at}/changes`)).toMatchObject({ items: [listed] }));
+  expect(await tagOf(at)).toBe(tag);
+  expect(await read(at)).not.toHaveProperty('lastChange');
+});
+
+test('a federation is changed, and read again, by the tags that If-Match and If-None-Match list', async () => {
+  const at = `/v1/federations/${FEDERATION}`;
+  const tag = await tagOf(at);
+  const put = (ifMatch: string, target = at) =>
+    askJson('PUT', target, { clusters: MEMBERS, probe: false }, { 'if-match': ifMatch });
+  for (const [ifMatch, status] of [
+    ['"another"', 412],
+    ['"another", "one"', 412],
+    [`W/${tag}`, 412],
+    ['another', 400],
+  ] as const) {
+    const answer = await put(ifMatch);
+    expect({ ifMatch, status: answer.status }).toEqual({ ifMatch, status });
+    if (status === 412) expect(answer.headers.etag).toBe(tag);
+  }
+  const nowhere = await put('*', '/v1/federations/nowhere');
+  expect([nowhere.status, nowhere.text]).toEqual([412, expect.stringContaining('There is no federation nowhere')]);
+  for (const ifNoneMatch of [tag, `W/${tag}`, `"another", ${tag}`, '*']) {
+    const { status, text } = await ask('GET', at, { headers: { ...authorized(), 'if-none-match': ifNoneMatch } });
+    expect({ ifNoneMatch, status, text }).toEqual({ ifNoneMatch, status: 304, text: '' });
+  }
+  const changed = await put(`"another", ${tag}`);
+  expect(changed.status).toBe(202);
+  const { location, runId } = JSON.parse(changed.text) as { location: string; runId: string };
+  await eventually(async () => expect(await read(location)).toMatchObject({ runId, status: 'COMPLETED' }));
+  // Whoever has seen it end reads the federation as it is since.
+  await eventually(async () => expect(await read(at)).toMatchObject({ lastChange: { runId, status: 'COMPLETED' } }));
+  expect(await tagOf(at)).not.toBe(tag);
+});
+
 test('health and changes are followed as events, from what is known on', async () => {
   const events: Record<string, unknown> = {};
   const response = await fetch(`${url}/v1/federations/${FEDERATION}/health/events`, { headers: authorized() });
@@ -305,8 +389,14 @@ test('health and changes are followed as events, from what is known on', async (
     health: { federation: FEDERATION, clusters: [{ cluster: 'a' }, { cluster: 'b' }] },
     changes: expect.any(Array) as unknown,
   });
-  const { text: unwatched } = await ask('GET', '/v1/federations/nowhere/health/events', { headers: authorized() });
-  expect(unwatched).toContain('event: health\ndata: null\n');
+});
+
+test('who follows a federation that nobody knows is told so before anything else', async () => {
+  const { status, headers, text } = await ask('GET', '/v1/federations/nowhere/health/events', {
+    headers: authorized(),
+  });
+  expect([status, headers['content-type']]).toEqual([404, expect.stringContaining('application/problem+json')]);
+  expect(JSON.parse(text)).toMatchObject({ title: 'NotFound', status: 404 });
 });
 
 test('a connection is tested before a cluster is onboarded, and nothing of it is kept', async () => {
@@ -371,13 +461,15 @@ test(
       context: ['x'],
       findingId: ['neverBootstrapped@a←b'],
     };
-    const before = await environment.requestedRuns();
+    const before = (await environment.requestedRuns()).map(({ runId }) => runId);
     const [accepted, runs] = [new Set<string>(), new Set<string>()];
     const statuses: Record<number, number> = {};
+    const answered: Record<string, number> = {};
     await fc.assert(
-      fc.asyncProperty(fuzzRequests(api, known, tokens), async (request) => {
+      fc.asyncProperty(fuzzRequests(api, known, tokens, USUAL), async (request) => {
         const answer = await send(url, request, ANSWER_MS);
         statuses[answer.status] = (statuses[answer.status] ?? 0) + 1;
+        if (answer.status < 400) answered[request.token] = (answered[request.token] ?? 0) + 1;
         expect(faults(request, answer)).toEqual([]);
         if (answer.status !== 202) return;
         const { runId } = JSON.parse(answer.text) as { runId: string };
@@ -387,15 +479,25 @@ test(
       }),
       { numRuns: RUNS, seed: SEED, interruptAfterTimeLimit: 20 * 60_000, markInterruptAsFailure: true },
     );
-    console.log(`Answers by status: ${JSON.stringify(statuses)}`);
+    console.log(
+      `Answers by status: ${JSON.stringify(statuses)}; those that are no refusal by token: ${JSON.stringify(answered)}`,
+    );
     // What nobody lets in proves nothing.
     expect(statuses[200] ?? 0).toBeGreaterThan(RUNS / 20);
     expect(statuses[202] ?? 0).toBeGreaterThan(0);
     expect([...accepted]).toEqual(expect.arrayContaining(await environment.stored()));
     const record = environment.audited();
     expect(record).not.toContain(SECRET);
-    const changing = (await environment.requestedRuns()).filter((run) => !before.includes(run));
-    expect([...runs]).toEqual(expect.arrayContaining(changing));
+    const changing = (await environment.requestedRuns()).filter(({ runId }) => !before.includes(runId));
+    expect([...runs]).toEqual(expect.arrayContaining(changing.map(({ runId }) => runId)));
+    // By the engine's own records, too, nobody but those who may has done anything.
+    const done = record.split('\n').filter((line) => line !== '');
+    const doers = done
+      .map((line) => JSON.parse(line) as { who: string; status: number })
+      .flatMap(({ who, status }) => (status < 400 ? who : []));
+    const who = new Set([...doers, ...changing.map(({ requestedBy }) => requestedBy)]);
+    expect(MAY_CHANGE).toEqual(expect.arrayContaining([...who]));
+    expect(answered.viewer ?? 0).toBeGreaterThan(RUNS / 100);
   },
   25 * 60_000,
 );

@@ -30,19 +30,24 @@ const ODD_OF = 12;
 
 /**
  * Requests for the operations of a document: most of them nearly right, each wrong in its own way.
- * @param tokens Authorization headers by what they are; `good` comes more often than the others together
+ * @param tokens Authorization headers by what they are
+ * @param usual names of those that together come more often than all others; one that is named twice, twice as often
  */
 export function fuzzRequests(
   api: OpenApi,
   known: Known,
   tokens: Readonly<Record<string, string>>,
+  usual: readonly string[],
 ): fc.Arbitrary<FuzzRequest> {
   const values = schemaValues(api, known);
   const mostly = <T>(usual: fc.Arbitrary<T>, odd: fc.Arbitrary<T>) =>
     fc.oneof({ weight: ODD_OF, arbitrary: usual }, { weight: 1, arbitrary: odd });
   const text = (parameter: Parameter) => values(parameter.schema, parameter.name).map(asText);
-  const bad = Object.keys(tokens).filter((name) => name !== 'good');
-  const token = fc.oneof({ weight: 2 * bad.length, arbitrary: fc.constant('good') }, ...bad.map(fc.constant));
+  const others = Object.keys(tokens).filter((name) => !usual.includes(name));
+  const token = fc.oneof(
+    { weight: 4 * others.length, arbitrary: fc.constantFrom(...usual) },
+    ...others.map(fc.constant),
+  );
 
   const ofKind = ({ parameters }: Operation, kind: Parameter['in']) => parameters.filter((each) => each.in === kind);
 
