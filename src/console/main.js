@@ -41,12 +41,11 @@ const allowed = (permission) =>
   );
 
 async function signedIn() {
-  const { name, grants } = await api('whoami');
+  const [{ name, grants }, federations] = await Promise.all([api('whoami'), everyFederation()]);
   state.grants = grants;
   byId('who').textContent = name;
   byId('sign-in').hidden = true;
   byId('console').hidden = false;
-  const federations = await everyFederation();
   const select = byId('federation');
   select.replaceChildren(...federations.map((each) => el('option', {}, each.name)));
   state.members = new Map(federations.map(({ name: federation, members }) => [federation, members]));
