@@ -45,7 +45,7 @@ async function benchReads(directory: string, browser: Browser | undefined): Prom
   const engine = await Engine.start(directory, WORKER);
   try {
     await setUp(engine);
-    return await withApi(path.join(directory, 'api'), async (api) => {
+    return await withApi(`${directory}-api`, async (api) => {
       const paths = await reads(engine);
       const load = (seconds: number) => openLoop(api.url, api.token, paths, { perSecond: PER_SECOND, seconds });
       await load(WARM_UP_S);
@@ -141,7 +141,7 @@ async function paintFigure(browser: Browser, api: ApiProcess): Promise<Figure> {
 async function benchGraph(folder: string, browser: Browser): Promise<Figure[]> {
   return withFleet(folder, FLEET, WORKER, async ({ engine, monitor, clusters }) => {
     await untilRound(monitor, 1);
-    return withApi(path.join(folder, 'api'), async (api) => {
+    return withApi(`${folder}-api`, async (api) => {
       const first = await openGraph(browser, api, clusters);
       const times: GraphTimes[] = [];
       for (let run = 0; run < RUNS; run++) times.push(await openGraph(browser, api, clusters));
