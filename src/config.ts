@@ -5,7 +5,7 @@ import { parse } from 'yaml';
 import { type z } from 'zod';
 import { federationFileSchema, type FederationFile } from './contract/change.js';
 import { FederatorError, type FederatorErrorType } from './contract/errors.js';
-import { inventorySchema, type Cluster, type Inventory } from './contract/inventory.js';
+import { inventorySchema, NO_REGION, regionName, type Cluster, type Inventory } from './contract/inventory.js';
 
 /** Where the inventory is looked for when nothing names it, in this order: one's own, then the sandbox's. */
 const INVENTORY_FILES = ['inventory.yaml', '.sandbox/inventory.yaml'] as const;
@@ -112,6 +112,43 @@ export function logLevel(environment: NodeJS.ProcessEnv = process.env): LogLevel
     'InvalidInput',
     `SPIRE_FEDERATOR_LOG_LEVEL is ${wanted}; it can be ${LOG_LEVELS.join(', ')}.`,
   );
+}
+
+/** Regions whose clusters a worker works on; a worker that is told nothing serves those without one. */
+const REGIONS = 'SPIRE_FEDERATOR_REGIONS';
+const REGION_WAIT = 'SPIRE_FEDERATOR_REGION_WAIT_SECONDS';
+/** Longer than a worker takes to be replaced by another. */
+const REGION_WAIT_SECONDS = 60;
+
+/**
+ * What a worker serves: regions, and `default` for the workflows and the clusters without a region.
+ * @param given a list with commas, in place of SPIRE_FEDERATOR_REGIONS
+ * @throws FederatorError InvalidInput
+ */
+export function servedRegions(given?: string, environment: NodeJS.ProcessEnv = process.env): string[] {
+  const text = given ?? environment[REGIONS] ?? '';
+  const names = text.split(',').map((each) => each.trim());
+  if (text.trim() === '') return [NO_REGION];
+  for (const name of names) {
+    const error = name === NO_REGION ? undefined : regionName.safeParse(name).error;
+    if (error === undefined) continue;
+    throw new FederatorError(
+      'InvalidInput',
+      `Region "${name}" of --regions or ${REGIONS} ${error.issues[0]?.message ?? ''}.`,
+    );
+  }
+  return [...new Set(names)];
+}
+
+/**
+ * How long work on a cluster waits for a worker of its region before it fails, as SPIRE_FEDERATOR_REGION_WAIT_SECONDS says.
+ * @throws FederatorError InvalidInput
+ */
+export function regionPatienceMs(environment: NodeJS.ProcessEnv = process.env): number {
+  const text = environment[REGION_WAIT] || String(REGION_WAIT_SECONDS);
+  const seconds = Number(text);
+  if (Number.isFinite(seconds) && seconds > 0) return seconds * 1_000;
+  throw new FederatorError('InvalidInput', `${REGION_WAIT} is ${text}; it must be a number of seconds above 0.`);
 }
 
 /** Address of the Temporal Web UI, for links. */

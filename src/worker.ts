@@ -1,19 +1,27 @@
 import './workerMemory.js';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
 import { Client } from '@temporalio/client';
 import { ApplicationFailure } from '@temporalio/common';
 import { loadClientConnectConfig } from '@temporalio/envconfig';
-import { NativeConnection, Runtime, Worker, type ActivityInterceptorsFactory } from '@temporalio/worker';
+import {
+  NativeConnection,
+  Runtime,
+  Worker,
+  type ActivityInterceptorsFactory,
+  type WorkerOptions,
+} from '@temporalio/worker';
 import { register } from 'prom-client';
 import { Clusters } from './activities/clusters.js';
 import { FederatorActivityInterceptor } from './activities/heartbeat.js';
 import { createActivities } from './activities/index.js';
 import { ActivityLogFields } from './activities/logFields.js';
 import { webhookSettings } from './activities/webhookSettings.js';
-import { findInventory, inventoryPath, logLevel } from './config.js';
+import { findInventory, inventoryPath, logLevel, regionPatienceMs, servedRegions } from './config.js';
 import { FederatorError } from './contract/errors.js';
-import { SEARCH_ATTRIBUTES, TASK_QUEUE } from './contract/names.js';
+import { NO_REGION } from './contract/inventory.js';
+import { regionTaskQueue, SEARCH_ATTRIBUTES, TASK_QUEUE } from './contract/names.js';
 import { payloadEncryption, type PayloadEncryption } from './encryption/payloadEncryption.js';
 import { nativeLogging, workerLog, type WorkerLog } from './log.js';
 import { serveMetrics, temporalMetrics } from './metrics.js';
@@ -41,6 +49,8 @@ export interface WorkerDependencies {
   connection: NativeConnection;
   namespace: string;
   taskQueue?: string;
+  /** What it serves: regions, and `default` for the workflows and the clusters without one, which is all when absent. */
+  regions?: readonly string[];
   /** Absent: only clusters that were onboarded. */
   inventoryFile?: string | undefined;
   /** Where onboarded clusters are kept. */
@@ -64,6 +74,7 @@ export async function createWorker(dependencies: WorkerDependencies): Promise<Fe
     connection,
     namespace,
     taskQueue = TASK_QUEUE,
+    regions = [NO_REGION],
     inventoryFile,
     store,
     encryption = payloadEncryption(),
@@ -77,12 +88,10 @@ export async function createWorker(dependencies: WorkerDependencies): Promise<Fe
   const bundle = workflowBundle({ encodedFailures: encryption.on, traces: tracing !== undefined });
   const traced = workerTracing(tracing);
   const client = new Client({ connection, namespace, dataConverter, interceptors: { workflow: [new ClientSpans()] } });
-  const worker = await Worker.create({
+  const options: Omit<WorkerOptions, 'taskQueue'> = {
     connection,
     namespace,
-    taskQueue,
     dataConverter,
-    workflowBundle: { codePath: path.resolve(DIST, bundle) },
     activities: { ...createActivities(clusters, client) },
     interceptors: {
       activity: [
@@ -98,16 +107,29 @@ export async function createWorker(dependencies: WorkerDependencies): Promise<Fe
     // After a crash, what the dead worker had cached goes to another one soon.
     stickyQueueScheduleToStartTimeout: '1 second',
     shutdownGraceTime: '10 seconds',
-  });
+  };
+  const workers = await Promise.all(
+    regions.map((region) =>
+      region === NO_REGION
+        ? Worker.create({ ...options, taskQueue, workflowBundle: { codePath: path.resolve(DIST, bundle) } })
+        : Worker.create({ ...options, taskQueue: regionTaskQueue(taskQueue, region) }),
+    ),
+  );
   return {
     async run() {
       try {
-        await worker.run();
+        await runAll(workers);
       } finally {
         await clusters.close();
       }
     },
   };
+}
+
+/** Runs workers until they are told to stop, or one fails: nobody would notice that one of several is missing. */
+async function runAll(workers: readonly Worker[]): Promise<void> {
+  const stop = () => workers.filter((each) => each.getState() === 'RUNNING').forEach((each) => each.shutdown());
+  await Promise.all(workers.map((worker) => worker.run().finally(stop)));
 }
 
 /** One for each run of an activity: it keeps what that is about. */
@@ -123,6 +145,9 @@ async function main(): Promise<void> {
   const address = connectionOptions.address ?? DEFAULT_ADDRESS;
   const store = openStore();
   const inventoryFile = store === undefined ? inventoryPath() : findInventory();
+  const { values } = parseArgs({ options: { regions: { type: 'string' } } });
+  const regions = servedRegions(values.regions);
+  regionPatienceMs();
   // What is wrong with it is said now, and not at three in the morning.
   const webhook = await webhookSettings();
   const encryption = payloadEncryption();
@@ -140,13 +165,17 @@ async function main(): Promise<void> {
   const worker = await createWorker({
     connection,
     namespace,
+    regions,
     inventoryFile,
     store,
     encryption,
     tracing,
   });
   const inventory = [inventoryFile, store?.description].filter((each) => each !== undefined).join(' and ');
-  log.announce(`Worker on task queue ${TASK_QUEUE} of ${address} (namespace ${namespace}), inventory ${inventory}`);
+  const queues = regions.map((region) => (region === NO_REGION ? TASK_QUEUE : regionTaskQueue(TASK_QUEUE, region)));
+  log.announce(
+    `Worker on task queue ${queues.join(', ')} of ${address} (namespace ${namespace}), inventory ${inventory}`,
+  );
   if (webhook !== undefined)
     log.announce(
       `Changes of verdicts are told to ${webhook.url.host}${webhook.secret === undefined ? ', unsigned' : ''}`,

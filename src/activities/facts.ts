@@ -1,5 +1,5 @@
 import { Context } from '@temporalio/activity';
-import type { FoundMembers, PermissionUse, ReadFactsRequest } from '../contract/activities.js';
+import type { FindMembersRequest, FoundMembers, PermissionUse, ReadFactsRequest } from '../contract/activities.js';
 import type { ControlFacts } from '../contract/control.js';
 import { FederatorError } from '../contract/errors.js';
 import type { BundleFacts, ClusterFacts, FactsResult, Problem, ProfileFacts } from '../contract/facts.js';
@@ -73,10 +73,10 @@ export function factsActivities(clusters: Clusters) {
     },
 
     /** Clusters of the inventory that carry a federation's objects, and those that could not be asked. */
-    async findMembers({ federation }: { federation: string }): Promise<FoundMembers> {
-      const inventory = await clusters.read();
+    async findMembers({ federation, clusters: names }: FindMembersRequest): Promise<FoundMembers> {
+      const listed = names ?? (await clusters.read()).clusters.map(({ name }) => name);
       const asked = await Promise.all(
-        inventory.clusters.map(async ({ name }) => {
+        listed.map(async (name) => {
           const problems = new Problems(name);
           const found = await problems.collect(clusters.get(name).then(({ connection }) => memberOf(connection)));
           return { name, found, problems: problems.list };

@@ -12,6 +12,7 @@ import { onboardingActivities } from './onboarding.js';
 import { policyActivities } from './policies.js';
 import { probeActivities } from './probe.js';
 import { readingActivities } from './reading.js';
+import { regionActivities } from './regions.js';
 import { refreshActivities } from './refreshes.js';
 import { relationshipActivities } from './relationships.js';
 import { serverHealthActivities } from './serverHealth.js';
@@ -32,6 +33,7 @@ export function createActivities(clusters: Clusters, client: Client): FederatorA
     ...probeActivities(clusters),
     ...readingActivities(clusters),
     ...refreshActivities(clusters),
+    ...regionActivities(clusters),
     ...relationshipActivities(clusters),
     ...serverActivities(clusters),
     ...serverHealthActivities(clusters),

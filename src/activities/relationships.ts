@@ -41,6 +41,8 @@ import { readServerConf } from '../spire/serverConf.js';
 const CONFIG_REFRESH_MS = 10_000;
 /** How long a forced refresh may fail for want of a usable stored bundle before the relationship is made anew. */
 const REBOOTSTRAP_AFTER_MS = 3_000;
+/** How long a bundle that was just read may take to be stored before it is read again by another region's workers. */
+const ELSEWHERE_AFTER_MS = 3_000;
 /** SPIRE controller manager acts on a new ClusterFederatedTrustDomain at once; this long a busy one is waited for. */
 const STORED_WITHIN_MS = 5_000;
 /** A server presents its old certificate for up to this long (spire: its rotator's tick is 5 s). */
@@ -300,9 +302,9 @@ class Arrival {
       const patienceMs = this.request.rebootstrapAfterMs ?? REBOOTSTRAP_AFTER_MS;
       if (!this.renewed && Date.now() - this.startedAt >= patienceMs && isUnusableBundle(error)) {
         this.renewed = true;
-        const trusted = await this.clusters.get(this.peer.cluster);
-        const { relationship } = this.peer;
-        await recreateRelationship(this.open, this.request, relationship, await trusted.spire.bundle(signal), signal);
+        const { relationship, bundle } = this.peer;
+        const current = bundle ?? (await this.askPeer(signal));
+        await recreateRelationship(this.open, this.request, relationship, current, signal);
       }
       return said;
     }
@@ -313,12 +315,32 @@ class Arrival {
     if (this.hasArrived(stored)) return undefined;
     const bundle = stored.get(this.trustDomain);
     if (bundle === undefined) return `no bundle of ${this.trustDomain} is stored`;
-    const trusted = await this.clusters.get(this.peer.cluster);
-    const own = parseBundle(await trusted.spire.bundle(signal));
+    if (!(await this.isWithinReach()) && Date.now() - this.startedAt < ELSEWHERE_AFTER_MS)
+      return `the stored bundle of ${this.trustDomain} does not have the keys that ${this.peer.cluster} had`;
+    const own = parseBundle(await this.askPeer(signal));
     this.keyIds = bundleKeyIds(own);
     if (this.hasArrived(stored)) return undefined;
     const { missing, extra } = compareBundles(bundle, own);
     return `of the bundle of ${this.trustDomain}, ${missing.length} keys are missing and ${extra.length} are not the peer's`;
+  }
+
+  /** @throws FederatorError BundleElsewhere where another region's workers have to ask */
+  private async askPeer(signal: AbortSignal): Promise<string> {
+    const { cluster } = this.peer;
+    if (!(await this.isWithinReach())) {
+      throw new FederatorError(
+        'BundleElsewhere',
+        `${this.request.cluster} does not hold the keys of ${cluster} as they were read, and ${cluster} is of another region: it has to be asked there.`,
+      );
+    }
+    return (await this.clusters.get(cluster)).spire.bundle(signal);
+  }
+
+  /** Whether the peer is of the same region, whose workers reach both. */
+  private async isWithinReach(): Promise<boolean> {
+    const { clusters } = await this.clusters.read();
+    const peer = clusters.find(({ name }) => name === this.peer.cluster);
+    return peer !== undefined && peer.region === this.open.connection.cluster.region;
   }
 }
 

@@ -70,6 +70,7 @@ const STATUS: Partial<Record<string, number>> = {
   ServerConfChanged: 424,
   BundleUnreadable: 424,
   BundleMismatch: 424,
+  BundleElsewhere: 424,
   EndpointUnreachable: 424,
   EndpointNotAuthentic: 424,
   NotReady: 424,

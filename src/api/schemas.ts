@@ -58,6 +58,7 @@ export const clusterResourceSchema = z
     source: z.enum(['inventory', 'store']),
     namespace: z.string(),
     server: z.string(),
+    region: z.string().optional(),
     onboardedAt: z.string().optional(),
     onboardedBy: z.string().optional(),
     /** Made by somebody else, e.g. Argo CD. */

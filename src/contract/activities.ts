@@ -129,6 +129,8 @@ export interface AwaitBundlesRequest extends ClusterRequest {
     keyIds: string[];
     /** SPIRE server is known to have taken up the relationship before: there is nothing to be waited for. */
     managed?: boolean;
+    /** Its bundle, where these keys were read again because another region's workers alone can ask it. */
+    bundle?: string;
   }[];
   relationships: 'static' | 'dynamic';
   /** SPIRE controller manager restarted with the server meanwhile, and may not have acted on them. */
@@ -253,6 +255,20 @@ export interface ReadWorkloadRequest {
   lookInside: boolean;
 }
 
+export interface FindMembersRequest {
+  federation: string;
+  /** Which clusters to ask; absent: all of the inventory. */
+  clusters?: string[];
+}
+
+/** Which workers the work on each cluster is for. */
+export interface ClusterRegions {
+  /** By name, those of candidates among them (`candidateName`); null: any worker that serves no region. */
+  regions: Record<string, string | null>;
+  /** How long an activity waits for a worker of its region. */
+  patienceMs: number;
+}
+
 /** Which clusters of the inventory belong to a federation, as far as they could be asked. */
 export interface FoundMembers {
   members: string[];
@@ -303,7 +319,8 @@ export interface MonitorPause {
 /** Everything the workflows ask of the world. Implemented by createActivities. */
 export interface FederatorActivities {
   readFacts(request: ReadFactsRequest): Promise<FactsResult>;
-  findMembers(request: { federation: string }): Promise<FoundMembers>;
+  findMembers(request: FindMembersRequest): Promise<FoundMembers>;
+  readRegions(): Promise<ClusterRegions>;
   applyObject(request: ApplyObjectRequest): Promise<StepOutcome>;
   restoreObject(request: RestoreObjectRequest): Promise<StepOutcome>;
   awaitEndpointUrl(request: EndpointUrlRequest): Promise<string>;

@@ -21,6 +21,7 @@ export type FederatorErrorType =
   | 'ServerConfChanged'
   | 'BundleUnreadable'
   | 'BundleMismatch'
+  | 'BundleElsewhere'
   | 'EndpointUnreachable'
   | 'EndpointNotAuthentic'
   | 'NotReady'

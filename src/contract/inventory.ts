@@ -9,6 +9,14 @@ const dnsLabel = z
   .string()
   .regex(/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/, 'must be a DNS label: lower-case letters, digits and dashes');
 
+/** Stands for the clusters without a region where workers are told what to serve. */
+export const NO_REGION = 'default';
+
+/** A region becomes part of a task queue's name. */
+export const regionName = dnsLabel.refine((name) => name !== NO_REGION, {
+  message: `must not be ${NO_REGION}: that stands for clusters without a region`,
+});
+
 /** A name in DNS, as a certificate may have it; no port and no path. */
 const hostName = z
   .string()
@@ -96,6 +104,8 @@ export const clusterSchema = z.strictObject({
   exposure: exposureSchema.optional(),
   /** As SPIRE server's configuration has it when absent; where that has none, https_spiffe. */
   bundleEndpoint: bundleEndpointSchema.optional(),
+  /** Only workers of this region reach it (docs/scaling.md, "Regions"); any worker does when absent. */
+  region: regionName.optional(),
   /** How SPIRE server is configured: by its ConfigMap, or by the SpireServer of ZTWIM's operator. Detected when absent. */
   control: z.enum(['configMap', 'operator']).optional(),
 });

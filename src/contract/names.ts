@@ -2,6 +2,11 @@
 
 export const TASK_QUEUE = 'spire-federator';
 
+/** Where activities for the clusters of a region go, beside the task queue of the workflows. */
+export function regionTaskQueue(taskQueue: string, region: string): string {
+  return `${taskQueue}-${region}`;
+}
+
 /** Owner of the fields the engine writes by server-side apply. */
 export const FIELD_MANAGER = 'spire-federator';
 

@@ -1,4 +1,5 @@
 import type { Observation } from '../contract/activities.js';
+import type { FederatorErrorType } from '../contract/errors.js';
 import type { ClusterFacts, Problem, RelationshipFacts } from '../contract/facts.js';
 import { edgeName } from '../contract/names.js';
 import type { Check } from '../contract/verify.js';
@@ -42,6 +43,13 @@ export function verifyFederation(federation: string, members: readonly MemberObs
   ];
 }
 
+/** Why a cluster could not be looked at, which says nothing of it; and what to do. */
+const UNSEEN: Partial<Record<FederatorErrorType, string>> = {
+  ClusterUnreachable: 'Restore the connection to its API server.',
+  KubernetesUnavailable: 'Restore the connection to its API server.',
+  NoWorker: 'Start a worker that serves its region.',
+};
+
 function clusterChecks(
   { cluster, facts, observation, problems }: MemberObservation,
   peers: readonly MemberObservation[],
@@ -49,11 +57,12 @@ function clusterChecks(
 ): Check[] {
   const check = checker(cluster);
   if (facts === undefined) {
-    return problems.map(({ type, message }) =>
-      type === 'ClusterUnreachable' || type === 'KubernetesUnavailable'
-        ? check('cluster', 'unknown', message, 'Restore the connection to its API server.')
-        : check('cluster', 'failed', message, 'As said.'),
-    );
+    return problems.map(({ type, message }) => {
+      const remedy = UNSEEN[type];
+      return remedy === undefined
+        ? check('cluster', 'failed', message, 'As said.')
+        : check('cluster', 'unknown', message, remedy);
+    });
   }
   const context = exposureContext(facts);
   const objects = exposureStrategy(facts.exposure.type)

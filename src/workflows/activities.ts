@@ -10,7 +10,9 @@ import type { FederatorActivities } from '../contract/activities.js';
 import type { FederatorErrorType } from '../contract/errors.js';
 import type { PlannedStep } from '../contract/change.js';
 import { atAskersTime, fetchesAtAskersTime } from '../federation/clocks.js';
+import { awaitBundlesFrom } from './awaitBundles.js';
 import type { Limit } from './limit.js';
+import { inRegion, isNotTakenUp, isNoWorker, noWorker, regionOf, type Region } from './regions.js';
 
 /** A worker that stops heartbeating this long is taken for dead, and its step is given to another. */
 const HEARTBEAT_TIMEOUT = '5 seconds';
@@ -52,23 +54,68 @@ type Call<K extends Activity> = {
 
 const proxies = proxyActivities<FederatorActivities>(options);
 
-function call<K extends Activity>(
+/** What acts on the cluster store, where the workflows are, and not on the cluster that it names. */
+const ON_THE_STORE: ReadonlySet<string> = new Set<Activity>(['promoteCandidate', 'discardCandidate', 'forgetCluster']);
+
+/** Looks at a cluster, whose answer says why there is nothing to be seen. */
+const BLIND: { [K in Activity]?: (cluster: string, message: string) => Call<K>['output'] } = {
+  readFacts: (cluster, message) => ({ problems: [{ cluster, type: 'NoWorker', message }] }),
+  readCluster: (cluster, message) => ({
+    cluster,
+    readAt: Date.now(),
+    serverDown: false,
+    problem: { type: 'NoWorker', message },
+  }),
+  followRefreshes: (cluster, message) => ({ cluster, polls: [], problem: message }),
+};
+
+/** Runs an activity, and what else it takes where the workers of one region cannot do all of it. */
+async function call<K extends Activity>(
   name: K,
   overrides: ActivityOptions,
   input: Call<K>['input'],
+  region?: Region,
+): Promise<Call<K>['output']> {
+  if (name !== 'awaitBundles') return route(name, overrides, input, region);
+  return awaitBundlesFrom(
+    input as Call<'awaitBundles'>['input'],
+    (request) => route('awaitBundles', overrides, request),
+    (request) => {
+      const { activityId: _id, ...rest } = overrides;
+      return route('readBundle', { ...rest, summary: `Read the trust bundle of ${request.cluster} again` }, request);
+    },
+  ) as Promise<Call<K>['output']>;
+}
+
+/** Runs an activity where it can be done: by a worker of its cluster's region, or of the one given. */
+async function route<K extends Activity>(
+  name: K,
+  overrides: ActivityOptions,
+  input: Call<K>['input'],
+  given?: Region,
 ): Promise<Call<K>['output']> {
   const activity = proxies[name] as unknown as ActivityFunctionWithOptions<
     (input: Call<K>['input']) => Promise<Call<K>['output']>
   >;
-  const { timeoutMs = 0 } = input as { timeoutMs?: number };
+  const { timeoutMs = 0 } = (input ?? {}) as { timeoutMs?: number };
   const startToCloseTimeout = STEP_TIMEOUT_MS + WAITS_PER_STEP * timeoutMs;
-  return activity.executeWithOptions({ ...options, startToCloseTimeout, ...overrides }, [input]);
+  const own: ActivityOptions = { ...options, startToCloseTimeout, ...overrides };
+  const cluster = input !== undefined && 'cluster' in input && !ON_THE_STORE.has(name) ? input.cluster : undefined;
+  const region = given ?? (cluster === undefined ? undefined : await regionOf(cluster));
+  if (region === undefined) return activity.executeWithOptions(own, [input]);
+  try {
+    return await activity.executeWithOptions({ ...own, ...inRegion(region) }, [input]);
+  } catch (error) {
+    if (!isNotTakenUp(error)) throw error;
+    const failure = noWorker(region, cluster ?? `the clusters of ${region.name}`);
+    const blind = BLIND[name];
+    if (blind === undefined || cluster === undefined) throw failure;
+    return blind(cluster, failure.message);
+  }
 }
 
 /** What a step is called: by its ID in the history, by its title in the Temporal Web UI. */
 export type StepName = Pick<PlannedStep, 'id' | 'title'>;
-
-export const FIND_MEMBERS: StepName = { id: 'findMembers', title: 'Find the members' };
 
 /** A part of a step that takes several activities. */
 export function part(step: StepName, name: string): StepName {
@@ -78,12 +125,14 @@ export function part(step: StepName, name: string): StepName {
 /**
  * Runs an activity as a step of a change.
  * @param attempts how often it is tried when it fails for a reason that may pass
+ * @param region whose workers are to do it, where no single cluster says that
  */
 export function runStep<K extends Activity>(
   name: K,
   step: StepName,
   attempts: number,
   input: Call<K>['input'],
+  region?: Region,
 ): Promise<Call<K>['output']> {
   return call(
     name,
@@ -94,6 +143,7 @@ export function runStep<K extends Activity>(
       retry: { ...retry, maximumAttempts: attempts, nonRetryableErrorTypes: [TIMED_OUT] },
     },
     input,
+    region,
   );
 }
 
@@ -119,11 +169,16 @@ export async function runUndo<K extends Activity>(
       if (turns === undefined) return await call(name, { summary, ...patient }, input);
       return await turns.run(() => call(name, { summary, retry: { maximumAttempts: 1 } }, input));
     } catch (error) {
-      const patienceMs = isRefusal(error) ? REFUSED_MS : turns !== undefined && mayPass(error) ? UNDO_TIMEOUT_MS : 0;
-      if (Date.now() - begun >= patienceMs) throw error;
+      if (Date.now() - begun >= undoPatienceMs(error, turns)) throw error;
     }
     await sleep(pauseMs);
   }
+}
+
+/** For how long after its first attempt an undo that failed with this is tried again. */
+function undoPatienceMs(error: unknown, turns: Limit | undefined): number {
+  if (isRefusal(error)) return REFUSED_MS;
+  return isNoWorker(error) || (turns !== undefined && mayPass(error)) ? UNDO_TIMEOUT_MS : 0;
 }
 
 function isRefusal(error: unknown): boolean {

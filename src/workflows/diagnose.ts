@@ -11,7 +11,8 @@ import { afterFetches, type ReadingEvidence } from '../federation/readingChecks.
 import { federationSettings } from '../federation/settings.js';
 import type { MemberObservation } from '../federation/verify.js';
 import { workloadChecks } from '../federation/workloadChecks.js';
-import { FIND_MEMBERS, readCluster, refreshEdges, runStep } from './activities.js';
+import { readCluster, refreshEdges } from './activities.js';
+import { askMembers } from './members.js';
 import { showWorkload } from './showWorkload.js';
 import { observeMembers, possibleMembers } from './verify.js';
 
@@ -92,7 +93,7 @@ async function forgottenMembers(
     .map(({ trustDomain }) => trustDomain);
   const missing = trusted.filter((trustDomain) => !facts.some((each) => each.trustDomain === trustDomain));
   if (missing.length === 0) return [];
-  const { others } = await runStep('findMembers', { ...FIND_MEMBERS, id: 'findForgotten' }, ATTEMPTS, { federation });
+  const { others } = await askMembers(federation, ATTEMPTS, 'findForgotten');
   const observed = await observeMembers(
     { id: 'forgotten', title: 'Look for members that lost everything' },
     federation,

@@ -1,7 +1,8 @@
 import type { FoundMembers, PermissionUse } from '../contract/activities.js';
 import type { ClusterFacts, FactsResult, Problem } from '../contract/facts.js';
-import { FIND_MEMBERS, runStep } from './activities.js';
+import { runStep } from './activities.js';
 import { preflightFailure } from './failure.js';
+import { askMembers } from './members.js';
 
 const ATTEMPTS = 3;
 
@@ -71,7 +72,7 @@ export function readFacts(
  * @param except a cluster that is known to be out of reach
  */
 export async function findMembers(federation: string, except?: string): Promise<FoundMembers> {
-  const found = await runStep('findMembers', FIND_MEMBERS, ATTEMPTS, { federation });
+  const found = await askMembers(federation, ATTEMPTS);
   const open = found.unknown.filter(({ cluster }) => cluster !== except);
   if (open.length === 0) return found;
   throw preflightFailure(

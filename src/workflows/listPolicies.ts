@@ -1,14 +1,14 @@
 import type { FoundPolicies } from '../contract/policies.js';
 import { foundPolicies } from '../federation/policy.js';
-import { FIND_MEMBERS, runStep } from './activities.js';
 import { readFacts } from './facts.js';
 import { nothingFound } from './failure.js';
+import { askMembers } from './members.js';
 
 const ATTEMPTS = 3;
 
 /** Reads which workloads of a federation's members federate. Changes nothing. */
 export async function listPolicies({ federation }: { federation: string }): Promise<FoundPolicies> {
-  const found = await runStep('findMembers', FIND_MEMBERS, ATTEMPTS, { federation });
+  const found = await askMembers(federation, ATTEMPTS);
   if (found.members.length === 0) throw nothingFound(federation, found);
   const results = await Promise.all(found.members.map((cluster) => readFacts(federation, cluster, [])));
   return {

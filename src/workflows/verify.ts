@@ -3,8 +3,9 @@ import type { ClusterFacts } from '../contract/facts.js';
 import { worstVerdict, type VerifyResult } from '../contract/verify.js';
 import { boundedChecks } from '../federation/check.js';
 import { verifyFederation, type MemberObservation } from '../federation/verify.js';
-import { FIND_MEMBERS, part, runStep, type StepName } from './activities.js';
+import { part, runStep, type StepName } from './activities.js';
 import { nothingFound, verifyFailure } from './failure.js';
+import { askMembers } from './members.js';
 
 const ATTEMPTS = 3;
 const VERIFY: StepName = { id: 'verify', title: 'Verify' };
@@ -25,7 +26,7 @@ export async function verify(input: VerifyInput): Promise<VerifyResult> {
 
 /** Members, and clusters that cannot be asked whether they are: the checks say so of them. */
 export async function possibleMembers(federation: string): Promise<string[]> {
-  const found = await runStep('findMembers', FIND_MEMBERS, ATTEMPTS, { federation });
+  const found = await askMembers(federation, ATTEMPTS);
   const { members, unknown } = found;
   if (members.length === 0) throw nothingFound(federation, found);
   return [...members, ...unknown.map(({ cluster }) => cluster)];

@@ -37,6 +37,9 @@ export class RecordedActivities {
   strangers: string[] = [];
   /** Other federations, with their clusters. */
   elsewhere: Record<string, string[]> = {};
+  /** Regions of clusters, and of candidates, that have one. */
+  regions: Record<string, string> = {};
+  regionPatienceMs = 60_000;
   /** The change that runs, as far as the monitor is told. */
   changing: string | undefined;
   /** What repairs were asked to mend, request by request. */
@@ -58,8 +61,12 @@ export class RecordedActivities {
     return this.calls.map(({ name }) => name);
   }
 
+  private get all(): string[] {
+    return [...this.clusters.keys()];
+  }
+
   private get reachable(): string[] {
-    return [...this.clusters.keys()].filter((cluster) => !this.unreachable.includes(cluster));
+    return this.all.filter((cluster) => !this.unreachable.includes(cluster));
   }
 
   facts(cluster: string): ClusterFacts {
@@ -121,16 +128,24 @@ export class RecordedActivities {
         if (this.clusters.has(candidateOf(cluster) ?? cluster)) return { facts: this.facts(cluster), problems: [] };
         return { problems: [{ cluster, type: 'ClusterUnreachable', message: `${cluster}: it is nowhere.` }] };
       }),
-      findMembers: this.record('findMembers', () => ({
-        members: this.reachable.filter((cluster) => !this.strangers.includes(cluster)),
-        others: this.reachable.filter((cluster) => this.strangers.includes(cluster)),
+      findMembers: this.record('findMembers', ({ clusters = this.all }) => ({
+        members: this.reachable.filter((cluster) => clusters.includes(cluster) && !this.strangers.includes(cluster)),
+        others: this.reachable.filter((cluster) => clusters.includes(cluster) && this.strangers.includes(cluster)),
         federations: this.elsewhere,
-        unknown: this.unreachable.map((cluster) => ({
-          cluster,
-          type: 'ClusterUnreachable' as const,
-          message: `${cluster}: its API server cannot be reached.`,
-        })),
+        unknown: this.unreachable
+          .filter((cluster) => clusters.includes(cluster))
+          .map((cluster) => ({
+            cluster,
+            type: 'ClusterUnreachable' as const,
+            message: `${cluster}: its API server cannot be reached.`,
+          })),
       })),
+      // The first of every workflow, and no step of what it does.
+      readRegions: () =>
+        Promise.resolve({
+          regions: { ...Object.fromEntries(this.all.map((cluster) => [cluster, null])), ...this.regions },
+          patienceMs: this.regionPatienceMs,
+        }),
       applyObject: this.record('applyObject', ({ cluster, object }) => {
         this.change(cluster, { endpointObjects: [...this.facts(cluster).endpointObjects, object] });
         return noted;
@@ -267,7 +282,7 @@ export class RecordedActivities {
     };
   }
 
-  private record<K extends Name>(
+  private record<K extends Exclude<Name, 'readRegions'>>(
     name: K,
     effect: (input: Parameters<FederatorActivities[K]>[0]) => Awaited<ReturnType<FederatorActivities[K]>>,
   ): FederatorActivities[K] {

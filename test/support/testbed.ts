@@ -95,10 +95,13 @@ export class Testbed {
       undo?: 'twice' | `${string}/${string}`;
     },
     clockShiftMs = 0,
+    settings: Record<string, string> = {},
   ): Promise<ChildProcess> {
     const script = fault === undefined ? 'dist/src/worker.js' : 'test/support/faultyWorker.mjs';
-    const environment: Record<string, string> =
-      fault === undefined ? {} : { FAULT_STEP: fault.step, FAULT_MODE: fault.mode, FAULT_UNDO: fault.undo ?? '' };
+    const environment: Record<string, string> = {
+      ...settings,
+      ...(fault === undefined ? {} : { FAULT_STEP: fault.step, FAULT_MODE: fault.mode, FAULT_UNDO: fault.undo ?? '' }),
+    };
     if (clockShiftMs !== 0) {
       environment['CLOCK_SHIFT_MS'] = String(clockShiftMs);
       environment['NODE_OPTIONS'] = `--require ${path.join(ROOT, 'test/support/shiftedClock.cjs')}`;

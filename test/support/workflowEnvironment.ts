@@ -1,11 +1,11 @@
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { Client, type WorkflowHandle } from '@temporalio/client';
+import { Client, WorkflowFailedError, type WorkflowHandle } from '@temporalio/client';
 import { defineSearchAttributeKey } from '@temporalio/common';
 import { TestWorkflowEnvironment } from '@temporalio/testing';
 import { DefaultLogger, Runtime, Worker, type TelemetryOptions } from '@temporalio/worker';
 import { FederatorActivityInterceptor } from '../../src/activities/heartbeat.js';
-import { SEARCH_ATTRIBUTES, TASK_QUEUE } from '../../src/contract/names.js';
+import { regionTaskQueue, SEARCH_ATTRIBUTES, TASK_QUEUE } from '../../src/contract/names.js';
 import { payloadEncryption, type PayloadEncryption } from '../../src/encryption/payloadEncryption.js';
 import { ClientSpans } from '../../src/tracing/clientSpans.js';
 import type { Tracing } from '../../src/tracing/tracing.js';
@@ -28,6 +28,19 @@ interface RunOptions {
   startedWith?: PayloadEncryption;
   /** Where client and worker are traced. */
   tracing?: Tracing;
+  /** Activities of workers that serve a region, by its name. */
+  regions?: Record<string, object>;
+}
+
+/** The message of what failed a workflow. */
+export async function failureMessage(handle: WorkflowHandle): Promise<string> {
+  try {
+    await handle.result();
+  } catch (error) {
+    if (error instanceof WorkflowFailedError) return error.cause?.message ?? '';
+    throw error;
+  }
+  throw new Error('the workflow did not fail');
 }
 
 /** A real Temporal dev server, workers with recorded activities, and a replay of every history that was made. */
@@ -65,26 +78,34 @@ export class WorkflowEnvironment {
 
   /** Runs a workflow on a worker of its own, for as long as `use` needs it. */
   async run<T>(
-    recorded: RecordedActivities,
+    recorded: Pick<RecordedActivities, 'activities'>,
     workflow: string,
     input: object,
     use: (handle: WorkflowHandle) => Promise<T>,
-    { maxCachedWorkflows, encryption = PLAIN, startedWith = encryption, tracing }: RunOptions = {},
+    { maxCachedWorkflows, encryption = PLAIN, startedWith = encryption, tracing, regions = {} }: RunOptions = {},
   ): Promise<T> {
     const taskQueue = `test-${++this.taskQueues}`;
     const { activity, sinks } = workerTracing(tracing);
-    const worker = await Worker.create({
+    const common = {
       connection: this.environment.nativeConnection,
-      taskQueue,
-      workflowBundle: bundle(encryption, tracing !== undefined),
       dataConverter: encryption.dataConverter,
-      activities: { ...recorded.activities },
       interceptors: { activity },
-      sinks,
       maxHeartbeatThrottleInterval: '100 ms',
-      ...(maxCachedWorkflows === undefined ? {} : { maxCachedWorkflows }),
-    });
-    return worker.runUntil(async () => {
+    } as const;
+    const workers = await Promise.all([
+      Worker.create({
+        ...common,
+        taskQueue,
+        workflowBundle: bundle(encryption, tracing !== undefined),
+        activities: { ...recorded.activities },
+        sinks,
+        ...(maxCachedWorkflows === undefined ? {} : { maxCachedWorkflows }),
+      }),
+      ...Object.entries(regions).map(([region, activities]) =>
+        Worker.create({ ...common, taskQueue: regionTaskQueue(taskQueue, region), activities }),
+      ),
+    ]);
+    const work = async () => {
       const handle = await this.client(startedWith).workflow.start(workflow, {
         workflowId: taskQueue,
         taskQueue,
@@ -92,7 +113,14 @@ export class WorkflowEnvironment {
       });
       this.handles.push({ handle, encryption });
       return use(handle);
-    });
+    };
+    return workers.reduce<() => Promise<T>>((inner, worker) => () => worker.runUntil(inner), work)();
+  }
+
+  /** A worker of a region beside the one that runs a workflow. */
+  regionWorker(taskQueue: string, region: string, activities: object): Promise<Worker> {
+    const { nativeConnection: connection } = this.environment;
+    return Worker.create({ connection, taskQueue: regionTaskQueue(taskQueue, region), activities });
   }
 
   /** Runs a worker on the engine's own task queue, for whoever asks by the engine's client. @returns what stops it */

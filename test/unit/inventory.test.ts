@@ -1,4 +1,12 @@
-import { inventorySchema } from '../../src/contract/inventory.js';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { Clusters } from '../../src/activities/clusters.js';
+import { regionActivities } from '../../src/activities/regions.js';
+import { regionPatienceMs, servedRegions } from '../../src/config.js';
+import { inventorySchema, type ClusterEntry } from '../../src/contract/inventory.js';
+import { KeyRing } from '../../src/encryption/keyRing.js';
+import { FileStore } from '../../src/store/fileStore.js';
 
 const cluster = (name: string, extra: object = {}) => ({ name, kubeconfig: { path: `${name}.kubeconfig` }, ...extra });
 
@@ -45,8 +53,53 @@ describe('the inventory', () => {
       { clusters: [cluster('a', { exposure: { type: 'ingress', host: 'https://a.test' } })] },
     ],
     ['a host with a port', { clusters: [cluster('a', { exposure: { type: 'nodePort', host: 'a.test:443' } })] }],
+    [
+      'a region that could not be part of the name of a task queue',
+      { clusters: [cluster('a', { region: 'EU West' })] },
+    ],
+    ['the region that stands for none', { clusters: [cluster('a', { region: 'default' })] }],
     ['an unknown exposure', { clusters: [cluster('a', { exposure: { type: 'tunnel' } })] }],
   ])('refuses %s', (_case, inventory) => {
     expect(problems(inventory)).not.toEqual([]);
   });
+});
+
+describe('what a worker serves', () => {
+  it.each([
+    [undefined, {}, ['default']],
+    [undefined, { SPIRE_FEDERATOR_REGIONS: 'eu, us,eu' }, ['eu', 'us']],
+    ['default,eu', { SPIRE_FEDERATOR_REGIONS: 'us' }, ['default', 'eu']],
+  ])('is %s with %j: %j', (given, environment, served) => {
+    expect(servedRegions(given, environment)).toEqual(served);
+  });
+
+  it.each(['EU', 'eu,', 'eu west'])('is not "%s"', (given) => {
+    expect(() => servedRegions(given, {})).toThrow(/^Region "[^"]*" of --regions or SPIRE_FEDERATOR_REGIONS must be/);
+  });
+
+  it('is waited for a minute, or as long as is said', () => {
+    expect(regionPatienceMs({})).toBe(60_000);
+    expect(regionPatienceMs({ SPIRE_FEDERATOR_REGION_WAIT_SECONDS: '2.5' })).toBe(2_500);
+    expect(() => regionPatienceMs({ SPIRE_FEDERATOR_REGION_WAIT_SECONDS: '0' })).toThrow(/above 0/);
+  });
+});
+
+test('regions are told of every cluster, and of candidates, whose work goes where theirs will', async () => {
+  const folder = mkdtempSync(path.join(os.tmpdir(), 'federator-inventory-'));
+  try {
+    const file = path.join(folder, 'inventory.yaml');
+    writeFileSync(file, JSON.stringify({ clusters: [cluster('a'), cluster('b', { region: 'eu' })] }));
+    const keys = KeyRing.parse(`k1:${Buffer.alloc(32, 1).toString('base64')}`, 'KEYS');
+    const store = new FileStore(path.join(folder, 'store'), keys);
+    const { namespace, server } = inventorySchema.parse({ clusters: [cluster('c')] }).clusters[0] ?? {};
+    await store.propose({
+      entry: { name: 'c', namespace, server, region: 'us' } as ClusterEntry,
+      kubeconfig: '',
+      by: 'me',
+    });
+    const activities = regionActivities(new Clusters(file, store));
+    expect((await activities.readRegions()).regions).toEqual({ a: null, b: 'eu', 'c (candidate)': 'us' });
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 });

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { WorkflowFailedError, type WorkflowHandle } from '@temporalio/client';
+import type { WorkflowHandle } from '@temporalio/client';
 import { ApplicationFailure } from '@temporalio/common';
 import {
   addClusterInputSchema,
@@ -11,7 +11,7 @@ import {
 } from '../../src/contract/change.js';
 import { federatedClusters } from '../support/freshCluster.js';
 import { RecordedActivities, type Call } from '../support/recordedActivities.js';
-import { WorkflowEnvironment } from '../support/workflowEnvironment.js';
+import { failureMessage as failure, WorkflowEnvironment } from '../support/workflowEnvironment.js';
 
 const FEDERATION = 'demo';
 const QUICK = { timeouts: { attempts: 2 }, probe: false };
@@ -23,16 +23,6 @@ beforeAll(async () => {
 afterAll(async () => environment.stop());
 
 const result = async (handle: WorkflowHandle) => (await handle.result()) as ChangeResult;
-
-async function failure(handle: WorkflowHandle): Promise<string> {
-  try {
-    await handle.result();
-  } catch (error) {
-    if (error instanceof WorkflowFailedError) return error.cause?.message ?? '';
-    throw error;
-  }
-  throw new Error('the workflow did not fail');
-}
 
 /** Members a, b of a federation, and cluster c, which is none. */
 function twoAndOne(relationships: 'static' | 'dynamic' = 'static'): RecordedActivities {

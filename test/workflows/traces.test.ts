@@ -126,7 +126,8 @@ describe('worker, API and command line', () => {
         'spire_federator.outcome': 'completed',
       },
     });
-    const attempts = childrenOf(workflow);
+    const [regions, ...attempts] = childrenOf(workflow);
+    expect(regions?.name).toBe('RunActivity:readRegions');
     expect(attempts.map(({ name, attributes }) => [name, attributes['spire_federator.attempt']])).toEqual([
       ['RunActivity:readFacts', '1'],
       ['RunActivity:readFacts', '2'],
@@ -314,7 +315,8 @@ describe('workflows', () => {
     const workflows = receiver.named('RunWorkflow:setupPair');
     expect(workflows).toEqual(childrenOf(start));
     expect(workflows).toHaveLength(1);
-    const steps = childrenOf(workflows[0]);
+    const [regions, ...steps] = childrenOf(workflows[0]);
+    expect(regions?.name).toBe('RunActivity:readRegions');
     // Those that failed are not among the calls.
     expect(steps).toHaveLength(recorded.calls.length + 2);
     const rollout = steps.filter(({ attributes }) => attributes['temporalActivityID'] === 'rolloutServer/b');

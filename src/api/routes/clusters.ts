@@ -143,15 +143,14 @@ export function clusterRoutes(context: ApiContext): FastifyPluginAsyncZod {
 function resource({ clusters, stored }: FullInventory, name: string): z.infer<typeof clusterResourceSchema> {
   const cluster = clusters.find((each) => each.name === name);
   if (cluster === undefined) throw unknownCluster(name);
-  const { namespace, server } = cluster;
+  const { namespace, server, region } = cluster;
+  const common = { name, namespace, server, ...(region === undefined ? {} : { region }) };
   const onboarded = stored.get(name);
-  if (onboarded === undefined) return { name, source: 'inventory', namespace, server };
+  if (onboarded === undefined) return { ...common, source: 'inventory' };
   const { onboardedAt, onboardedBy, foreign } = onboarded;
   return {
-    name,
+    ...common,
     source: 'store',
-    namespace,
-    server,
     ...(onboardedAt === undefined ? {} : { onboardedAt }),
     ...(onboardedBy === undefined ? {} : { onboardedBy }),
     ...(foreign ? { foreign } : {}),

@@ -1,0 +1,98 @@
+import {
+  ActivityFailure,
+  ApplicationFailure,
+  CancellationScope,
+  log,
+  proxyLocalActivities,
+  TimeoutFailure,
+  workflowInfo,
+  type ActivityOptions,
+} from '@temporalio/workflow';
+import type { ClusterRegions, FederatorActivities } from '../contract/activities.js';
+import type { FederatorErrorType } from '../contract/errors.js';
+import { regionTaskQueue } from '../contract/names.js';
+
+/** A workflow that lives on asks again after this; the inventory may be another one. */
+const KNOWN_MS = 5 * 60_000;
+/** For a cluster that was not listed, it asks again after this already. */
+const UNLISTED_MS = 10_000;
+
+const NO_WORKER: FederatorErrorType = 'NoWorker';
+
+// It reads what the worker has at hand: no task of its own is needed for that.
+const { readRegions } = proxyLocalActivities<Pick<FederatorActivities, 'readRegions'>>({
+  startToCloseTimeout: '20 seconds',
+  retry: { maximumAttempts: 2 },
+});
+
+/** Whose workers reach a cluster. */
+export interface Region {
+  name: string;
+  /** How long an activity waits for one of them. */
+  patienceMs: number;
+}
+
+// A workflow has its modules to itself: this is what one run knows.
+let known: (ClusterRegions & { at: number }) | undefined;
+let asking: Promise<ClusterRegions> | undefined;
+
+/** The region of a cluster; undefined: it is for the workers of the workflows themselves. */
+export async function regionOf(cluster: string): Promise<Region | undefined> {
+  const { regions, patienceMs } = await regionsFor(cluster);
+  const name = regions[cluster];
+  return typeof name === 'string' ? { name, patienceMs } : undefined;
+}
+
+/** All clusters by region, those without one last; a single group where there are no regions. */
+export async function clustersByRegion(): Promise<{ region?: Region; clusters: string[] }[]> {
+  const { regions, patienceMs } = await regionsFor();
+  const names = [...new Set(Object.values(regions))].filter((name) => name !== null).sort();
+  const of = (region: string | null) => Object.keys(regions).filter((cluster) => regions[cluster] === region);
+  return [...names.map((name) => ({ region: { name, patienceMs }, clusters: of(name) })), { clusters: of(null) }];
+}
+
+async function regionsFor(cluster?: string): Promise<ClusterRegions> {
+  const isListed = cluster === undefined || known?.regions[cluster] !== undefined;
+  if (known !== undefined && Date.now() - known.at < (isListed ? KNOWN_MS : UNLISTED_MS)) return known;
+  asking ??= CancellationScope.nonCancellable(ask).finally(() => (asking = undefined));
+  return asking;
+}
+
+/** An inventory that cannot be read is reported by the activities, which read it as well; until then nothing has changed. */
+async function ask(): Promise<ClusterRegions> {
+  let answer: ClusterRegions = known ?? { regions: {}, patienceMs: 0 };
+  try {
+    answer = await readRegions();
+  } catch (error) {
+    log.warn('Regions could not be read', { error });
+  }
+  known = { ...answer, at: Date.now() };
+  return known;
+}
+
+/** Options of an activity for a worker of a region. */
+export function inRegion({ name, patienceMs }: Region): ActivityOptions {
+  return { taskQueue: regionTaskQueue(workflowInfo().taskQueue, name), scheduleToStartTimeout: patienceMs };
+}
+
+/** Whether an activity failed since nobody took it up. */
+export function isNotTakenUp(error: unknown): boolean {
+  return (
+    error instanceof ActivityFailure &&
+    error.cause instanceof TimeoutFailure &&
+    error.cause.timeoutType === 'SCHEDULE_TO_START'
+  );
+}
+
+/** What nobody took up, as who reads it can mend it. */
+export function noWorker({ name, patienceMs }: Region, clusters: string): ApplicationFailure {
+  return ApplicationFailure.nonRetryable(
+    `${clusters}: no worker of region ${name} is there, or all are busy: none took this up within ${patienceMs / 1000} s. Start one that can reach ${clusters} (npm run worker -- --regions ${name}).`,
+    NO_WORKER,
+  );
+}
+
+/** Whether the failure is that a region has no worker. */
+export function isNoWorker(error: unknown): error is ApplicationFailure {
+  return error instanceof ApplicationFailure && error.type === NO_WORKER;
+}
