@@ -26,6 +26,7 @@ const targets = {
     ...script('node_modules/jest/bin/jest.js', '--config', 'test/compat.config.mjs'),
   },
   'test:reliability': { tools: [], needs: compiled, command: everyFault },
+  histories: { tools: ['temporal'], needs: compiled, command: recordHistories },
   sandbox: { tools: [], needs: compiled, ...script('dist/sandbox/main.js') },
   soak: { tools: [], needs: compiled, ...script('dist/bench/soak.js') },
   bench: { tools: [], needs: compiled, ...script('dist/bench/main.js') },
@@ -82,6 +83,12 @@ async function run({ needs = [], tools, onDemand, command }, args) {
 function everyFault(args) {
   process.env.FAULT_STEPS = 'all';
   return node('node_modules/jest/bin/jest.js', 'test/reliability', ...args);
+}
+
+/** Makes the committed histories anew, and replays them. */
+function recordHistories(args) {
+  process.env.RECORD_HISTORIES = 'true';
+  return node('node_modules/jest/bin/jest.js', 'test/workflows/histories.test.ts', ...args);
 }
 
 function node(file, ...args) {

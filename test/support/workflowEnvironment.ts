@@ -1,6 +1,6 @@
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { Client, WorkflowFailedError, type WorkflowHandle } from '@temporalio/client';
+import { Client, WorkflowFailedError, type WorkflowExecutionInfo, type WorkflowHandle } from '@temporalio/client';
 import { defineSearchAttributeKey } from '@temporalio/common';
 import { TestWorkflowEnvironment } from '@temporalio/testing';
 import { DefaultLogger, Runtime, Worker, type TelemetryOptions } from '@temporalio/worker';
@@ -12,6 +12,7 @@ import type { Tracing } from '../../src/tracing/tracing.js';
 import { workerTracing } from '../../src/tracing/workerTracing.js';
 import { workflowBundle } from '../../src/workflowBundle.js';
 import { toolPath } from '../../sandbox/tools/toolPath.js';
+import type { History } from './historyFiles.js';
 import type { RecordedActivities } from './recordedActivities.js';
 
 /** As most tests have it: readable. */
@@ -30,6 +31,15 @@ interface RunOptions {
   tracing?: Tracing;
   /** Activities of workers that serve a region, by its name. */
   regions?: Record<string, object>;
+  workflowId?: string;
+  /** Sent with the start. */
+  signal?: { name: string; args: unknown[] };
+}
+
+/** What was run, with the children and the runs that it handed over to. */
+export interface RecordedRun {
+  type: string;
+  history: History;
 }
 
 /** The message of what failed a workflow. */
@@ -82,7 +92,15 @@ export class WorkflowEnvironment {
     workflow: string,
     input: object,
     use: (handle: WorkflowHandle) => Promise<T>,
-    { maxCachedWorkflows, encryption = PLAIN, startedWith = encryption, tracing, regions = {} }: RunOptions = {},
+    {
+      maxCachedWorkflows,
+      encryption = PLAIN,
+      startedWith = encryption,
+      tracing,
+      regions = {},
+      workflowId,
+      signal,
+    }: RunOptions = {},
   ): Promise<T> {
     const taskQueue = `test-${++this.taskQueues}`;
     const { activity, sinks } = workerTracing(tracing);
@@ -106,11 +124,12 @@ export class WorkflowEnvironment {
       ),
     ]);
     const work = async () => {
-      const handle = await this.client(startedWith).workflow.start(workflow, {
-        workflowId: taskQueue,
-        taskQueue,
-        args: [input],
-      });
+      const client = this.client(startedWith).workflow;
+      const options = { workflowId: workflowId ?? taskQueue, taskQueue, args: [input] };
+      const handle =
+        signal === undefined
+          ? await client.start(workflow, options)
+          : await client.signalWithStart(workflow, { ...options, signal: signal.name, signalArgs: signal.args });
       this.handles.push({ handle, encryption });
       return use(handle);
     };
@@ -181,6 +200,29 @@ export class WorkflowEnvironment {
       await schedule.delete();
       return outcome;
     });
+  }
+
+  /**
+   * Everything that came of a workflow, once all of it has ended, in the order in which it began.
+   * @param types of what is known to have come of it: the list of workflows is a little late
+   */
+  async runsOf(workflowId: string, types: readonly string[]): Promise<RecordedRun[]> {
+    const client = this.client().workflow;
+    for (;;) {
+      const runs: WorkflowExecutionInfo[] = [];
+      for await (const run of client.list({ query: `RootWorkflowId = "${workflowId}"` })) runs.push(run);
+      const isListed = types.every((type) => runs.some((run) => run.type === type));
+      if (isListed && runs.every(({ status }) => status.name !== 'RUNNING')) {
+        runs.sort((a, b) => a.startTime.getTime() - b.startTime.getTime());
+        return Promise.all(
+          runs.map(async ({ type, workflowId: id, runId }) => ({
+            type,
+            history: await client.getHandle(id, runId).fetchHistory(),
+          })),
+        );
+      }
+      await delay(100);
+    }
   }
 
   /** Replays every history made so far with the workflows as they are: each must come to the same commands. */
