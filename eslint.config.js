@@ -15,7 +15,7 @@ const directions = {
   access: { may: ['contract', 'config'] },
   activities: { may: ['contract', 'federation', 'kubernetes', 'spire', 'config', 'store'] },
   api: { may: ['contract', 'access', 'client', 'config', 'encryption', 'store', 'tracing'] },
-  cli: { may: ['contract', 'access', 'client', 'config', 'store', 'tracing'] },
+  cli: { may: ['contract', 'access', 'client', 'config', 'store', 'tracing', 'version'] },
 };
 
 /** Packages and modules by which a decision would have effects. */

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
+import type { WorkerDeploymentOptions } from '@temporalio/worker';
 import { parse } from 'yaml';
 import { type z } from 'zod';
 import { federationFileSchema, type FederationFile } from './contract/change.js';
@@ -149,6 +150,31 @@ export function regionPatienceMs(environment: NodeJS.ProcessEnv = process.env): 
   const seconds = Number(text);
   if (Number.isFinite(seconds) && seconds > 0) return seconds * 1_000;
   throw new FederatorError('InvalidInput', `${REGION_WAIT} is ${text}; it must be a number of seconds above 0.`);
+}
+
+const DEPLOYMENT = 'SPIRE_FEDERATOR_DEPLOYMENT';
+const BUILD_ID = 'SPIRE_FEDERATOR_BUILD_ID';
+
+/**
+ * Which version of which worker deployment a worker is, where SPIRE_FEDERATOR_DEPLOYMENT names one; the build ID is
+ * SPIRE_FEDERATOR_BUILD_ID or the package's version. A workflow that does not say otherwise ends on the version on which
+ * it began: most are short.
+ * @throws FederatorError InvalidInput
+ */
+export function deploymentOptions(
+  packageVersion: string,
+  environment: NodeJS.ProcessEnv = process.env,
+): WorkerDeploymentOptions | undefined {
+  const deploymentName = environment[DEPLOYMENT];
+  if (!deploymentName) return undefined;
+  // Temporal writes a version as "<deployment>.<build ID>".
+  if (deploymentName.includes('.'))
+    throw new FederatorError('InvalidInput', `${DEPLOYMENT} is ${deploymentName}; it must not have a dot.`);
+  return {
+    version: { deploymentName, buildId: environment[BUILD_ID] || packageVersion },
+    useWorkerVersioning: true,
+    defaultVersioningBehavior: 'PINNED',
+  };
 }
 
 /** Address of the Temporal Web UI, for links. */

@@ -10,6 +10,7 @@ import {
   Runtime,
   Worker,
   type ActivityInterceptorsFactory,
+  type WorkerDeploymentOptions,
   type WorkerOptions,
 } from '@temporalio/worker';
 import { register } from 'prom-client';
@@ -18,7 +19,14 @@ import { FederatorActivityInterceptor } from './activities/heartbeat.js';
 import { createActivities } from './activities/index.js';
 import { ActivityLogFields } from './activities/logFields.js';
 import { webhookSettings } from './activities/webhookSettings.js';
-import { findInventory, inventoryPath, logLevel, regionPatienceMs, servedRegions } from './config.js';
+import {
+  deploymentOptions,
+  findInventory,
+  inventoryPath,
+  logLevel,
+  regionPatienceMs,
+  servedRegions,
+} from './config.js';
 import { FederatorError } from './contract/errors.js';
 import { NO_REGION } from './contract/inventory.js';
 import { regionTaskQueue, SEARCH_ATTRIBUTES, TASK_QUEUE } from './contract/names.js';
@@ -30,6 +38,7 @@ import { openStore } from './store/openStore.js';
 import { ClientSpans } from './tracing/clientSpans.js';
 import { startTracing, type Tracing } from './tracing/tracing.js';
 import { workerTracing } from './tracing/workerTracing.js';
+import { ownVersion } from './version.js';
 import { workflowBundle } from './workflowBundle.js';
 
 const DEFAULT_ADDRESS = '127.0.0.1:7233';
@@ -51,6 +60,8 @@ export interface WorkerDependencies {
   taskQueue?: string;
   /** What it serves: regions, and `default` for the workflows and the clusters without one, which is all when absent. */
   regions?: readonly string[];
+  /** Which version of which deployment it is; absent: Temporal is told of none. */
+  deployment?: WorkerDeploymentOptions | undefined;
   /** Absent: only clusters that were onboarded. */
   inventoryFile?: string | undefined;
   /** Where onboarded clusters are kept. */
@@ -75,6 +86,7 @@ export async function createWorker(dependencies: WorkerDependencies): Promise<Fe
     namespace,
     taskQueue = TASK_QUEUE,
     regions = [NO_REGION],
+    deployment,
     inventoryFile,
     store,
     encryption = payloadEncryption(),
@@ -107,6 +119,7 @@ export async function createWorker(dependencies: WorkerDependencies): Promise<Fe
     // After a crash, what the dead worker had cached goes to another one soon.
     stickyQueueScheduleToStartTimeout: '1 second',
     shutdownGraceTime: '10 seconds',
+    ...(deployment === undefined ? {} : { workerDeploymentOptions: deployment }),
   };
   const workers = await Promise.all(
     regions.map((region) =>
@@ -148,6 +161,7 @@ async function main(): Promise<void> {
   const { values } = parseArgs({ options: { regions: { type: 'string' } } });
   const regions = servedRegions(values.regions);
   regionPatienceMs();
+  const deployment = deploymentOptions(ownVersion());
   // What is wrong with it is said now, and not at three in the morning.
   const webhook = await webhookSettings();
   const encryption = payloadEncryption();
@@ -166,6 +180,7 @@ async function main(): Promise<void> {
     connection,
     namespace,
     regions,
+    deployment,
     inventoryFile,
     store,
     encryption,
@@ -176,6 +191,12 @@ async function main(): Promise<void> {
   log.announce(
     `Worker on task queue ${queues.join(', ')} of ${address} (namespace ${namespace}), inventory ${inventory}`,
   );
+  if (deployment !== undefined) {
+    const { deploymentName, buildId } = deployment.version;
+    log.announce(
+      `Version ${buildId} of deployment ${deploymentName}: it gets work once it is current: temporal worker deployment set-current-version --deployment-name ${deploymentName} --build-id ${buildId}`,
+    );
+  }
   if (webhook !== undefined)
     log.announce(
       `Changes of verdicts are told to ${webhook.url.host}${webhook.secret === undefined ? ', unsigned' : ''}`,

@@ -16,7 +16,7 @@ import { statusCommand } from './status.js';
 import { sysdumpCommand } from './sysdump.js';
 import { teardownCommand } from './teardown.js';
 import { verifyCommand } from './verify.js';
-import { ownVersion } from './version.js';
+import { ownVersion } from '../version.js';
 import { workloadCommand } from './workload.js';
 
 /** The whole command line. Usage errors are thrown, once they are printed, and end no process. */

@@ -11,7 +11,7 @@ import { Archive } from './archive.js';
 import { addExamples } from './examples.js';
 import { addInventoryOption, checked, requireKnown } from './options.js';
 import { addOutputOption, printResult, type OutputOptions } from './output.js';
-import { ownVersion } from './version.js';
+import { ownVersion } from '../version.js';
 
 const MIB = 1024 * 1024;
 /** Clusters that are asked at once. */

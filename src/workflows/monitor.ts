@@ -12,6 +12,7 @@ import {
   ParentClosePolicy,
   setCurrentDetails,
   setHandler,
+  setWorkflowOptions,
   startChild,
   upsertSearchAttributes,
   workflowInfo,
@@ -39,6 +40,7 @@ import type { diagnose } from './diagnose.js';
 import type { notify } from './notify.js';
 import { readCluster, refreshEdges, runCheck } from './activities.js';
 import { inTraceOfItsOwn } from './traces.js';
+import { movesOn } from './versioning.js';
 
 const membershipChanged = defineSignal<[MembershipChange]>(MEMBERSHIP_SIGNAL);
 const repaired = defineSignal<[RepairRecord[]]>(REPAIRED_SIGNAL);
@@ -66,6 +68,9 @@ const REFRESH_MS = 10_000;
 export async function monitor({ state, ...input }: MonitorInput): Promise<FederationHealth> {
   return new Monitor(new WatchedFederation(input, Date.now(), state), state?.told).run();
 }
+
+// It has no end on the version on which it began: it goes on with the current one, by replaying.
+setWorkflowOptions(movesOn, monitor);
 
 class Monitor {
   private readonly reading = new Set<string>();

@@ -10,6 +10,7 @@ import {
   isCancellation,
   setCurrentDetails,
   setHandler,
+  setWorkflowOptions,
   workflowInfo,
 } from '@temporalio/workflow';
 import { changeWorkflowId, DEFAULT_REFRESH_HINT_SECONDS } from '../contract/names.js';
@@ -32,6 +33,7 @@ import { followNow, runStep } from './activities.js';
 import { nothingFound, preflightFailure, rootFailure } from './failure.js';
 import { findMembers } from './facts.js';
 import type { rotateCa } from './rotateCa.js';
+import { movesOn } from './versioning.js';
 
 const report = defineQuery<RotateWatchReport>(ROTATE_WATCH_QUERY);
 const stop = defineSignal(ROTATE_WATCH_STOP_SIGNAL);
@@ -57,6 +59,9 @@ export async function rotateWatch({ state, ...input }: RotateWatchInput): Promis
   });
   return watch.run();
 }
+
+// It may count for weeks, longer than anybody keeps an older version for; the rotation is a change of its own.
+setWorkflowOptions(movesOn, rotateWatch);
 
 class RotateWatch {
   private stopped = false;

@@ -1,9 +1,15 @@
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Client, WorkflowFailedError, type WorkflowExecutionInfo, type WorkflowHandle } from '@temporalio/client';
-import { defineSearchAttributeKey } from '@temporalio/common';
+import { defineSearchAttributeKey, type WorkerDeploymentVersion } from '@temporalio/common';
 import { TestWorkflowEnvironment } from '@temporalio/testing';
-import { DefaultLogger, Runtime, Worker, type TelemetryOptions } from '@temporalio/worker';
+import {
+  DefaultLogger,
+  Runtime,
+  Worker,
+  type TelemetryOptions,
+  type WorkerDeploymentOptions,
+} from '@temporalio/worker';
 import { FederatorActivityInterceptor } from '../../src/activities/heartbeat.js';
 import { regionTaskQueue, SEARCH_ATTRIBUTES, TASK_QUEUE } from '../../src/contract/names.js';
 import { payloadEncryption, type PayloadEncryption } from '../../src/encryption/payloadEncryption.js';
@@ -155,6 +161,37 @@ export class WorkflowEnvironment {
       worker.shutdown();
       await running;
     };
+  }
+
+  /** A worker that Temporal knows as a version of a deployment; or as none. */
+  versionedWorker(
+    taskQueue: string,
+    deployment: WorkerDeploymentOptions | undefined,
+    activities: object,
+  ): Promise<Worker> {
+    return Worker.create({
+      connection: this.environment.nativeConnection,
+      taskQueue,
+      workflowBundle: bundle(PLAIN),
+      activities,
+      interceptors: { activity: [() => ({ inbound: new FederatorActivityInterceptor() })] },
+      ...(deployment === undefined ? {} : { workerDeploymentOptions: deployment }),
+    });
+  }
+
+  /** Gives all new work to a version, as `temporal worker deployment set-current-version` does. */
+  async makeCurrent({ deploymentName, buildId }: WorkerDeploymentVersion): Promise<void> {
+    const { workflowService } = this.environment.connection;
+    for (let attempt = 1; ; attempt++) {
+      try {
+        await workflowService.setWorkerDeploymentCurrentVersion({ namespace: 'default', deploymentName, buildId });
+        return;
+      } catch (error) {
+        // Temporal learns of a version by its first poll.
+        if (attempt === 100) throw error;
+        await delay(100);
+      }
+    }
   }
 
   /** Runs a schedule of a workflow on a worker of its own, for as long as `use` needs it; it looks when it is triggered. */

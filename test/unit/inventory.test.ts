@@ -3,7 +3,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { Clusters } from '../../src/activities/clusters.js';
 import { regionActivities } from '../../src/activities/regions.js';
-import { regionPatienceMs, servedRegions } from '../../src/config.js';
+import { deploymentOptions, regionPatienceMs, servedRegions } from '../../src/config.js';
 import { inventorySchema, type ClusterEntry } from '../../src/contract/inventory.js';
 import { KeyRing } from '../../src/encryption/keyRing.js';
 import { FileStore } from '../../src/store/fileStore.js';
@@ -81,6 +81,29 @@ describe('what a worker serves', () => {
     expect(regionPatienceMs({})).toBe(60_000);
     expect(regionPatienceMs({ SPIRE_FEDERATOR_REGION_WAIT_SECONDS: '2.5' })).toBe(2_500);
     expect(() => regionPatienceMs({ SPIRE_FEDERATOR_REGION_WAIT_SECONDS: '0' })).toThrow(/above 0/);
+  });
+});
+
+describe('the version of a worker', () => {
+  const deployment = { SPIRE_FEDERATOR_DEPLOYMENT: 'prod' };
+
+  it('is told of only where a deployment is named', () => {
+    expect(deploymentOptions('1.2.3', { SPIRE_FEDERATOR_BUILD_ID: 'abc' })).toBeUndefined();
+  });
+
+  it("is the package's, or the one that is given", () => {
+    expect(deploymentOptions('1.2.3', deployment)).toEqual({
+      version: { deploymentName: 'prod', buildId: '1.2.3' },
+      useWorkerVersioning: true,
+      defaultVersioningBehavior: 'PINNED',
+    });
+    expect(deploymentOptions('1.2.3', { ...deployment, SPIRE_FEDERATOR_BUILD_ID: 'abc' })).toMatchObject({
+      version: { buildId: 'abc' },
+    });
+  });
+
+  it('has no dot in the name of its deployment', () => {
+    expect(() => deploymentOptions('1.2.3', { SPIRE_FEDERATOR_DEPLOYMENT: 'a.b' })).toThrow(/must not have a dot/);
   });
 });
 

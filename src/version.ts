@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 
-/** Two folders up from here as a source, three as compiled, below dist. */
-const PLACES = ['../../package.json', '../../../package.json'];
+/** Above here as a source, two folders up as compiled, below dist. */
+const PLACES = ['../package.json', '../../package.json'];
 
 /** The version of this package. */
 export function ownVersion(): string {
