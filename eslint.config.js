@@ -14,7 +14,7 @@ const directions = {
   store: { may: ['contract', 'config', 'encryption'] },
   access: { may: ['contract', 'config'] },
   activities: { may: ['contract', 'federation', 'kubernetes', 'spire', 'config', 'store'] },
-  api: { may: ['contract', 'access', 'client', 'config', 'encryption', 'store', 'tracing'] },
+  api: { may: ['contract', 'access', 'client', 'config', 'encryption', 'memory', 'store', 'tracing'] },
   cli: { may: ['contract', 'access', 'client', 'config', 'store', 'tracing', 'version'] },
 };
 

@@ -1,4 +1,4 @@
-import './workerMemory.js';
+import './memory.js';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -156,7 +156,7 @@ async function main(): Promise<void> {
   const tracing = await startTracing('spire-federator-worker', (message) => void log.temporal.warn(message));
   const { connectionOptions, namespace = 'default' } = loadClientConnectConfig();
   const address = connectionOptions.address ?? DEFAULT_ADDRESS;
-  const store = openStore();
+  const store = await openStore();
   const inventoryFile = store === undefined ? inventoryPath() : findInventory();
   const { values } = parseArgs({ options: { regions: { type: 'string' } } });
   const regions = servedRegions(values.regions);

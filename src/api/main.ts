@@ -1,3 +1,4 @@
+import '../memory.js';
 import { findInventory, logLevel, webUiUrl } from '../config.js';
 import { FederatorClient } from '../client.js';
 import { FederatorError } from '../contract/errors.js';
@@ -22,7 +23,7 @@ async function main(): Promise<void> {
   const client = await FederatorClient.connect();
   const context = {
     client,
-    store: openStore(),
+    store: await openStore(),
     inventoryFile: findInventory(),
     tokens,
     oidc: settings.oidc === undefined ? undefined : new OidcTokens(settings.oidc),

@@ -116,7 +116,7 @@ export function checked<T extends z.ZodType>(schema: T, input: unknown): z.infer
 
 /** Names of the inventory's clusters, onboarded ones included. @throws FederatorError InvalidInventory, StoreUnavailable */
 export async function inventoryClusters(file?: string): Promise<string[]> {
-  const store = openStore();
+  const store = await openStore();
   const { clusters } = await readInventory(store === undefined ? inventoryPath(file) : findInventory(file), store);
   return clusters.map(({ name }) => name);
 }

@@ -3,7 +3,6 @@ import { FederatorError } from '../contract/errors.js';
 import { KeyRing } from '../encryption/keyRing.js';
 import type { ClusterStore } from './clusterStore.js';
 import { FileStore } from './fileStore.js';
-import { SecretStore } from './secretStore.js';
 
 export const STORE = 'SPIRE_FEDERATOR_STORE';
 export const STORE_KEYS = 'SPIRE_FEDERATOR_STORE_KEYS';
@@ -13,11 +12,15 @@ export const STORE_KEYS = 'SPIRE_FEDERATOR_STORE_KEYS';
  * SPIRE_FEDERATOR_STORE is `file:<folder>`, with SPIRE_FEDERATOR_STORE_KEYS (see KeyRing), or `secrets:<namespace>`.
  * @throws FederatorError InvalidInput
  */
-export function openStore(environment: NodeJS.ProcessEnv = process.env): ClusterStore | undefined {
+export async function openStore(environment: NodeJS.ProcessEnv = process.env): Promise<ClusterStore | undefined> {
   const configured = environment[STORE];
   if (configured === undefined || configured === '') return undefined;
   const [, kind, where = ''] = /^(file|secrets):(.+)$/.exec(configured) ?? [];
-  if (kind === 'secrets') return SecretStore.open(where);
+  if (kind === 'secrets') {
+    // The Kubernetes client takes tens of megabytes: only who needs it loads it.
+    const { SecretStore } = await import('./secretStore.js');
+    return SecretStore.open(where);
+  }
   if (kind !== 'file') {
     throw new FederatorError(
       'InvalidInput',

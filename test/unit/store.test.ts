@@ -151,8 +151,8 @@ describe('a folder of clusters', () => {
       { SPIRE_FEDERATOR_STORE: 'file:x' },
       /SPIRE_FEDERATOR_STORE_KEYS is not set: kubeconfigs are never written unsealed/,
     ],
-  ])('is refused with %j', (environment, says) => {
-    expect(() => openStore(environment)).toThrow(says);
+  ])('is refused with %j', async (environment, says) => {
+    await expect(openStore(environment)).rejects.toThrow(says);
   });
 });
 
