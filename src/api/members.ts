@@ -3,8 +3,8 @@ import type { FoundFederations } from '../contract/onboarding.js';
 import type { FoundPolicies } from '../contract/policies.js';
 import { Shared } from './shared.js';
 
-/** Asking all clusters takes a moment: what they say of themselves is good for so long. */
-const AGE = { freshMs: 5_000, usableMs: 15_000 };
+/** Asking all clusters is work for all of them: what they say of themselves is good for so long. */
+const AGE = { freshMs: 15_000, usableMs: 60_000 };
 
 /**
  * What the clusters say of themselves, asked of them once for all who want to know at the same time, and again as soon as a
