@@ -90,9 +90,15 @@ export function judgeEdge(evidence: EdgeEvidence): EdgeJudgement {
   if (stored === null) return broken('neverBootstrapped', 'no bundle of the peer is stored');
   if (!evidence.trustedReadable) return unknown('the trusted cluster cannot be asked for its own bundle');
   if (stored === undefined || own === undefined) return unknown('nothing was read yet');
+  const since = differsSince ?? now;
   const failed = refresh !== undefined && !refresh.ok;
   if (failed) {
     const cause = refresh.cause ?? 'endpointUnreachable';
+    // Fetched only because keys differ: what may be a moment's trouble on the way is tried again before it counts.
+    const isFirst = differsSince !== undefined && pollError === undefined && refresh.at - since < evidence.retryAfterMs;
+    if (isFirst && cause === 'endpointUnreachable' && now - since <= lagLimitMs(interval)) {
+      return { ...differing(now - since), suspicious: now - since > evidence.retryAfterMs };
+    }
     // It stays broken until a fetch works, and is tried again all the while.
     const evidenceOf = `a fetch on demand failed too: ${refresh.message ?? cause}`;
     return { ...broken(cause, evidenceOf), suspicious: now - refresh.at > evidence.retryAfterMs };
@@ -115,7 +121,6 @@ export function judgeEdge(evidence: EdgeEvidence): EdgeJudgement {
     }
     return fresh('keys are equal');
   }
-  const since = differsSince ?? now;
   if (refreshedSince(since) && now - since > lagLimitMs(interval)) {
     return {
       verdict: 'stale',
@@ -126,11 +131,16 @@ export function judgeEdge(evidence: EdgeEvidence): EdgeJudgement {
   if (now - since > lagLimitMs(interval)) {
     return { verdict: 'stale', evidence: `keys differ for ${Math.round((now - since) / 1000)} s`, suspicious: true };
   }
-  return { ...lagging(`keys differ for ${Math.round((now - since) / 1000)} s`), suspicious: pollError !== undefined };
+  // The next regular poll would do, and may be most of an interval away; a fetch that fails tells what is wrong.
+  return { ...differing(now - since), suspicious: pollError !== undefined || !refreshedSince(since) };
 }
 
 function fresh(evidence: string): EdgeJudgement {
   return { verdict: 'fresh', evidence, suspicious: false };
+}
+
+function differing(forMs: number): EdgeJudgement {
+  return lagging(`keys differ for ${Math.round(forMs / 1000)} s`);
 }
 
 function lagging(evidence: string): EdgeJudgement {

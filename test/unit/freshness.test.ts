@@ -71,11 +71,39 @@ const table: {
     cause: 'endpointUnreachable',
     suspicious: true,
   },
-  { what: 'keys that differ since now', given: { own: 'next', differsSince: NOW }, verdict: 'lagging' },
+  {
+    what: 'keys that differ since now',
+    given: { own: 'next', differsSince: NOW },
+    verdict: 'lagging',
+    suspicious: true,
+  },
   {
     what: 'keys that differ for one interval, as in a clean rotation',
-    given: { own: 'next', differsSince: ago(INTERVAL) },
+    given: { own: 'next', differsSince: ago(INTERVAL), refresh: worked(ago(INTERVAL)) },
     verdict: 'lagging',
+  },
+  {
+    what: 'keys that differ, where the first fetch did not get through',
+    given: { own: 'next', differsSince: ago(1_000), refresh: failed('endpointUnreachable') },
+    verdict: 'lagging',
+  },
+  {
+    what: 'keys that differ, where the first fetch did not get through a while ago',
+    given: { own: 'next', differsSince: ago(31_000), refresh: failed('endpointUnreachable', ago(30_500)) },
+    verdict: 'lagging',
+    suspicious: true,
+  },
+  {
+    what: 'keys that differ, where a later fetch did not get through either',
+    given: { own: 'next', differsSince: ago(31_000), refresh: failed('endpointUnreachable') },
+    verdict: 'broken',
+    cause: 'endpointUnreachable',
+  },
+  {
+    what: 'keys that differ, where the first fetch was refused',
+    given: { own: 'next', differsSince: ago(1_000), refresh: failed('unknownAuthority') },
+    verdict: 'broken',
+    cause: 'unknownAuthority',
   },
   {
     what: 'keys that differ for longer than that',
