@@ -1,7 +1,7 @@
 import { FederatorError } from '../contract/errors.js';
+import type { KubernetesObject } from '../contract/kubernetes.js';
 import { NUDGE } from '../contract/names.js';
 import { owningFederation } from '../federation/ownership.js';
-import { CFTD } from '../federation/relationship.js';
 import type { ClusterConnection } from '../kubernetes/connect.js';
 import { patchObject, readObject } from '../kubernetes/objects.js';
 
@@ -9,9 +9,9 @@ import { patchObject, readObject } from '../kubernetes/objects.js';
 const FORGOTTEN_AFTER_MS = 500;
 
 /**
- * Makes SPIRE controller manager look again. It forgets changes of ClusterFederatedTrustDomains that it hears of while it
- * works on others, and works on them only 10 s later (spire-controller-manager: pkg/reconciler/reconciler.go, Trigger
- * drops what nobody waits for; gcInterval). Any change of any of the objects makes it look at all of them.
+ * Makes SPIRE controller manager look again. It forgets changes of its objects that it hears of while it works on others
+ * of their kind, and works on them only 10 s later (spire-controller-manager: pkg/reconciler/reconciler.go, Trigger drops
+ * what nobody waits for; gcInterval). Any change of any object of a kind makes it look at all of that kind.
  */
 export class Nudge {
   private dueAt: number;
@@ -19,21 +19,26 @@ export class Nudge {
   constructor(
     private readonly connection: ClusterConnection,
     private readonly federation: string,
+    private readonly kind: Pick<KubernetesObject, 'apiVersion' | 'kind'>,
     firstAfterMs = FORGOTTEN_AFTER_MS,
   ) {
     this.dueAt = Date.now() + firstAfterMs;
   }
 
   /**
-   * To be called again and again while a relationship is not there: does nothing until that has lasted a while.
-   * @param names of the ClusterFederatedTrustDomains that were not acted on: the first of the federation's own is touched
+   * To be called again and again while an object is not acted on: does nothing until that has lasted a while.
+   * @param names of the objects: the first of the federation's own is touched
+   * @param isActedOn tells by its live state that an object needs no reminder
    */
-  async whileMissing(names: readonly string[]): Promise<void> {
+  async whileMissing(
+    names: readonly string[],
+    isActedOn: (live: KubernetesObject) => boolean = () => false,
+  ): Promise<void> {
     if (names.length === 0 || Date.now() < this.dueAt) return;
     this.dueAt = Date.now() + FORGOTTEN_AFTER_MS;
     for (const name of names) {
-      const live = await readObject(this.connection, { ...CFTD, metadata: { name } });
-      if (live === undefined || owningFederation(live) !== this.federation) continue;
+      const live = await readObject(this.connection, { ...this.kind, metadata: { name } });
+      if (live === undefined || owningFederation(live) !== this.federation || isActedOn(live)) continue;
       return this.touch(name);
     }
   }
@@ -53,6 +58,6 @@ export class Nudge {
   }
 
   private async annotate(name: string, value: string | null): Promise<void> {
-    await patchObject(this.connection, { ...CFTD, metadata: { name, ...{ annotations: { [NUDGE]: value } } } });
+    await patchObject(this.connection, { ...this.kind, metadata: { name, ...{ annotations: { [NUDGE]: value } } } });
   }
 }

@@ -13,6 +13,7 @@ import { DEFAULT_PROBE_IMAGE, PROBE_NAMESPACE } from '../contract/names.js';
 import { EXPOSING_KINDS } from '../federation/exposingKinds.js';
 import { exposureProblems, exposureStrategy } from '../federation/exposure.js';
 import { owned, owningFederation } from '../federation/ownership.js';
+import { CLUSTER_SPIFFE_ID } from '../federation/policy.js';
 import {
   PROBE_CONTAINER,
   PROBE_ENDPOINT,
@@ -29,6 +30,7 @@ import { applyObject, deleteObject, readObject, type ObjectReference } from '../
 import { isReady, podReason, readPod } from '../kubernetes/rollout.js';
 import { waitFor, type Look } from '../kubernetes/wait.js';
 import type { Clusters } from './clusters.js';
+import { Nudge } from './nudge.js';
 
 /** What `probe dial` prints. */
 interface DialReport {
@@ -71,7 +73,11 @@ export function probeActivities(clusters: Clusters) {
       // come after placement.
       await awaitPods(connection, (pod) => pod.spec.nodeName !== undefined, 'is placed on a node', timeoutMs, signal);
       await Promise.all(PROBE_ROLES.map((role) => applyOwn(connection, probeIdentity(role, request), federation)));
-      await awaitPods(connection, isReady, 'has an identity and is ready', timeoutMs, signal);
+      const nudge = new Nudge(connection, federation, CLUSTER_SPIFFE_ID);
+      const identities = PROBE_ROLES.map((role) => probeIdentityName(role, federation));
+      await awaitPods(connection, isReady, 'has an identity and is ready', timeoutMs, signal, () =>
+        nudge.whileMissing(identities, hasEntries),
+      );
       const taken = spiffeId ?? probeSpiffeId(trustDomain, 'federated');
       if (reach === undefined) return { spiffeId: taken };
       const address = await waitFor(
@@ -181,8 +187,7 @@ function probeReferences(federation: string): ObjectReference[] {
   const exposed = { name: PROBE_ENDPOINT, namespace: PROBE_NAMESPACE };
   return [
     ...PROBE_ROLES.map((role) => ({
-      apiVersion: 'spire.spiffe.io/v1alpha1',
-      kind: 'ClusterSPIFFEID',
+      ...CLUSTER_SPIFFE_ID,
       metadata: { name: probeIdentityName(role, federation) },
     })),
     ...PROBE_ROLES.map((role) => ({
@@ -231,6 +236,7 @@ async function awaitPods(
   what: string,
   timeoutMs: number,
   signal: AbortSignal,
+  meanwhile?: () => Promise<void>,
 ): Promise<void> {
   await Promise.all(
     PROBE_ROLES.map((role) =>
@@ -238,12 +244,19 @@ async function awaitPods(
         async (): Promise<Look<true>> => {
           const pod = await readPod(connection, PROBE_NAMESPACE, role);
           if (pod !== undefined && isDone(pod)) return { done: true, value: true };
+          await meanwhile?.();
           return { done: false, seen: pod === undefined ? 'it is not there' : podReason(role, pod) };
         },
         { what: `${connection.cluster.name}: ${role} test workload ${what}`, timeoutMs, signal },
       ),
     ),
   );
+}
+
+/** Whether SPIRE controller manager has acted on a ClusterSPIFFEID of a test workload. */
+function hasEntries(identity: KubernetesObject): boolean {
+  const { stats } = (identity['status'] ?? {}) as { stats?: { entriesToSet?: number } };
+  return (stats?.entriesToSet ?? 0) > 0;
 }
 
 function parseReport(stdout: string): DialReport | undefined {

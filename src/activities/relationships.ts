@@ -141,7 +141,7 @@ export function relationshipActivities(clusters: Clusters) {
       const arrivals = peers.map((peer) => new Arrival(clusters, open, request, peer));
       const beginning = arrivals.filter((each) => !each.managed);
       const late = () => arrivals.filter((each) => !each.arrived);
-      const nudge = new Nudge(open.connection, request.federation, appliedBeforeRestart ? 0 : undefined);
+      const nudge = new Nudge(open.connection, request.federation, CFTD, appliedBeforeRestart ? 0 : undefined);
       const look = async (): Promise<Map<string, TrustBundle>> => {
         const stored = await open.spire.storedBundles(signal);
         const missing = peers.filter(({ relationship }) => !stored.has(relationship.trustDomain));

@@ -30,16 +30,16 @@ afterEach(async () => api.stop());
 const annotated = (value: unknown) => ({ ...CFTD, metadata: { name: NAME, annotations: { [NUDGE]: value } } });
 
 test('a relationship that is not acted on is touched, and left as it was', async () => {
-  const nudge = new Nudge(await api.connect(), FEDERATION, 0);
+  const nudge = new Nudge(await api.connect(), FEDERATION, CFTD, 0);
   await nudge.whileMissing([NAME]);
   expect(patches).toEqual([annotated(expect.any(String)), annotated(null)]);
 });
 
 test('not at once, and not at every look', async () => {
   const connection = await api.connect();
-  await new Nudge(connection, FEDERATION).whileMissing([NAME]);
+  await new Nudge(connection, FEDERATION, CFTD).whileMissing([NAME]);
   expect(patches).toEqual([]);
-  const nudge = new Nudge(connection, FEDERATION, 0);
+  const nudge = new Nudge(connection, FEDERATION, CFTD, 0);
   await nudge.whileMissing([NAME]);
   await nudge.whileMissing([NAME]);
   expect(patches).toHaveLength(2);
@@ -51,15 +51,21 @@ test('of several, the first of its own is touched', async () => {
   api.server.prependListener('request', (request) => {
     live = request.url?.endsWith('/others.test') === true ? RELATIONSHIP : owned(RELATIONSHIP, FEDERATION);
   });
-  await new Nudge(connection, FEDERATION, 0).whileMissing(['others.test', NAME]);
+  await new Nudge(connection, FEDERATION, CFTD, 0).whileMissing(['others.test', NAME]);
   expect(patches).toEqual([annotated(expect.any(String)), annotated(null)]);
 });
 
 test("somebody else's is not touched, nor is one that is gone", async () => {
   const connection = await api.connect();
   live = RELATIONSHIP;
-  await new Nudge(connection, FEDERATION, 0).whileMissing([NAME]);
+  await new Nudge(connection, FEDERATION, CFTD, 0).whileMissing([NAME]);
   live = undefined;
-  await new Nudge(connection, FEDERATION, 0).whileMissing([NAME]);
+  await new Nudge(connection, FEDERATION, CFTD, 0).whileMissing([NAME]);
+  expect(patches).toEqual([]);
+});
+
+test('nor is one that was acted on after all', async () => {
+  const nudge = new Nudge(await api.connect(), FEDERATION, CFTD, 0);
+  await nudge.whileMissing([NAME], ({ metadata }) => metadata.name === NAME);
   expect(patches).toEqual([]);
 });
