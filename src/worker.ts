@@ -39,7 +39,7 @@ import { ClientSpans } from './tracing/clientSpans.js';
 import { startTracing, type Tracing } from './tracing/tracing.js';
 import { workerTracing } from './tracing/workerTracing.js';
 import { ownVersion } from './version.js';
-import { workflowBundle } from './workflowBundle.js';
+import { ACTIVATION_LIMIT, workflowBundle } from './workflowBundle.js';
 
 const DEFAULT_ADDRESS = '127.0.0.1:7233';
 /** Where the prebuilt bundles of src/workflows are: a worker runs compiled. */
@@ -119,6 +119,7 @@ export async function createWorker(dependencies: WorkerDependencies): Promise<Fe
     // After a crash, what the dead worker had cached goes to another one soon.
     stickyQueueScheduleToStartTimeout: '1 second',
     shutdownGraceTime: '10 seconds',
+    ...ACTIVATION_LIMIT,
     ...(deployment === undefined ? {} : { workerDeploymentOptions: deployment }),
   };
   const workers = await Promise.all(

@@ -16,7 +16,7 @@ import { payloadEncryption, type PayloadEncryption } from '../../src/encryption/
 import { ClientSpans } from '../../src/tracing/clientSpans.js';
 import type { Tracing } from '../../src/tracing/tracing.js';
 import { workerTracing } from '../../src/tracing/workerTracing.js';
-import { workflowBundle } from '../../src/workflowBundle.js';
+import { ACTIVATION_LIMIT, workflowBundle } from '../../src/workflowBundle.js';
 import { toolPath } from '../../sandbox/tools/toolPath.js';
 import type { History } from './historyFiles.js';
 import type { RecordedActivities } from './recordedActivities.js';
@@ -115,6 +115,7 @@ export class WorkflowEnvironment {
       dataConverter: encryption.dataConverter,
       interceptors: { activity },
       maxHeartbeatThrottleInterval: '100 ms',
+      ...ACTIVATION_LIMIT,
     } as const;
     const workers = await Promise.all([
       Worker.create({
@@ -155,6 +156,7 @@ export class WorkflowEnvironment {
       taskQueue: TASK_QUEUE,
       workflowBundle: bundle(PLAIN),
       activities: { ...activities },
+      ...ACTIVATION_LIMIT,
     });
     const running = worker.run();
     return async () => {
@@ -175,6 +177,7 @@ export class WorkflowEnvironment {
       workflowBundle: bundle(PLAIN),
       activities,
       interceptors: { activity: [() => ({ inbound: new FederatorActivityInterceptor() })] },
+      ...ACTIVATION_LIMIT,
       ...(deployment === undefined ? {} : { workerDeploymentOptions: deployment }),
     });
   }
@@ -208,6 +211,7 @@ export class WorkflowEnvironment {
       taskQueue,
       workflowBundle: bundle(PLAIN),
       activities: { ...activities },
+      ...ACTIVATION_LIMIT,
       interceptors: { activity: [() => ({ inbound: new FederatorActivityInterceptor() })] },
     });
     const schedule = await client.schedule.create({
