@@ -11,11 +11,12 @@ import { obtained } from './credentials.js';
 const REQUEST_TIMEOUT_MS = 15_000;
 
 /**
- * A kubeconfig whose requests share connections. The client library opens a new TLS connection for every request,
- * which costs more than most requests themselves.
+ * A kubeconfig whose requests share connections, and whose streams and commands share TLS sessions. The client library
+ * opens a new connection with a whole handshake for each, which costs more than most requests themselves.
  */
 class PooledKubeConfig extends KubeConfig {
-  private pool: { key: string; agent: https.Agent } | undefined;
+  private readonly requests = new AgentPool(true);
+  private readonly streams = new AgentPool(false);
 
   constructor(private readonly cluster: Cluster) {
     super();
@@ -23,28 +24,49 @@ class PooledKubeConfig extends KubeConfig {
 
   override async applyToHTTPSOptions(options: https.RequestOptions | ClientOptions): Promise<void> {
     await obtained(this.cluster, this, super.applyToHTTPSOptions(options));
+    if (isPlain(options.agent)) options.agent = this.streams.agentLike(options.agent);
   }
 
   override async applySecurityAuthentication(context: RequestContext): Promise<void> {
     await obtained(this.cluster, this, super.applySecurityAuthentication(context));
     context.setSignal(AbortSignal.timeout(REQUEST_TIMEOUT_MS));
     const fresh = context.getAgent();
-    // A proxy's agent is another class: leave it as the library made it.
-    if (fresh?.constructor !== https.Agent) return;
-    const { ca, cert, key, pfx, rejectUnauthorized, servername } = fresh.options;
+    if (isPlain(fresh)) context.setAgent(this.requests.agentLike(fresh));
+  }
+
+  close(): void {
+    this.requests.close();
+  }
+}
+
+/** A proxy's agent is another class: it stays as the library made it. */
+function isPlain(agent: unknown): agent is https.Agent {
+  return agent instanceof https.Agent && agent.constructor === https.Agent;
+}
+
+/** One agent for all connections with the same credentials. */
+class AgentPool {
+  private shared: { key: string; agent: https.Agent } | undefined;
+
+  /** @param keepAlive whether a connection serves one request after the other; one that became a stream never does */
+  constructor(private readonly keepAlive: boolean) {}
+
+  agentLike({ options }: https.Agent): https.Agent {
+    const { ca, cert, key, pfx, rejectUnauthorized, servername } = options;
     // Renewed client certificates must take effect, so the pool is keyed by what it was made with.
     const digest = createHash('sha256')
       .update(JSON.stringify([ca, cert, key, pfx, rejectUnauthorized, servername].map(String)))
       .digest('hex');
-    if (this.pool?.key !== digest) {
-      this.pool?.agent.destroy();
-      this.pool = { key: digest, agent: new https.Agent({ ...fresh.options, keepAlive: true }) };
+    if (this.shared?.key !== digest) {
+      this.close();
+      this.shared = { key: digest, agent: new https.Agent({ ...options, keepAlive: this.keepAlive }) };
     }
-    context.setAgent(this.pool.agent);
+    return this.shared.agent;
   }
 
+  /** Ends what is open; a stream ends by itself. */
   close(): void {
-    this.pool?.agent.destroy();
+    if (this.keepAlive) this.shared?.agent.destroy();
   }
 }
 
