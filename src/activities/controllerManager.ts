@@ -3,6 +3,7 @@ import type { KubernetesObject } from '../contract/kubernetes.js';
 import { CONTROLLER_MANAGER } from '../contract/names.js';
 import type { ClusterConnection } from '../kubernetes/connect.js';
 import { readObject } from '../kubernetes/objects.js';
+import { remembered } from '../spire/remembered.js';
 
 /** What SPIRE controller manager's configuration says, as far as it matters here. */
 export interface ControllerManagerSettings {
@@ -25,18 +26,19 @@ export async function readControllerManager(connection: ClusterConnection): Prom
   });
   const texts = Object.values(map?.data ?? {});
   const className = /^\s*"?className"?\s*:\s*"?([^\s",]+)/m.exec(texts.join('\n'))?.[1];
-  const ignored = texts.flatMap((text) => readIgnored(text) ?? []);
+  const ignored = texts.flatMap((text) => readIgnored(text).namespaces ?? []);
   return {
     ...(className === undefined ? {} : { className }),
     ignoreNamespaces: ignored.length > 0 ? ignored : IGNORED_BY_DEFAULT,
   };
 }
 
-function readIgnored(text: string): string[] | undefined {
+const readIgnored = remembered((text: string): { namespaces?: string[] } => {
   try {
-    return (parse(text) as { ignoreNamespaces?: string[] } | null)?.ignoreNamespaces;
+    const namespaces = (parse(text) as { ignoreNamespaces?: string[] } | null)?.ignoreNamespaces;
+    return namespaces === undefined ? {} : { namespaces };
   } catch {
     // A key of the ConfigMap that is no YAML is not the configuration.
-    return undefined;
+    return {};
   }
-}
+});

@@ -1,5 +1,6 @@
 import { createHash, createPublicKey, X509Certificate } from 'node:crypto';
 import { FederatorError } from '../contract/errors.js';
+import { remembered } from './remembered.js';
 
 /** One public key of a trust bundle. */
 export interface BundleKey {
@@ -94,7 +95,7 @@ export function parseStoredBundles(output: string): Map<string, TrustBundle> {
   );
 }
 
-function publicJwk(base64: string): Jwk {
+const publicJwk = remembered((base64: string): Jwk => {
   try {
     return createPublicKey({ key: Buffer.from(base64, 'base64'), format: 'der', type: 'spki' }).export({
       format: 'jwk',
@@ -105,7 +106,7 @@ function publicJwk(base64: string): Jwk {
       `A JWT key of a trust bundle is unreadable: ${(error as Error).message}`,
     );
   }
-}
+});
 
 /** Identities of a bundle's CA certificates by what SPIRE calls their authority: the subject key identifier (hex). */
 export function authorityKeys(text: string): Map<string, string> {
@@ -218,9 +219,7 @@ function readKey(jwk: Jwk): BundleKey[] {
     const [der] = jwk.x5c ?? [];
     if (der === undefined)
       throw new FederatorError('BundleUnreadable', 'An X.509 authority of a trust bundle has no certificate (x5c).');
-    const { raw, validFrom, validTo } = certificate(der);
-    const iso = (time: string) => new Date(time).toISOString();
-    return [{ use: 'x509-svid', id: sha256(raw), notBefore: iso(validFrom), notAfter: iso(validTo) }];
+    return [caKey(der)];
   }
   if (jwk.use === 'jwt-svid') {
     const members = THUMBPRINT_MEMBERS[jwk.kty ?? ''] ?? ['kty'];
@@ -229,6 +228,12 @@ function readKey(jwk: Jwk): BundleKey[] {
   }
   return [];
 }
+
+const caKey = remembered((base64: string): BundleKey => {
+  const { raw, validFrom, validTo } = certificate(base64);
+  const iso = (time: string) => new Date(time).toISOString();
+  return { use: 'x509-svid', id: sha256(raw), notBefore: iso(validFrom), notAfter: iso(validTo) };
+});
 
 function certificate(base64: string): X509Certificate {
   try {
