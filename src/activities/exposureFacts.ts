@@ -57,17 +57,28 @@ export async function readExposure(
   return { context, objects: await readEndpointObjects(connection, exposure) };
 }
 
-/** By the operator's Route where it makes one; else as declared. */
-export async function resolveExposure(connection: ClusterConnection, control?: ControlFacts): Promise<ExposureFacts> {
-  const [declared, known] = await Promise.all([declaredExposure(connection), control ?? readControl(connection)]);
+/**
+ * By the operator's Route where it makes one; else as declared.
+ * @param kindsMaxAgeMs for which it will do to have asked before whether the cluster has Routes
+ */
+export async function resolveExposure(
+  connection: ClusterConnection,
+  control?: ControlFacts,
+  kindsMaxAgeMs = 0,
+): Promise<ExposureFacts> {
+  const [declared, known] = await Promise.all([
+    declaredExposure(connection, kindsMaxAgeMs),
+    control ?? readControl(connection),
+  ]);
   return usesManagedRoute(connection.cluster.exposure, known) ? { type: 'managedRoute' } : declared;
 }
 
 /** As the inventory says, else a Route where the cluster has them. */
-export async function declaredExposure(connection: ClusterConnection): Promise<Exposure> {
+export async function declaredExposure(connection: ClusterConnection, kindsMaxAgeMs = 0): Promise<Exposure> {
   const { name, exposure } = connection.cluster;
   if (exposure !== undefined && exposure.type !== 'route') return exposure;
-  if (await kindExists(connection, 'route.openshift.io/v1', 'Route')) return exposure ?? { type: 'route' };
+  if (await kindExists(connection, 'route.openshift.io/v1', 'Route', kindsMaxAgeMs))
+    return exposure ?? { type: 'route' };
   throw new FederatorError(
     'InvalidInput',
     exposure === undefined

@@ -1,5 +1,5 @@
 import { Context } from '@temporalio/activity';
-import type { FindMembersRequest, FoundMembers, PermissionUse, ReadFactsRequest } from '../contract/activities.js';
+import type { FindMembersRequest, FoundMembers, ReadFactsRequest } from '../contract/activities.js';
 import type { ControlFacts } from '../contract/control.js';
 import { FederatorError } from '../contract/errors.js';
 import type { BundleFacts, ClusterFacts, FactsResult, Problem, ProfileFacts } from '../contract/facts.js';
@@ -62,9 +62,9 @@ const TRIES = 3;
 export function factsActivities(clusters: Clusters) {
   return {
     /** Everything a plan needs to know of one cluster, and everything that stands in its way, at once. Changes nothing. */
-    async readFacts({ cluster, permissions }: ReadFactsRequest): Promise<FactsResult> {
-      const problems = new Problems(cluster);
-      const facts = await problems.collect(readClusterFacts(clusters, cluster, permissions, problems));
+    async readFacts(request: ReadFactsRequest): Promise<FactsResult> {
+      const problems = new Problems(request.cluster);
+      const facts = await problems.collect(readClusterFacts(clusters, request, problems));
       const passing = problems.list.find(({ type }) => PASSING.has(type));
       if (passing !== undefined && Context.current().info.attempt < TRIES) {
         throw new FederatorError(passing.type, passing.message);
@@ -128,8 +128,7 @@ class Problems {
 
 async function readClusterFacts(
   clusters: Clusters,
-  name: string,
-  permissions: readonly PermissionUse[] | undefined,
+  { cluster: name, permissions, maxAgeMs = 0 }: ReadFactsRequest,
   problems: Problems,
 ): Promise<ClusterFacts | undefined> {
   const { connection, spire } = await clusters.get(name);
@@ -143,7 +142,7 @@ async function readClusterFacts(
   const asked = new Problems(name);
   const reading = reads.collect(readPod(connection, cluster.namespace, `${cluster.server}-0`));
   const rest = Promise.all([
-    reads.collect(checkKinds(connection, reads)),
+    reads.collect(checkKinds(connection, reads, maxAgeMs)),
     reads.collect(readStatefulSet(connection, cluster.namespace, cluster.server)),
     reading,
     reads.collect(readServerConfMap(connection)),
@@ -152,16 +151,16 @@ async function readClusterFacts(
     reads.collect(listObjects(connection, CLUSTER_SPIFFE_ID)),
     Promise.all([
       asked.collect(reading.then((found) => spire.version(signal, imageId(found, cluster.server)))),
-      asked.collect(spire.bundle(signal)),
+      asked.collect((async () => spire.recentBundle(maxAgeMs) ?? spire.bundle(signal))()),
       asked.collect(spire.storedBundles(signal)),
     ]),
   ]);
   // It is awaited below; until then something else may fail.
   rest.catch(() => undefined);
-  const operated = await kindExists(connection, SPIRE_SERVER.apiVersion, SPIRE_SERVER.kind);
+  const operated = await kindExists(connection, SPIRE_SERVER.apiVersion, SPIRE_SERVER.kind, maxAgeMs);
   const control = await reads.collect(readControl(connection, { operated, preflight: permissions !== undefined }));
   const exposure = await problems.collect(
-    control === undefined ? declaredExposure(connection) : resolveExposure(connection, control),
+    control === undefined ? declaredExposure(connection, maxAgeMs) : resolveExposure(connection, control, maxAgeMs),
   );
   const endpointObjects = exposure && (await reads.collect(readEndpointObjects(connection, exposure)));
   const exposedBy = (endpointObjects ?? [])
@@ -354,9 +353,9 @@ function membership(
   return [...objects.map(owningFederation), ...notes].find((each) => each !== undefined);
 }
 
-async function checkKinds(connection: ClusterConnection, problems: Problems): Promise<true> {
+async function checkKinds(connection: ClusterConnection, problems: Problems, maxAgeMs: number): Promise<true> {
   const { name } = connection.cluster;
-  const kinds = await kindsOf(connection, CFTD.apiVersion);
+  const kinds = await kindsOf(connection, CFTD.apiVersion, maxAgeMs);
   const absent = [CFTD, CLUSTER_SPIFFE_ID].filter(({ kind }) => !kinds.has(kind)).map(crdName);
   if (absent.length > 0) {
     problems.add(

@@ -43,6 +43,8 @@ export type PermissionUse = 'change' | 'probe' | 'monitor';
 export interface ReadFactsRequest extends ClusterRequest {
   /** Also asked, before a change: whether the engine's account may do all that these take. Absent: it is not asked. */
   permissions?: PermissionUse[];
+  /** The own bundle and the kinds that the cluster offers may be as old as this, in milliseconds. Absent: as they are now. */
+  maxAgeMs?: number;
 }
 
 export interface ApplyObjectRequest extends ClusterRequest {

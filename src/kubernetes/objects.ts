@@ -141,13 +141,41 @@ export async function deleteObject(
   return gone !== undefined;
 }
 
-/** Whether the API server offers a kind, e.g. because its CRD is installed. */
-export async function kindExists(connection: ClusterConnection, apiVersion: string, kind: string): Promise<boolean> {
-  return (await kindsOf(connection, apiVersion)).has(kind);
+/**
+ * Whether the API server offers a kind, e.g. because its CRD is installed.
+ * @param maxAgeMs for which an answer that was had before will do
+ */
+export async function kindExists(
+  connection: ClusterConnection,
+  apiVersion: string,
+  kind: string,
+  maxAgeMs = 0,
+): Promise<boolean> {
+  return (await kindsOf(connection, apiVersion, maxAgeMs)).has(kind);
 }
 
-/** The kinds of one group and version that the API server offers. */
-export async function kindsOf(connection: ClusterConnection, apiVersion: string): Promise<ReadonlySet<string>> {
+interface Discovered {
+  askedAt: number;
+  kinds: ReadonlySet<string>;
+}
+
+/** By connection, and by group and version. */
+const discovered = new WeakMap<ClusterConnection, Map<string, Discovered>>();
+
+/**
+ * The kinds of one group and version that the API server offers.
+ * @param maxAgeMs for which an answer that was had before will do
+ */
+export async function kindsOf(
+  connection: ClusterConnection,
+  apiVersion: string,
+  maxAgeMs = 0,
+): Promise<ReadonlySet<string>> {
+  const known = discovered.get(connection) ?? new Map<string, Discovered>();
+  discovered.set(connection, known);
+  const askedAt = Date.now();
+  const found = known.get(apiVersion);
+  if (found !== undefined && askedAt - found.askedAt < maxAgeMs) return found.kinds;
   const group = await absentAsUndefined(
     requestJson<{ resources: { kind: string }[] }>(connection, {
       method: 'GET',
@@ -155,7 +183,9 @@ export async function kindsOf(connection: ClusterConnection, apiVersion: string)
       attempt: `discover the kinds of ${apiVersion}`,
     }),
   );
-  return new Set(group?.resources.map(({ kind }) => kind));
+  const kinds = new Set(group?.resources.map(({ kind }) => kind));
+  known.set(apiVersion, { askedAt, kinds });
+  return kinds;
 }
 
 /** Name of a kind's CustomResourceDefinition, e.g. "routes.route.openshift.io". */

@@ -8,6 +8,8 @@ import { nothingFound, verifyFailure } from './failure.js';
 import { askMembers } from './members.js';
 
 const ATTEMPTS = 3;
+/** What a change has seen so recently it does not ask again: each endpoint was compared with the own bundle meanwhile. */
+const PROVEN_MS = 30_000;
 const VERIFY: StepName = { id: 'verify', title: 'Verify' };
 
 /** Looks at a federation and changes nothing: every cluster and every edge, each check with evidence and remedy. */
@@ -42,7 +44,7 @@ export async function verifyMembers(
   federation: string,
   clusters: readonly string[],
 ): Promise<ClusterFacts[]> {
-  const members = await readMembers(step, federation, clusters);
+  const members = await readMembers(step, federation, clusters, PROVEN_MS);
   const wrong = verifyFederation(federation, members).filter(
     ({ name, verdict }) => name !== 'identity' && (verdict === 'failed' || verdict === 'unknown'),
   );
@@ -50,10 +52,15 @@ export async function verifyMembers(
   return members.map((member) => member.facts).filter((facts) => facts !== undefined);
 }
 
-function readMembers(step: StepName, federation: string, clusters: readonly string[]): Promise<MemberObservation[]> {
+function readMembers(
+  step: StepName,
+  federation: string,
+  clusters: readonly string[],
+  maxAgeMs?: number,
+): Promise<MemberObservation[]> {
   return Promise.all(
     clusters.map(async (cluster) => {
-      const request = { cluster, federation };
+      const request = { cluster, federation, ...(maxAgeMs === undefined ? {} : { maxAgeMs }) };
       const { facts, problems } = await runStep('readFacts', part(step, `read ${cluster}`), ATTEMPTS, request);
       return { cluster, problems, ...(facts === undefined ? {} : { facts }) };
     }),
