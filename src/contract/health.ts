@@ -89,7 +89,10 @@ export interface ServerReading {
   polls: number;
   /** When the SPIRE server's container was started, by its cluster's clock; 0 when that is not known. */
   startedAt: number;
-  /** By how much its cluster's clock is at least ahead of the worker's, negative: behind; absent where they agree. */
+  /**
+   * By how much its cluster's clock is at least ahead of the one that the reading's times go by, negative: behind; absent
+   * where they agree.
+   */
   clockAheadMs?: number;
   /** What is wrong with its bundle endpoint as the engine itself sees it; absent when it serves its own keys. */
   endpointProblem?: string;

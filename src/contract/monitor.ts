@@ -49,7 +49,7 @@ export interface ClusterState {
   caRotatesAt?: string;
   caExpiresAt?: string;
   agents?: number;
-  /** By how much its clock is ahead of the worker's; absent where they agree. */
+  /** By how much its clock is ahead of the monitor's; absent where they agree. */
   clockAheadMs?: number;
 }
 

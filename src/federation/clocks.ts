@@ -4,9 +4,9 @@ import type { ClusterReading, EdgeRefresh, Finding } from '../contract/health.js
 const CUSHION_MS = 10_000;
 
 /**
- * How far each cluster's clock is ahead of the one that most go by, in milliseconds. Where the worker's own clock is what
- * is wrong, all clusters differ from it alike, and none from the others. Pure.
- * @param ahead of the worker's clock, in milliseconds, by cluster
+ * How far each cluster's clock is ahead of the one that most go by, in milliseconds. Where the clock that
+ * readings go by is itself wrong, all clusters differ from it alike, and none from the others. Pure.
+ * @param ahead of the clock that readings go by, in milliseconds, by cluster
  */
 export function clockDeviations(ahead: Readonly<Record<string, number>>): Record<string, number> {
   const clocks = [0, ...Object.values(ahead)].sort((a, b) => Math.abs(a) - Math.abs(b));
@@ -14,7 +14,7 @@ export function clockDeviations(ahead: Readonly<Record<string, number>>): Record
   let [agreed, most] = [0, 0];
   for (const clock of new Set(clocks)) {
     const count = agreeing(clock);
-    // Of two that as many go by, the one that is nearer to the worker's.
+    // Of two that as many go by, the one that is nearer to that clock.
     if (count > most) [agreed, most] = [clock, count];
   }
   return Object.fromEntries(Object.entries(ahead).map(([cluster, each]) => [cluster, each - agreed]));
@@ -48,12 +48,15 @@ export function atAskersTime(reading: ClusterReading, askedAt: number, now: numb
     Object.fromEntries(Object.entries(times).map(([name, at]) => [name, at === 0 ? 0 : at - shift]));
   const { server } = reading;
   if (server === undefined) return { ...reading, readAt: reading.readAt - shift };
-  const { silent, pollErrors, lastPolls } = server;
+  const { silent, pollErrors, lastPolls, clockAheadMs = 0, ...rest } = server;
+  // Two workers may differ, and two clusters must not differ by that; the shift is known to within the time it took.
+  const aheadMs = towardsZero(clockAheadMs + shift, now - askedAt);
   return {
     ...reading,
     readAt: reading.readAt - shift,
     server: {
-      ...server,
+      ...rest,
+      ...(aheadMs === 0 ? {} : { clockAheadMs: aheadMs }),
       silent: moved(silent),
       pollErrors: Object.fromEntries(
         Object.entries(pollErrors).map(([name, error]) => [name, { ...error, at: error.at - shift }]),
@@ -75,6 +78,10 @@ export function fetchesAtAskersTime(
       { ...fetch, at: fetch.at - leastShift(fetch.at, askedAt, now) },
     ]),
   );
+}
+
+function towardsZero(value: number, by: number): number {
+  return Math.sign(value) * Math.max(0, Math.abs(value) - by);
 }
 
 /** By how much a clock is at least ahead, where what happened between two times happened at `at` by it. */

@@ -86,6 +86,21 @@ describe('times of a worker whose clock differs', () => {
     },
   });
 
+  const ahead = ({ server }: ClusterReading) => server?.clockAheadMs;
+  const byWorker = (workerAheadMs: number, clusterAheadMs: number): ClusterReading => {
+    const read = reading(NOW - 500 + workerAheadMs);
+    return { ...read, server: { ...read.server!, clockAheadMs: clusterAheadMs - workerAheadMs } };
+  };
+
+  test.each([10 * MINUTE, -10 * MINUTE])('make no clock wrong that another worker found right: %s', (aheadMs) => {
+    expect(ahead(atAskersTime(byWorker(aheadMs, 0), NOW - 1_000, NOW))).toBeUndefined();
+  });
+
+  test('do not hide a clock that is wrong', () => {
+    const found = ahead(atAskersTime(byWorker(10 * MINUTE, MINUTE), NOW - 1_000, NOW)) ?? 0;
+    expect(Math.abs(found - MINUTE)).toBeLessThan(2_000);
+  });
+
   test('stay as they are where it may well agree', () => {
     const same = reading(NOW - 500);
     expect(atAskersTime(same, NOW - 1_000, NOW)).toBe(same);
