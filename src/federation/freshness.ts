@@ -26,6 +26,8 @@ export interface EdgeEvidence {
   /** Fingerprint of the bundle that the peer itself reports. */
   own?: string;
   differsSince?: number;
+  /** What was judged before: it stays broken until a fetch works. */
+  wasBroken?: boolean;
   /** The newest poll failed, by the log. */
   pollError?: PollError;
   /** How old a failed fetch may be before it is tried again. */
@@ -95,7 +97,11 @@ export function judgeEdge(evidence: EdgeEvidence): EdgeJudgement {
   if (failed) {
     const cause = refresh.cause ?? 'endpointUnreachable';
     // Fetched only because keys differ: what may be a moment's trouble on the way is tried again before it counts.
-    const isFirst = differsSince !== undefined && pollError === undefined && refresh.at - since < evidence.retryAfterMs;
+    const isFirst =
+      differsSince !== undefined &&
+      pollError === undefined &&
+      evidence.wasBroken !== true &&
+      refresh.at - since < evidence.retryAfterMs;
     if (isFirst && cause === 'endpointUnreachable' && now - since <= lagLimitMs(interval)) {
       return { ...differing(now - since), suspicious: now - since > evidence.retryAfterMs };
     }

@@ -426,6 +426,7 @@ export class WatchedFederation {
     if (edge.refresh?.ok === false && isOver && stored !== null) delete edge.refresh;
     edge.judgement = judgeEdge({
       now,
+      wasBroken: edge.judgement.verdict === 'broken',
       retryAfterMs: this.roundMs / 2,
       pollIntervalMs: this.pollIntervalMs,
       trustingReadable: readable(a),

@@ -100,6 +100,17 @@ const table: {
     cause: 'endpointUnreachable',
   },
   {
+    what: 'keys that come to differ while no fetch gets through',
+    given: {
+      own: 'next',
+      differsSince: ago(1_000),
+      wasBroken: true,
+      refresh: failed('endpointUnreachable', ago(20_000)),
+    },
+    verdict: 'broken',
+    cause: 'endpointUnreachable',
+  },
+  {
     what: 'keys that differ, where the first fetch was refused',
     given: { own: 'next', differsSince: ago(1_000), refresh: failed('unknownAuthority') },
     verdict: 'broken',
