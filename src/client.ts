@@ -80,6 +80,8 @@ const REQUESTED_BY = 'requestedBy';
 const PLAN_ONLY = 'planOnly';
 /** Changes may be few among other workflows and plans, and each page takes a request. */
 const LEAST_PAGE = 50;
+/** Workflows that are looked through for changes at most: plans, looks and repairs are among them. */
+const LOOKED_THROUGH = 1_000;
 
 /** The changes that can be started, with what they take. */
 export interface Changes {
@@ -254,11 +256,12 @@ export class FederatorClient {
         ? 'WorkflowId STARTS_WITH "federation/"'
         : `WorkflowId = "${changeWorkflowId(federation)}"`;
     const changes: ChangeDescription[] = [];
+    let looked = 0;
     for await (const execution of this.client.workflow.list({ query: id, pageSize: Math.max(2 * limit, LEAST_PAGE) })) {
       const name = changeFederation(execution.workflowId);
       const isWanted = withPlans || execution.memo?.[PLAN_ONLY] !== true;
       if (name !== undefined && isWanted) changes.push(this.description(name, execution));
-      if (changes.length === limit) break;
+      if (changes.length === limit || ++looked === LOOKED_THROUGH) break;
     }
     return changes;
   }
@@ -309,12 +312,13 @@ export class FederatorClient {
 
   /** What every cluster of the inventory is a member of, by their own words. */
   async federations(): Promise<FoundFederations> {
-    return this.look<FoundFederations>('listFederations', 'federations', []);
+    return this.look<FoundFederations>('listFederations', `federations/${randomUUID()}`, []);
   }
 
   /** Which workloads of a federation federate, by its members' own words. @throws FederatorError NotFound */
   async policies(federation: string): Promise<FoundPolicies> {
-    return this.look<FoundPolicies>('listPolicies', policiesWorkflowId(federation), [{ federation }]);
+    const workflowId = `${policiesWorkflowId(federation)}/${randomUUID()}`;
+    return this.look<FoundPolicies>('listPolicies', workflowId, [{ federation }]);
   }
 
   /** Looks whether a cluster can be worked on. */

@@ -27,7 +27,6 @@ export async function requireUnchanged(reads: Reads, federation: string, ifMatch
   if (ifMatch === undefined) return;
   const condition = tagCondition('If-Match', ifMatch);
   reads.forget();
-  reads.members.forget();
   const tag = await currentTag(reads, federation);
   if (tag !== undefined && matchesStrongly(condition, tag)) return;
   throw new ProblemError(
@@ -55,18 +54,18 @@ async function currentTag(reads: Reads, federation: string): Promise<string | un
 export async function knownFederation(
   reads: Reads,
   federation: string,
-): Promise<{ list: string[]; health: FederationHealth | undefined; lastChange: ChangeDescription | undefined }> {
-  const [lastChange, health] = await Promise.all([reads.lastChange(federation), reads.knownHealth(federation)]);
-  const list = await reads.members.of(federation, lastChange);
-  if (list === undefined && health === undefined && lastChange === undefined) throw unknownFederation(federation);
-  return { list: [...(list ?? [])].sort(), health, lastChange };
+): Promise<{ list: string[]; health: FederationHealth | undefined; recent: ChangeDescription[] }> {
+  const [recent, health] = await Promise.all([reads.recentChanges(federation), reads.knownHealth(federation)]);
+  const list = await reads.members.of(federation, recent);
+  if (list === undefined && health === undefined && recent.length === 0) throw unknownFederation(federation);
+  return { list: [...(list ?? [])].sort(), health, recent };
 }
 
 /** The same without asking the clusters where that is not needed. @throws FederatorError NotFound */
 export async function requireFederation(reads: Reads, federation: string): Promise<void> {
-  const [lastChange, health] = await Promise.all([reads.lastChange(federation), reads.knownHealth(federation)]);
-  if (lastChange !== undefined || health !== undefined) return;
-  if ((await reads.members.of(federation, undefined)) === undefined) throw unknownFederation(federation);
+  const [recent, health] = await Promise.all([reads.recentChanges(federation), reads.knownHealth(federation)]);
+  if (recent.length > 0 || health !== undefined) return;
+  if ((await reads.members.of(federation, [])) === undefined) throw unknownFederation(federation);
 }
 
 /** The resource that an ETag is of. @throws FederatorError NotFound */
@@ -74,7 +73,8 @@ export async function federationDetail(
   reads: Reads,
   federation: string,
 ): Promise<z.infer<typeof federationDetailSchema>> {
-  const { list, health, lastChange } = await knownFederation(reads, federation);
+  const { list, health, recent } = await knownFederation(reads, federation);
+  const [lastChange] = recent;
   return {
     name: federation,
     members: list,

@@ -4,7 +4,7 @@ import type { FoundPolicies } from '../contract/policies.js';
 import { Shared } from './shared.js';
 
 /** Asking all clusters is work for all of them: what they say of themselves is good for so long. */
-const AGE = { freshMs: 15_000, usableMs: 60_000 };
+const AGE = { freshMs: 10_000, usableMs: 20_000 };
 
 /**
  * What the clusters say of themselves, asked of them once for all who want to know at the same time, and again as soon as a
@@ -22,22 +22,22 @@ export class Members {
 
   /**
    * Who is a member of what.
-   * @param newest newest change of a federation, or with an empty name of all
+   * @param recent newest changes of a federation, or with an empty name of all
    */
-  all(federation: string, newest: ChangeDescription | undefined): Promise<FoundFederations> {
-    this.notice(federation, newest);
+  all(federation: string, recent: readonly ChangeDescription[]): Promise<FoundFederations> {
+    this.notice(federation, recent);
     return this.found.get('');
   }
 
   /** Members of one; undefined where no cluster that could be asked belongs to it. */
-  async of(federation: string, newest: ChangeDescription | undefined): Promise<string[] | undefined> {
-    const { federations } = await this.all(federation, newest);
+  async of(federation: string, recent: readonly ChangeDescription[]): Promise<string[] | undefined> {
+    const { federations } = await this.all(federation, recent);
     return Object.hasOwn(federations, federation) ? federations[federation] : undefined;
   }
 
   /** Which workloads of its members federate. @throws FederatorError NotFound */
-  policies(federation: string, newest: ChangeDescription | undefined): Promise<FoundPolicies> {
-    this.notice(federation, newest);
+  policies(federation: string, recent: readonly ChangeDescription[]): Promise<FoundPolicies> {
+    this.notice(federation, recent);
     return this.foundPolicies.get(federation);
   }
 
@@ -46,10 +46,10 @@ export class Members {
     this.foundPolicies.forget();
   }
 
-  private notice(federation: string, newest: ChangeDescription | undefined): void {
-    if (newest === undefined) return;
-    const change = `${newest.runId} ${newest.status}`;
-    if (this.changes.get(federation) !== change) this.forget();
-    this.changes.set(federation, change);
+  private notice(federation: string, recent: readonly ChangeDescription[]): void {
+    if (recent.length === 0) return;
+    const states = recent.map(({ runId, status }) => `${runId} ${status}`).join();
+    if (this.changes.get(federation) !== states) this.forget();
+    this.changes.set(federation, states);
   }
 }

@@ -9,6 +9,8 @@ import { Shared } from './shared.js';
 const AGE = { freshMs: 1_000, usableMs: 2_000 };
 /** Newest changes that are kept at hand of a federation; who wants more has them asked for. */
 const CHANGES = 50;
+/** Newest changes by whose state it is noticed that one began or ended: more do not run at the same time. */
+const RECENT = 20;
 /** Ended changes that are kept at hand; one of many clusters has hundreds of steps. */
 const ENDED = 20;
 
@@ -24,7 +26,7 @@ export class Reads {
   readonly members: Members;
   private readonly healths: Shared<FederationHealth | FederatorError>;
   private readonly newest: Shared<ChangeDescription[]>;
-  private readonly last: Shared<ChangeDescription | undefined>;
+  private readonly recent: Shared<ChangeDescription[]>;
   private readonly ended = new Map<string, ChangeDetail>();
 
   constructor(private readonly client: FederatorClient) {
@@ -32,10 +34,10 @@ export class Reads {
     // That nobody watches is an answer, too.
     this.healths = new Shared((federation) => client.health(federation).catch(notFound), AGE);
     this.newest = new Shared((federation) => client.listChanges({ federation, limit: CHANGES }), AGE);
-    this.last = new Shared(async (federation) => {
-      const [last] = await client.listChanges({ ...(federation && { federation }), limit: 1, withPlans: false });
-      return last;
-    }, AGE);
+    this.recent = new Shared(
+      (federation) => client.listChanges({ ...(federation && { federation }), limit: RECENT, withPlans: false }),
+      AGE,
+    );
   }
 
   /** What the monitor knows. @throws FederatorError NotFound where nobody watches */
@@ -57,9 +59,9 @@ export class Reads {
     return (await this.newest.get(federation)).slice(0, limit);
   }
 
-  /** The newest change that is no plan, of a federation or of all. */
-  lastChange(federation = ''): Promise<ChangeDescription | undefined> {
-    return this.last.get(federation);
+  /** The newest changes that are no plans, of a federation or of all. */
+  recentChanges(federation = ''): Promise<ChangeDescription[]> {
+    return this.recent.get(federation);
   }
 
   /** One change; of one that has ended nothing is asked twice. @throws FederatorError NotFound */
@@ -71,20 +73,22 @@ export class Reads {
     const progress = await this.client.progress(change);
     const outcome = change.status === 'RUNNING' ? {} : await ended(() => this.client.result(change));
     const detail = { ...change, ...(progress === undefined ? {} : { progress }), ...outcome };
-    if (change.status !== 'RUNNING') this.keep(key, detail);
+    if (change.status !== 'RUNNING') this.keep(key, federation, detail);
     return detail;
   }
 
-  /** What is read from now on is as it is then: somebody may have changed something. */
-  forget(): void {
-    this.healths.forget();
-    this.newest.forget();
-    this.last.forget();
+  /** What is read from now on is as it is then: somebody may have changed something. @param federation absent: any */
+  forget(federation?: string): void {
+    this.healths.forget(federation);
+    this.newest.forget(federation);
+    this.recent.forget(federation);
+    if (federation !== undefined) this.recent.forget('');
+    this.members.forget();
   }
 
-  private keep(key: string, detail: ChangeDetail): void {
+  private keep(key: string, federation: string, detail: ChangeDetail): void {
     // Whoever has seen that it ended finds it ended wherever it is listed.
-    this.forget();
+    this.forget(federation);
     // No worker could tell its steps; the next one may.
     if (detail.progress === undefined) return;
     this.ended.set(key, detail);

@@ -107,8 +107,8 @@ export async function buildServer(
     async (v1) => {
       if (traces) traceRequests(v1);
       // Whoever changed something, or had it looked at, reads it as it is then.
-      v1.addHook('onSend', async ({ method }) => {
-        if (method !== 'GET' && method !== 'HEAD') reads.forget();
+      v1.addHook('onSend', async ({ method }, { statusCode }) => {
+        if (method !== 'GET' && method !== 'HEAD' && statusCode < 400) reads.forget();
       });
       await v1.register(clusterRoutes(context));
       await v1.register(clusterCredentialRoutes(context));

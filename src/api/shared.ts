@@ -7,6 +7,7 @@ export interface Age {
 }
 
 interface Asked<T> {
+  /** When it came; until then, when it was asked for. */
   at: number;
   answer: Promise<T>;
   isAskedAgain: boolean;
@@ -33,7 +34,7 @@ export class Shared<T> {
     return known.answer;
   }
 
-  /** What is asked from now on is asked anew. @param key absent: all of it */
+  /** What is asked from now on is asked anew. @param key absent: all */
   forget(key?: string): void {
     if (key === undefined) this.asked.clear();
     else this.asked.delete(key);
@@ -43,17 +44,19 @@ export class Shared<T> {
     for (const [each, { at }] of this.asked) if (Date.now() - at >= this.age.usableMs) this.asked.delete(each);
     const asked = { at: Date.now(), answer: this.ask(key), isAskedAgain: false };
     this.asked.set(key, asked);
-    asked.answer.catch(() => this.drop(key, asked));
+    asked.answer.then(
+      () => (asked.at = Date.now()),
+      () => this.drop(key, asked),
+    );
     return asked;
   }
 
   /** Replaces an answer by a newer one, unless it has been forgotten meanwhile. */
   private renew(key: string, known: Asked<T>): void {
-    const at = Date.now();
     const answer = this.ask(key);
     answer.then(
       () => {
-        if (this.asked.get(key) === known) this.asked.set(key, { at, answer, isAskedAgain: false });
+        if (this.asked.get(key) === known) this.asked.set(key, { at: Date.now(), answer, isAskedAgain: false });
       },
       // Whoever asks next is told what is wrong.
       () => this.drop(key, known),

@@ -41,11 +41,15 @@ const allowed = (permission) =>
   );
 
 async function signedIn() {
-  const [{ name, grants }, federations] = await Promise.all([api('whoami'), everyFederation()]);
+  const listed = everyFederation();
+  // It is awaited below; until then the token may be refused.
+  listed.catch(() => undefined);
+  const { name, grants } = await api('whoami');
   state.grants = grants;
   byId('who').textContent = name;
   byId('sign-in').hidden = true;
   byId('console').hidden = false;
+  const federations = await listed;
   const select = byId('federation');
   select.replaceChildren(...federations.map((each) => el('option', {}, each.name)));
   state.members = new Map(federations.map(({ name: federation, members }) => [federation, members]));

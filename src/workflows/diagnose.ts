@@ -93,7 +93,7 @@ async function forgottenMembers(
     .map(({ trustDomain }) => trustDomain);
   const missing = trusted.filter((trustDomain) => !facts.some((each) => each.trustDomain === trustDomain));
   if (missing.length === 0) return [];
-  const { others } = await askMembers(federation, ATTEMPTS, 'findForgotten');
+  const { others } = await askMembers(federation, ATTEMPTS, { id: 'findForgotten' });
   const observed = await observeMembers(
     { id: 'forgotten', title: 'Look for members that lost everything' },
     federation,

@@ -6,13 +6,21 @@ type Group = Awaited<ReturnType<typeof clustersByRegion>>[number];
 
 const FIND_MEMBERS: StepName = { id: 'findMembers', title: 'Find the members' };
 
+/** Whoever looks at a list does not wait longer for a region without workers: its clusters are said to be unknown. */
+export const LIST_PATIENCE_MS = 5_000;
+
 /**
  * Asks every cluster of the inventory what it is a member of, those of each region by its own workers.
  * @param id of the step, where a workflow asks more than once
+ * @param longestMs that is waited for a worker of a region at most
  */
-export async function askMembers(federation: string, attempts: number, id = FIND_MEMBERS.id): Promise<FoundMembers> {
+export async function askMembers(
+  federation: string,
+  attempts: number,
+  { id = FIND_MEMBERS.id, longestMs }: { id?: string; longestMs?: number } = {},
+): Promise<FoundMembers> {
   const step = { ...FIND_MEMBERS, id };
-  const groups = await clustersByRegion();
+  const groups = await clustersByRegion(longestMs);
   if (groups.length === 1) return runStep('findMembers', step, attempts, { federation });
   const found = await Promise.all(groups.map((group) => askGroup(federation, attempts, step, group)));
   const federations: FoundMembers['federations'] = {};

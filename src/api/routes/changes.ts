@@ -160,7 +160,7 @@ export function changeRoutes(context: ApiContext, reads: Reads): FastifyPluginAs
       () => true,
     );
     // Whoever has followed it to its end finds it ended wherever it is listed.
-    void done.then(() => reads.forget());
+    void done.then(() => reads.forget(change.federation));
     for (let isDone = false; !isDone && !signal.aborted;) {
       isDone = (await Promise.race([done, delay(POLL_MS, false, { signal }).catch(() => false)])) === true;
       const progress = signal.aborted ? undefined : await client.progress(change);

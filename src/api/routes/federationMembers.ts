@@ -49,9 +49,9 @@ export function federationMemberRoutes(reads: Reads): FastifyPluginAsyncZod {
         },
       },
       async ({ params: { federation } }) => {
-        const { lastChange, health, list } = await knownFederation(reads, federation);
+        const { recent, health, list } = await knownFederation(reads, federation);
         const seen = new Map(health?.clusters.map((each) => [each.cluster, each]));
-        const { unknown } = await reads.members.all(federation, lastChange);
+        const { unknown } = await reads.members.all(federation, recent);
         return {
           items: list.map((cluster) => {
             const { trustDomain, server = 'unknown', endpoint = 'unknown', agents } = seen.get(cluster) ?? {};
@@ -83,8 +83,8 @@ export function federationMemberRoutes(reads: Reads): FastifyPluginAsyncZod {
         },
       },
       async ({ params: { federation } }) => {
-        const { lastChange } = await knownFederation(reads, federation);
-        const { policies, unknown } = await reads.members.policies(federation, lastChange);
+        const { recent } = await knownFederation(reads, federation);
+        const { policies, unknown } = await reads.members.policies(federation, recent);
         return {
           items: policies.map(({ policy, ...each }) => ({ ...each, policy: { ...policy } })),
           unknown: unknown.map(({ cluster, message }) => ({ cluster, message })),

@@ -47,7 +47,7 @@ export function federationRoutes(context: ApiContext, reads: Reads): FastifyPlug
         },
       },
       async (request) => {
-        const { federations, unknown } = await reads.members.all('', await reads.lastChange());
+        const { federations, unknown } = await reads.members.all('', await reads.recentChanges());
         const seen = visible(principalOf(request));
         const items = Object.entries(federations)
           .filter(([name]) => seen === undefined || seen.has(name))
