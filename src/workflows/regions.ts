@@ -43,9 +43,13 @@ export async function regionOf(cluster: string): Promise<Region | undefined> {
   return typeof name === 'string' ? { name, patienceMs } : undefined;
 }
 
-/** All clusters by region, those without one last; a single group where there are no regions. */
-export async function clustersByRegion(): Promise<{ region?: Region; clusters: string[] }[]> {
-  const { regions, patienceMs } = await regionsFor();
+/**
+ * All clusters by region, those without one last; a single group where there are no regions.
+ * @param longestMs that is waited for a worker at most, where a whole list is not to wait for one region
+ */
+export async function clustersByRegion(longestMs = Infinity): Promise<{ region?: Region; clusters: string[] }[]> {
+  const { regions, ...rest } = await regionsFor();
+  const patienceMs = Math.min(rest.patienceMs, longestMs);
   const names = [...new Set(Object.values(regions))].filter((name) => name !== null).sort();
   const of = (region: string | null) => Object.keys(regions).filter((cluster) => regions[cluster] === region);
   return [...names.map((name) => ({ region: { name, patienceMs }, clusters: of(name) })), { clusters: of(null) }];
@@ -60,14 +64,13 @@ async function regionsFor(cluster?: string): Promise<ClusterRegions> {
 
 /** An inventory that cannot be read is reported by the activities, which read it as well; until then nothing has changed. */
 async function ask(): Promise<ClusterRegions> {
-  let answer: ClusterRegions = known ?? { regions: {}, patienceMs: 0 };
   try {
-    answer = await readRegions();
+    known = { ...(await readRegions()), at: Date.now() };
+    return known;
   } catch (error) {
     log.warn('Regions could not be read', { error });
+    return known ?? { regions: {}, patienceMs: 0 };
   }
-  known = { ...answer, at: Date.now() };
-  return known;
 }
 
 /** Options of an activity for a worker of a region. */
