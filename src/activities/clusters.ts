@@ -1,7 +1,7 @@
 import { stat } from 'node:fs/promises';
 import { loadInventory } from '../config.js';
 import { FederatorError } from '../contract/errors.js';
-import type { Cluster, Inventory } from '../contract/inventory.js';
+import { NO_REGION, type Cluster, type Inventory } from '../contract/inventory.js';
 import { candidateOf } from '../contract/names.js';
 import { connectCluster, type ClusterConnection } from '../kubernetes/connect.js';
 import { ClusterWatches } from '../kubernetes/watch.js';
@@ -29,11 +29,27 @@ export class Clusters {
     private readonly inventoryFile: string | undefined,
     /** Where onboarded clusters are kept. */
     readonly store?: ClusterStore,
+    /** Regions that this worker works for. */
+    private readonly regions: readonly string[] = [NO_REGION],
   ) {}
 
   /** @throws FederatorError InvalidInventory, StoreUnavailable */
   async read(): Promise<FullInventory> {
-    return readInventory(this.inventoryFile, this.store, (file) => this.readFile(file));
+    const open = [...this.open.keys()];
+    const inventory = await readInventory(this.inventoryFile, this.store, (file) => this.readFile(file));
+    // Another worker may have taken one out of the store; nobody will ask this one for it again.
+    const listed = new Set(inventory.clusters.map(({ name }) => name));
+    for (const name of open) {
+      const candidate = candidateOf(name);
+      if (candidate === undefined ? !listed.has(name) : !inventory.candidates.has(candidate)) this.release(name);
+    }
+    return inventory;
+  }
+
+  /** The clusters that this worker works on; the credentials of others are none of its business. */
+  async own(): Promise<Cluster[]> {
+    const { clusters } = await this.read();
+    return clusters.filter(({ region = NO_REGION }) => this.regions.includes(region));
   }
 
   /**

@@ -24,11 +24,11 @@ export function sysdumpActivities(clusters: Clusters, client: Client) {
   };
 }
 
-/** Takes away the credentials of all clusters: one cluster's log may name another's. */
+/** Takes away the credentials of all clusters that this worker can have handled: one cluster's log may name another's. */
 async function redactor(clusters: Clusters): Promise<(text: string) => string> {
-  const { clusters: listed } = await clusters.read();
+  const own = await clusters.own();
   const known = await Promise.all(
-    listed.map(async ({ name }) => {
+    own.map(async ({ name }) => {
       try {
         return await knownSecrets((await clusters.get(name)).connection);
       } catch {

@@ -12,6 +12,8 @@ const NONE: Inventory = { clusters: [] };
 export interface FullInventory extends Inventory {
   /** The store's own words on the clusters that come from it, by name. */
   stored: ReadonlyMap<string, StoredCluster>;
+  /** Names of those that are being onboarded. */
+  candidates: ReadonlySet<string>;
 }
 
 /**
@@ -42,6 +44,7 @@ export async function readInventory(
     ...(probeImage === undefined ? {} : { probeImage }),
     clusters: [...inventory.clusters, ...[...stored.values()].map(withReference)],
     stored,
+    candidates: new Set(listed.filter(({ candidate }) => candidate).map(({ entry }) => entry.name)),
   };
 }
 

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { Clusters } from '../../src/activities/clusters.js';
@@ -104,6 +104,51 @@ describe('the version of a worker', () => {
 
   it('has no dot in the name of its deployment', () => {
     expect(() => deploymentOptions('1.2.3', { SPIRE_FEDERATOR_DEPLOYMENT: 'a.b' })).toThrow(/must not have a dot/);
+  });
+});
+
+describe('the clusters of a worker', () => {
+  let folder: string;
+  beforeEach(() => (folder = mkdtempSync(path.join(os.tmpdir(), 'federator-inventory-'))));
+  afterEach(() => rmSync(folder, { recursive: true }));
+
+  it.each([
+    [undefined, ['a']],
+    [['eu'], ['b']],
+    [
+      ['default', 'eu'],
+      ['a', 'b'],
+    ],
+  ])('are those of the regions that it serves: %j', async (regions, names) => {
+    const file = path.join(folder, 'inventory.yaml');
+    const listed = [cluster('a'), cluster('b', { region: 'eu' }), cluster('c', { region: 'us' })];
+    writeFileSync(file, JSON.stringify({ clusters: listed }));
+    expect((await new Clusters(file, undefined, regions).own()).map(({ name }) => name)).toEqual(names);
+  });
+
+  it('are let go of when they are not listed any more', async () => {
+    const kubeconfig = path.join(folder, 'kubeconfig');
+    const named = [{ name: 'x', cluster: { server: 'https://127.0.0.1:1' }, user: { token: 't' } }];
+    const contexts = [{ name: 'x', context: { cluster: 'x', user: 'x' } }];
+    writeFileSync(
+      kubeconfig,
+      JSON.stringify({ clusters: named, users: named, contexts, 'current-context': 'x', kind: 'Config' }),
+    );
+    const listed = ['a', 'b'].map((name) => cluster(name, { kubeconfig: { path: kubeconfig } }));
+    const inventory = path.join(folder, 'inventory.yaml');
+    const write = (clusters: object[], seconds: number) => {
+      writeFileSync(inventory, JSON.stringify({ clusters }));
+      utimesSync(inventory, seconds, seconds);
+    };
+    write(listed, 1_000);
+    const clusters = new Clusters(inventory);
+    const closed = await Promise.all(
+      ['a', 'b'].map(async (name) => jest.spyOn((await clusters.get(name)).watches, 'close')),
+    );
+    write(listed.slice(0, 1), 2_000);
+    await clusters.read();
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(closed.map((close) => close.mock.calls.length)).toEqual([0, 1]);
   });
 });
 
