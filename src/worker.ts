@@ -93,7 +93,7 @@ export async function createWorker(dependencies: WorkerDependencies): Promise<Fe
     tracing,
     activityInterceptors = [],
   } = dependencies;
-  const clusters = new Clusters(inventoryFile, store);
+  const clusters = new Clusters(inventoryFile, store, regions);
   // A worker whose inventory is unusable says so now, and not with the first change.
   await clusters.read();
   const { dataConverter } = encryption;
@@ -143,7 +143,9 @@ export async function createWorker(dependencies: WorkerDependencies): Promise<Fe
 /** Runs workers until they are told to stop, or one fails: nobody would notice that one of several is missing. */
 async function runAll(workers: readonly Worker[]): Promise<void> {
   const stop = () => workers.filter((each) => each.getState() === 'RUNNING').forEach((each) => each.shutdown());
-  await Promise.all(workers.map((worker) => worker.run().finally(stop)));
+  const outcomes = await Promise.allSettled(workers.map((worker) => worker.run().finally(stop)));
+  const failed = outcomes.find((each) => each.status === 'rejected');
+  if (failed !== undefined) throw failed.reason;
 }
 
 /** One for each run of an activity: it keeps what that is about. */
