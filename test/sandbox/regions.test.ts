@@ -41,7 +41,7 @@ async function run<T>(...args: string[]): Promise<{ code: number; stderr: string
 
 beforeAll(async () => {
   testbed = await Testbed.start();
-  here = { ...inventoryWithout(REGIONAL), SPIRE_FEDERATOR_REGION_WAIT_SECONDS: '5' };
+  here = { ...inventoryWithout(REGIONAL), SPIRE_FEDERATOR_REGION_WAIT_SECONDS: '20' };
   there = { ...inventoryWithout(OTHER), SPIRE_FEDERATOR_REGIONS: 'eu' };
   await testbed.startWorker(undefined, 0, here);
   regionWorker = await testbed.startWorker(undefined, 0, there);

@@ -26,7 +26,7 @@ afterAll(async () => environment.stop());
 function clusters(...names: string[]): RecordedActivities {
   const recorded = new RecordedActivities(...names);
   recorded.regions = { b: 'eu' };
-  recorded.regionPatienceMs = 1_000;
+  recorded.regionPatienceMs = 60_000;
   return recorded;
 }
 
@@ -64,6 +64,7 @@ function runWithoutRegion<T>(
   input: object,
   use: (handle: WorkflowHandle) => Promise<T>,
 ) {
+  recorded.regionPatienceMs = 1_000;
   return environment.run({ activities: reaching(recorded, ['a', 'c', 'd']) }, type, input, use);
 }
 
@@ -138,6 +139,7 @@ test('without a worker of the region, looks say that they cannot see', async () 
 
 test('a region whose workers end in the middle is waited for by the undo', async () => {
   const recorded = clusters('a', 'b');
+  recorded.regionPatienceMs = 5_000;
   const message = await environment.run(
     { activities: reaching(recorded, ['a']) },
     'setupPair',
