@@ -1,4 +1,4 @@
-import type { ClusterApi, Resource } from './kubernetes.js';
+import { ApiError, type ClusterApi, type Resource } from './kubernetes.js';
 import { loopback } from './layout.js';
 
 /** Where something really listens. */
@@ -26,6 +26,28 @@ interface EndpointSlice extends Resource {
   ports?: { name?: string; port: number }[] | null;
 }
 
+/** What was behind the Services of a cluster when its API server was last asked. */
+const known = new WeakMap<ClusterApi, Map<string, EndpointSlice[]>>();
+
+/** As routers do, goes by what it knows while the API server is away. */
+async function endpointSlices(api: ClusterApi, namespace: string, service: string): Promise<EndpointSlice[]> {
+  const services = known.get(api) ?? new Map<string, EndpointSlice[]>();
+  known.set(api, services);
+  const key = `${namespace}/${service}`;
+  try {
+    const selector = encodeURIComponent(`kubernetes.io/service-name=${service}`);
+    const { items } = await api.request<{ items: EndpointSlice[] }>(
+      `/apis/discovery.k8s.io/v1/namespaces/${namespace}/endpointslices?labelSelector=${selector}`,
+    );
+    services.set(key, items);
+    return items;
+  } catch (error) {
+    const last = services.get(key);
+    if ((error instanceof ApiError && error.status < 500) || last === undefined) throw error;
+    return last;
+  }
+}
+
 /**
  * A ready pod behind a Service.
  * @param fits picks the port among those of the Service's EndpointSlices: named as in the Service, numbered as in the pod
@@ -35,11 +57,7 @@ export async function findBackend(
   { namespace, name }: { namespace: string; name: string },
   fits: (port: { name: string; port: number }) => boolean,
 ): Promise<Backend | undefined> {
-  const selector = encodeURIComponent(`kubernetes.io/service-name=${name}`);
-  const slices = await api.request<{ items: EndpointSlice[] }>(
-    `/apis/discovery.k8s.io/v1/namespaces/${namespace}/endpointslices?labelSelector=${selector}`,
-  );
-  for (const { endpoints, ports } of slices.items) {
+  for (const { endpoints, ports } of await endpointSlices(api, namespace, name)) {
     const ready = endpoints?.find(({ conditions }) => conditions?.ready !== false)?.addresses[0];
     const target = ports?.find((each) => fits({ name: each.name ?? '', port: each.port }));
     if (ready !== undefined && target !== undefined) return { address: loopback(ready), port: target.port };
