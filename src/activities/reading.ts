@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { Context } from '@temporalio/activity';
 import type { ReadClusterRequest, RefreshEdgesRequest } from '../contract/activities.js';
-import { FederatorError } from '../contract/errors.js';
+import { FederatorError, type FederatorErrorType } from '../contract/errors.js';
 import type { ClusterReading, EdgeRefresh, StoredBundle } from '../contract/health.js';
 import type { ExposureFacts } from '../contract/facts.js';
 import type { KubernetesObject } from '../contract/kubernetes.js';
@@ -32,6 +32,14 @@ import { readPolls } from './polls.js';
 const LOG_LINES = 5_000;
 /** Fetches on demand at once in one pod. */
 const REFRESHES_AT_ONCE = 4;
+/** What is wrong on the way to a SPIRE server, and not on the way from there to its peer. */
+const SAYS_NOTHING: ReadonlySet<FederatorErrorType> = new Set([
+  'ClusterUnreachable',
+  'KubernetesUnavailable',
+  'Unauthorized',
+  'Forbidden',
+  'SpireUnavailable',
+]);
 
 /** One look at one cluster, as often as a round of the monitor comes: cheap, and always with an answer. */
 export function readingActivities(clusters: Clusters) {
@@ -73,6 +81,8 @@ export function readingActivities(clusters: Clusters) {
         } catch (error) {
           if (!(error instanceof FederatorError)) throw error;
           const { type, message } = error;
+          // Of a cluster that cannot be asked, nothing is known of what it would have fetched.
+          if (SAYS_NOTHING.has(type)) throw error;
           const cause = type === 'NotReady' ? 'relationshipMissing' : classifyPollError(message);
           return { at: Date.now(), ok: false, cause, message };
         }
