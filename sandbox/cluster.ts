@@ -215,6 +215,14 @@ export class SandboxCluster {
   async startApi(): Promise<void> {
     await this.controlPlane.startApiServer(this.api);
     await Promise.all([this.controlPlane.startControllers(this.api), this.controlPlane.startKwok()]);
+    // kwok listens before it knows in which containers it may run something.
+    await Promise.all(
+      this.pods
+        .running()
+        .map(([namespace, pod, container]) =>
+          eventually(`${this.name}: commands run in ${pod}`, () => this.api.tryExec(namespace, pod, container)),
+        ),
+    );
   }
 
   /** Makes SPIRE server change its CA, and forget the old one when asked to. */

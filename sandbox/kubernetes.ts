@@ -3,6 +3,7 @@ import https from 'node:https';
 import { createInterface } from 'node:readline';
 import { readFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
+import WebSocket from 'ws';
 import type { KeyAndCertificate } from './pki.js';
 
 export interface Resource {
@@ -21,6 +22,9 @@ export interface Resource {
   };
   [key: string]: unknown;
 }
+
+/** Channel on which the outcome of a command comes (Kubernetes' v4.channel.k8s.io). */
+const EXEC_STATUS = 3;
 
 /** What the API server answered instead of what was wanted. */
 export class ApiError extends Error {
@@ -134,6 +138,31 @@ export class ClusterApi {
       });
     } catch (error) {
       if (!(error instanceof ApiError && error.status === 404)) throw error;
+    }
+  }
+
+  /**
+   * Runs a command that does nothing in a container.
+   * @throws Error when it cannot be run, or not within 10 s
+   */
+  async tryExec(namespace: string, pod: string, container: string): Promise<void> {
+    const query = new URLSearchParams({ container, command: 'true', stdout: 'true' }).toString();
+    const url = `${this.server}/api/v1/namespaces/${namespace}/pods/${pod}/exec?${query}`;
+    const socket = new WebSocket(url, 'v4.channel.k8s.io', { agent: this.agent, handshakeTimeout: 10_000 });
+    const timer = setTimeout(() => socket.terminate(), 10_000);
+    try {
+      const said = await new Promise<string>((resolve, reject) => {
+        socket.on('message', (data: Buffer) => {
+          if (data[0] === EXEC_STATUS) resolve(data.subarray(1).toString('utf8'));
+        });
+        socket.once('error', reject);
+        socket.once('close', () => reject(new Error(`${pod}: no exec`)));
+      });
+      const { status, message } = JSON.parse(said) as { status: string; message?: string };
+      if (status !== 'Success') throw new Error(`${pod}: ${message ?? said}`);
+    } finally {
+      clearTimeout(timer);
+      socket.terminate();
     }
   }
 

@@ -48,6 +48,16 @@ export class PodRuntime {
     return [...this.pods.values()].find((pod) => pod.name === name);
   }
 
+  /** Namespace, pod and name of each container that runs as a process. */
+  running(): [namespace: string, pod: string, container: string][] {
+    return [...this.pods.values()].flatMap((pod) => {
+      const [namespace = '', name = ''] = pod.name.split('/');
+      return pod.containers
+        .filter(({ state }) => state.running)
+        .map(({ spec }): [string, string, string] => [namespace, name, spec.name]);
+    });
+  }
+
   /** Known pods and their processes. */
   view(): PodView[] {
     return [...this.pods.values()]
