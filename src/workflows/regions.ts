@@ -3,7 +3,7 @@ import {
   ApplicationFailure,
   CancellationScope,
   log,
-  proxyLocalActivities,
+  proxyActivities,
   TimeoutFailure,
   workflowInfo,
   type ActivityOptions,
@@ -19,8 +19,12 @@ const UNLISTED_MS = 10_000;
 
 const NO_WORKER: FederatorErrorType = 'NoWorker';
 
-// It reads what the worker has at hand: no task of its own is needed for that.
-const { readRegions } = proxyLocalActivities<Pick<FederatorActivities, 'readRegions'>>({
+// It only reads what the worker has at hand, and yet is no local activity: where a query ends a workflow task before such a
+// one has ended, a replay resolves it earlier than it was, before events that came first.
+const { readRegions } = proxyActivities<Pick<FederatorActivities, 'readRegions'>>({
+  // Never two at once; and a name that says it is no step.
+  activityId: 'readRegions',
+  summary: 'Read the regions of the clusters',
   startToCloseTimeout: '20 seconds',
   retry: { maximumAttempts: 2 },
 });
