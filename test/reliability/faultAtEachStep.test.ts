@@ -1,6 +1,6 @@
 import type { ChangeResult, StepProgress } from '../../src/contract/change.js';
 import { eventually } from '../../sandbox/kubernetes.js';
-import { faultSteps, SAMPLE } from '../support/faultSteps.js';
+import { faultSteps, LOOP_MS, SAMPLE } from '../support/faultSteps.js';
 import { runCancelled, runFailing, runKilled, stepsOf } from '../support/faultyChange.js';
 import { snapshotCluster } from '../support/snapshot.js';
 import { line, Testbed } from '../support/testbed.js';
@@ -58,7 +58,7 @@ test(
       expect({ id, after: await snapshot() }).toEqual({ id, after: before });
     }
   },
-  60 * MINUTES,
+  LOOP_MS,
 );
 
 test(
@@ -69,7 +69,7 @@ test(
       expect({ id, after: await snapshot() }).toEqual({ id, after: before });
     }
   },
-  60 * MINUTES,
+  LOOP_MS,
 );
 
 test(
@@ -161,5 +161,5 @@ test(
       expect({ id, after: await snapshot() }).toEqual({ id, after: before });
     }
   },
-  90 * MINUTES,
+  LOOP_MS,
 );

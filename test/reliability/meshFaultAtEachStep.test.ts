@@ -3,7 +3,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { stringify } from 'yaml';
 import type { StepProgress } from '../../src/contract/change.js';
-import { faultSteps, SAMPLE } from '../support/faultSteps.js';
+import { faultSteps, LOOP_MS, SAMPLE } from '../support/faultSteps.js';
 import { runCancelled, runFailing, runKilled, stepsOf } from '../support/faultyChange.js';
 import { MtlsWatch } from '../support/mtlsWatch.js';
 import { snapshotCluster } from '../support/snapshot.js';
@@ -73,7 +73,7 @@ test(
       expect({ id, after: await snapshot() }).toEqual({ id, after: before });
     }
   },
-  90 * MINUTES,
+  LOOP_MS,
 );
 
 test(
@@ -84,7 +84,7 @@ test(
       expect({ id, after: await snapshot() }).toEqual({ id, after: before });
     }
   },
-  90 * MINUTES,
+  LOOP_MS,
 );
 
 type Kind = 'fail' | 'cancel' | 'kill';
@@ -131,7 +131,7 @@ test(
       expect({ killedAt, id, kind, after: await snapshot() }).toEqual({ killedAt, id, kind, after: before });
     }
   },
-  180 * MINUTES,
+  LOOP_MS,
 );
 
 test(

@@ -13,6 +13,9 @@ const seed = FAULT_SEED === undefined ? Math.floor(Math.random() * 1000) : Numbe
 /** Part of a test's name, so that a failure says how to repeat it. */
 export const SAMPLE = FAULT_STEPS === 'all' ? 'every step' : `${FAULT_STEPS} steps of seed ${seed}`;
 
+/** How long a loop over its steps may take, in milliseconds. */
+export const LOOP_MS = (FAULT_STEPS === 'all' ? 180 : 20) * 60_000;
+
 /** The steps of one loop, in the order of the plan. @param turn lets loops of one run take different steps */
 export function faultSteps<T>(steps: readonly T[], turn = 0): T[] {
   return FAULT_STEPS === 'all' ? [...steps] : sample(steps, Number(FAULT_STEPS), seed + turn);
