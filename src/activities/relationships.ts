@@ -137,7 +137,8 @@ export function relationshipActivities(clusters: Clusters) {
       const { cluster, peers, relationships, appliedBeforeRestart = false, timeoutMs } = request;
       const open = await clusters.get(cluster);
       const signal = Context.current().cancellationSignal;
-      const graceEnds = Date.now() + STORED_WITHIN_MS;
+      const isStatic = relationships === 'static';
+      const graceEnds = Date.now() + (isStatic ? patienceMs(request) : STORED_WITHIN_MS);
       const arrivals = peers.map((peer) => new Arrival(clusters, open, request, peer));
       const beginning = arrivals.filter((each) => !each.managed);
       const late = () => arrivals.filter((each) => !each.arrived);
@@ -148,13 +149,14 @@ export function relationshipActivities(clusters: Clusters) {
         await nudge.whileMissing(missing.map(({ relationship }) => relationship.name));
         return stored;
       };
-      if (relationships === 'dynamic' && beginning.length > 0) {
-        // SPIRE controller manager stores the bundle together with the relationship: most are there by now.
+      if (beginning.length > 0) {
+        // SPIRE controller manager stores the bundle together with the relationship; a fetch that comes first is in vain.
         await waitFor(
           async (): Promise<Look<true>> => {
             const stored = await look();
             for (const each of arrivals) each.hasArrived(stored);
-            const done = beginning.every((each) => each.isStored(stored));
+            // Of another bundle than the peer's a fetch makes the peer's, unless it is to be seen without one.
+            const done = beginning.every((each) => (isStatic ? stored.has(each.trustDomain) : each.isStored(stored)));
             return done || Date.now() > graceEnds
               ? { done: true, value: true }
               : { done: false, seen: 'SPIRE controller manager has not stored them yet' };
@@ -162,7 +164,7 @@ export function relationshipActivities(clusters: Clusters) {
           { what: `${cluster} stores the bundles of its new peers`, timeoutMs, signal },
         );
         const unstored = beginning.filter((each) => !each.arrived).map((each) => each.trustDomain);
-        await awaitManaged(open, unstored, signal);
+        if (!isStatic) await awaitManaged(open, unstored, signal);
       }
       return waitFor(
         async (): Promise<Look<StepOutcome>> => {
@@ -241,6 +243,10 @@ export function relationshipActivities(clusters: Clusters) {
   };
 }
 
+function patienceMs({ rebootstrapAfterMs = REBOOTSTRAP_AFTER_MS }: AwaitBundlesRequest): number {
+  return rebootstrapAfterMs;
+}
+
 /** One bundle on its way to a cluster that has come to trust its peer. */
 class Arrival {
   readonly trustDomain: string;
@@ -279,9 +285,12 @@ class Arrival {
     return this.arrived;
   }
 
-  /** Whether SPIRE server believes a certificate of the Web PKI is seen by a fetch of its own only. */
+  /**
+   * That SPIRE server took up what its configuration says is seen by a fetch of its own only, and so is whether it believes
+   * a certificate of the Web PKI.
+   */
   private get mustFetch(): boolean {
-    return this.peer.relationship.profileType === 'https_web';
+    return this.request.relationships === 'static' || this.peer.relationship.profileType === 'https_web';
   }
 
   /** Makes SPIRE server fetch the bundle. @returns why it could not, where time may mend it */
@@ -299,8 +308,7 @@ class Arrival {
       if (isLasting && Date.now() - this.startedAt > OLD_CERTIFICATE_MS) {
         throw new FederatorError('EndpointNotAuthentic', said);
       }
-      const patienceMs = this.request.rebootstrapAfterMs ?? REBOOTSTRAP_AFTER_MS;
-      if (!this.renewed && Date.now() - this.startedAt >= patienceMs && isUnusableBundle(error)) {
+      if (!this.renewed && Date.now() - this.startedAt >= patienceMs(this.request) && isUnusableBundle(error)) {
         this.renewed = true;
         const { relationship, bundle } = this.peer;
         const current = bundle ?? (await this.askPeer(signal));
