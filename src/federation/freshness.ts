@@ -14,6 +14,9 @@ export function pollIntervalMs(refreshHintSeconds: number): number {
 /** What is known of an edge when it is judged. Times are milliseconds since the Unix epoch. */
 export interface EdgeEvidence {
   now: number;
+  /** When the newest reading of each side was made: nothing is known to have lasted for longer. */
+  trustingReadAt: number;
+  trustedReadAt: number;
   pollIntervalMs: number;
   /** Whether each side can be asked. One failed look does not count: the caller says `false` after the second. */
   trustingReadable: boolean;
@@ -93,6 +96,7 @@ export function judgeEdge(evidence: EdgeEvidence): EdgeJudgement {
   if (!evidence.trustedReadable) return unknown('the trusted cluster cannot be asked for its own bundle');
   if (stored === undefined || own === undefined) return unknown('nothing was read yet');
   const since = differsSince ?? now;
+  const differedMs = Math.max(0, Math.min(evidence.trustingReadAt, evidence.trustedReadAt) - since);
   const failed = refresh !== undefined && !refresh.ok;
   if (failed) {
     const cause = refresh.cause ?? 'endpointUnreachable';
@@ -103,7 +107,7 @@ export function judgeEdge(evidence: EdgeEvidence): EdgeJudgement {
       evidence.wasBroken !== true &&
       refresh.at - since < evidence.retryAfterMs;
     if (isFirst && cause === 'endpointUnreachable' && now - since <= lagLimitMs(interval)) {
-      return { ...differing(now - since), suspicious: now - since > evidence.retryAfterMs };
+      return { ...differing(differedMs), suspicious: now - since > evidence.retryAfterMs };
     }
     // It stays broken until a fetch works, and is tried again all the while.
     const evidenceOf = `a fetch on demand failed too: ${refresh.message ?? cause}`;
@@ -114,31 +118,30 @@ export function judgeEdge(evidence: EdgeEvidence): EdgeJudgement {
   if (equal) {
     if (pollError !== undefined && !refreshedSince(pollError.at))
       return { ...fresh('keys are equal, but the newest poll failed'), suspicious: true };
-    const { silentSince, withoutHint } = evidence;
+    const { silentSince, trustingReadAt, withoutHint } = evidence;
+    const silentMs = trustingReadAt - (silentSince ?? trustingReadAt);
     const recently = now - pollDueMs(interval);
     if (withoutHint === true && !refreshedSince(recently))
       return { ...fresh('keys are equal, but the stored bundle has no refresh hint'), suspicious: true };
-    if (silentSince !== undefined && now - silentSince > pollDueMs(interval)) {
-      const seconds = Math.round((now - silentSince) / 1000);
+    if (silentMs > pollDueMs(interval)) {
+      const seconds = Math.round(silentMs / 1000);
       if (!refreshedSince(recently))
         return { ...fresh(`keys are equal, but no regular poll was seen for ${seconds} s`), suspicious: true };
-      if (now - silentSince > silenceLimitMs(interval))
+      if (silentMs > silenceLimitMs(interval))
         return broken('pollerStalled', `no regular poll for ${seconds} s, though fetches on demand work`);
     }
     return fresh('keys are equal');
   }
-  if (refreshedSince(since) && now - since > lagLimitMs(interval)) {
+  if (differedMs > lagLimitMs(interval)) {
+    const words = `keys differ for ${Math.round(differedMs / 1000)} s`;
     return {
       verdict: 'stale',
-      evidence: `keys differ for ${Math.round((now - since) / 1000)} s, a fetch on demand did not help`,
+      evidence: refreshedSince(since) ? `${words}, a fetch on demand did not help` : words,
       suspicious: true,
     };
   }
-  if (now - since > lagLimitMs(interval)) {
-    return { verdict: 'stale', evidence: `keys differ for ${Math.round((now - since) / 1000)} s`, suspicious: true };
-  }
   // The next regular poll would do, and may be most of an interval away; a fetch that fails tells what is wrong.
-  return { ...differing(now - since), suspicious: pollError !== undefined || !refreshedSince(since) };
+  return { ...differing(differedMs), suspicious: pollError !== undefined || !refreshedSince(since) };
 }
 
 function fresh(evidence: string): EdgeJudgement {

@@ -153,11 +153,14 @@ export class WatchedFederation {
     return this.stored.has(cluster) ? this.storedDigests.get(cluster) : undefined;
   }
 
-  /** Takes in one reading and judges the cluster's edges anew. */
-  take(reading: ClusterReading, now: number): void {
+  /** Takes in one reading and judges the cluster's edges anew. @returns whether it shows that anything has gone wrong */
+  take(reading: ClusterReading, now: number): boolean {
     const { cluster, server, problem } = reading;
     const state = this.clusters.get(cluster);
-    if (state === undefined) return;
+    if (state === undefined) return false;
+    const isLooping = reading.crashLoop !== undefined && !this.crashLoops.has(cluster);
+    const isChanged =
+      server !== undefined && ![this.digests.get(cluster), state.goodConfig].includes(server.configDigest);
     if (reading.crashLoop === undefined) this.crashLoops.delete(cluster);
     else this.crashLoops.set(cluster, reading.crashLoop);
     if (server === undefined) {
@@ -191,10 +194,11 @@ export class WatchedFederation {
         problem: undefined,
       });
     }
-    for (const peer of this.peersOf(cluster)) {
-      this.judge(cluster, peer, now);
-      this.judge(peer, cluster, now);
-    }
+    const turned = this.peersOf(cluster).flatMap((peer) => [
+      this.judge(cluster, peer, now),
+      this.judge(peer, cluster, now),
+    ]);
+    return isLooping || isChanged || turned.includes(true);
   }
 
   /** Trust domains that this cluster's SPIRE server should fetch now, to tell whether what looks bad is bad. */
@@ -205,7 +209,8 @@ export class WatchedFederation {
       .slice(0, REFRESHES_PER_ROUND);
   }
 
-  takeRefreshes(cluster: string, refreshes: Record<string, EdgeRefresh>, now: number): void {
+  /** Takes in what came of fetches on demand. @returns whether it shows that anything has gone wrong */
+  takeRefreshes(cluster: string, refreshes: Record<string, EdgeRefresh>, now: number): boolean {
     const stored = { ...this.stored.get(cluster) };
     for (const peer of this.peersOf(cluster)) {
       const trustDomain = this.clusters.get(peer)?.trustDomain ?? '';
@@ -223,7 +228,9 @@ export class WatchedFederation {
     this.stored.set(cluster, stored);
     // What is stored is no longer what the digest was of: it is read in full again.
     this.storedDigests.delete(cluster);
-    for (const peer of this.peersOf(cluster)) this.judge(cluster, peer, now);
+    return this.peersOf(cluster)
+      .map((peer) => this.judge(cluster, peer, now))
+      .includes(true);
   }
 
   /** Clusters whose configuration is not what was last found to be good. */
@@ -399,7 +406,8 @@ export class WatchedFederation {
     return this.names.filter((peer) => trusts(this.settings.hub, cluster, peer));
   }
 
-  private judge(trusting: string, trusted: string, now: number): void {
+  /** @returns whether the edge has gone wrong */
+  private judge(trusting: string, trusted: string, now: number): boolean {
     const name = edgeName(trusting, trusted);
     const edge = this.edges.get(name) ?? { judgement: nothingRead() };
     this.edges.set(name, edge);
@@ -424,9 +432,12 @@ export class WatchedFederation {
     // A regular poll has worked since.
     const isOver = edge.differsSince === undefined && pollError === undefined && lastPoll === undefined;
     if (edge.refresh?.ok === false && isOver && stored !== null) delete edge.refresh;
+    const before = edge.judgement.verdict;
     edge.judgement = judgeEdge({
       now,
-      wasBroken: edge.judgement.verdict === 'broken',
+      trustingReadAt: a?.readAt ?? now,
+      trustedReadAt: b?.readAt ?? now,
+      wasBroken: before === 'broken',
       retryAfterMs: this.roundMs / 2,
       pollIntervalMs: this.pollIntervalMs,
       trustingReadable: readable(a),
@@ -441,6 +452,7 @@ export class WatchedFederation {
       ...(edge.silentSince === undefined ? {} : { silentSince: edge.silentSince }),
       withoutHint: stored?.refreshHintSeconds === 0,
     });
+    return isWrong(edge.judgement.verdict) && !isWrong(before);
   }
 
   private currentFindings(now: number): Finding[] {
@@ -577,6 +589,10 @@ function explains({ check, scope }: Finding, edge: string, cause: EdgeCause | un
   // Clocks explain nothing but when certificates are valid.
   if (!EXPLAINING.has(check) && !(check === 'clock' && cause === 'certificateTime')) return false;
   return scope === edge || scope === trusting || scope === trusted;
+}
+
+function isWrong(verdict: EdgeVerdict): boolean {
+  return verdict === 'stale' || verdict === 'broken';
 }
 
 function nothingRead(): EdgeJudgement {

@@ -51,9 +51,12 @@ const resume = defineUpdate<FederationHealth>(RESUME_UPDATE);
 const approve = defineUpdate<FederationHealth, [string]>(APPROVE_UPDATE);
 const health = defineQuery<FederationHealth>(HEALTH_QUERY);
 
-/** Clusters that begin to be read at once; the next ones follow a little later, so that no round comes as one burst. */
-const BATCH = 20;
-const BATCH_PAUSE_MS = 500;
+/** The part of its interval over which a round begins its readings: they are work, which is not to come as one burst. */
+const SPREAD = 1 / 4;
+/** Between two readings of a round that hurries. */
+const HURRY_GAP_MS = 25;
+/** Readings that follow one another faster than this begin together, as each timer is several events of the history. */
+const STEP_MS = 500;
 /** How long one cluster may take to be read. */
 const READING_MS = 15_000;
 /** What is known is acted on after this long, though slow clusters have not answered. */
@@ -76,6 +79,9 @@ class Monitor {
   private readonly reading = new Set<string>();
   private stopped = false;
   private woken = false;
+  private inRound = false;
+  /** A reading of this round shows that something has gone wrong. */
+  private alarmed = false;
   /** A reading came after its round was evaluated. */
   private late = false;
   private evaluated = 0;
@@ -175,18 +181,36 @@ class Monitor {
   /** Reads all clusters that are not being read still, and acts on what is known. */
   private async round(now: number): Promise<void> {
     const { watched } = this;
+    const isAwaited = this.woken || watched.lastRoundAt === undefined;
     this.woken = false;
+    this.alarmed = false;
+    this.inRound = true;
     if (watched.paused?.until !== undefined && watched.paused.until <= now) watched.paused = undefined;
-    const clusters = watched.names.filter((cluster) => !this.reading.has(cluster));
-    for (let index = 0; index < clusters.length; index += BATCH) {
-      if (index > 0) await condition(() => this.stopped, BATCH_PAUSE_MS);
-      for (const cluster of clusters.slice(index, index + BATCH)) void this.read(cluster);
-    }
+    await this.beginReadings(isAwaited);
     await condition(() => this.reading.size === 0 || this.stopped, ACT_AFTER_MS);
     watched.rounds++;
     watched.lastRoundAt = now;
     await this.evaluate();
     this.evaluated++;
+    this.inRound = false;
+  }
+
+  /**
+   * Begins to read one cluster after another, in the same order in every round. It hurries where somebody waits for the
+   * round, and as soon as anything is found to be wrong: that is judged by readings of about the same time.
+   */
+  private async beginReadings(isAwaited: boolean): Promise<void> {
+    const clusters = this.watched.names.filter((cluster) => !this.reading.has(cluster));
+    const evenGapMs = (this.watched.roundMs * SPREAD) / clusters.length;
+    const hurries = () => isAwaited || this.woken || this.alarmed;
+    for (let begun = 0; begun < clusters.length && !this.stopped;) {
+      const hurried = hurries();
+      const gapMs = hurried ? HURRY_GAP_MS : Math.max(HURRY_GAP_MS, evenGapMs);
+      const next = begun + Math.max(1, Math.floor(STEP_MS / gapMs));
+      for (const cluster of clusters.slice(begun, next)) void this.read(cluster);
+      if (next < clusters.length) await condition(() => this.stopped || hurries() !== hurried, gapMs * (next - begun));
+      begun = next;
+    }
   }
 
   private async read(cluster: string): Promise<void> {
@@ -203,7 +227,7 @@ class Monitor {
         timeoutMs: READING_MS,
         ...(knownStored === undefined ? {} : { knownStored }),
       });
-      watched.take(reading, Date.now());
+      if (watched.take(reading, Date.now())) this.alarmed = true;
       if (reading.server?.agents !== undefined) this.counted.add(cluster);
       if (watched.paused === undefined) await this.refresh(cluster);
     } catch (error) {
@@ -228,7 +252,7 @@ class Monitor {
       trustDomains,
       timeoutMs: REFRESH_MS,
     });
-    watched.takeRefreshes(cluster, refreshes, Date.now());
+    if (watched.takeRefreshes(cluster, refreshes, Date.now())) this.alarmed = true;
   }
 
   /** Decides what is wrong, and has it repaired; nothing is wrong while a change runs or the monitor is paused. */
@@ -324,9 +348,10 @@ class Monitor {
   private async checkNow(): Promise<FederationHealth> {
     const before = this.evaluated;
     // A round that is under way may have read before whatever it is that was done.
-    const wanted = this.reading.size > 0 ? before + 2 : before + 1;
+    const wanted = this.inRound || this.reading.size > 0 ? before + 2 : before + 1;
     while (this.evaluated < wanted && !this.stopped) {
-      this.woken = true;
+      // Unless the round that is wanted is the one that is under way.
+      if (!this.inRound || wanted > this.evaluated + 1) this.woken = true;
       const seen = this.evaluated;
       await condition(() => this.evaluated > seen || this.stopped);
     }

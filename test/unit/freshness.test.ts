@@ -16,6 +16,8 @@ const INTERVAL = pollIntervalMs(300);
 function evidence(change: Partial<EdgeEvidence> = {}): EdgeEvidence {
   return {
     now: NOW,
+    trustingReadAt: NOW,
+    trustedReadAt: NOW,
     pollIntervalMs: INTERVAL,
     trustingReadable: true,
     trustedReadable: true,
@@ -123,6 +125,22 @@ const table: {
     suspicious: true,
   },
   {
+    what: 'keys that differ for longer than that, where the trusting cluster was read before it was so long',
+    given: { own: 'next', differsSince: ago(lagLimitMs(INTERVAL) + 1), trustingReadAt: ago(INTERVAL / 4) },
+    verdict: 'lagging',
+    suspicious: true,
+  },
+  {
+    what: 'keys that differ for longer than that, where the trusted cluster was read before they differed',
+    given: {
+      own: 'next',
+      differsSince: ago(lagLimitMs(INTERVAL) + 1),
+      trustedReadAt: ago(2 * INTERVAL),
+      refresh: worked(),
+    },
+    verdict: 'lagging',
+  },
+  {
     what: 'keys that differ though a fetch on demand worked',
     given: { own: 'next', differsSince: ago(lagLimitMs(INTERVAL) + 1), refresh: worked() },
     verdict: 'stale',
@@ -161,6 +179,15 @@ const table: {
     given: { silentSince: ago(silenceLimitMs(INTERVAL) + 1), refresh: worked() },
     verdict: 'broken',
     cause: 'pollerStalled',
+  },
+  {
+    what: 'regular polls that were missing when the log was read, and not for long then',
+    given: {
+      silentSince: ago(silenceLimitMs(INTERVAL) + 1),
+      trustingReadAt: ago(INTERVAL / 4),
+      refresh: worked(ago(INTERVAL / 4)),
+    },
+    verdict: 'fresh',
   },
   {
     what: 'the blind first minute of a server that found no bundle, at the fastest interval',

@@ -10,7 +10,9 @@ import {
   REPAIRED_SIGNAL,
   RESUME_UPDATE,
   STOP_SIGNAL,
+  type MonitorInput,
   type MonitorSettings,
+  type MonitorState,
 } from '../../src/contract/monitor.js';
 import { federate, RecordedActivities } from '../support/recordedActivities.js';
 import { WorkflowEnvironment } from '../support/workflowEnvironment.js';
@@ -58,7 +60,7 @@ async function until(
 function watch<T>(
   recorded: RecordedActivities,
   use: (handle: WorkflowHandle) => Promise<T>,
-  settings: Partial<MonitorSettings> = {},
+  settings: Partial<MonitorInput> = {},
 ): Promise<T> {
   return environment.run(recorded, 'monitor', { ...SETTINGS, ...settings }, async (handle) => {
     const outcome = await use(handle);
@@ -84,6 +86,109 @@ test('a federation that is well: every edge fresh, one thorough look, no repair'
   expect(recorded.requested).toEqual([]);
   expect(recorded.names.filter((name) => name === 'readFacts')).toHaveLength(2);
   expect(recorded.names.filter((name) => name === 'keepGoodServerConf')).toHaveLength(2);
+});
+
+describe('the readings of a round', () => {
+  const FOUR = ['a', 'b', 'c', 'd'];
+  /** A monitor that has been at it for a while. */
+  const KNOWN: MonitorState = {
+    since: 1,
+    rounds: 1,
+    clusters: {},
+    edges: {},
+    findings: [],
+    attempts: {},
+    approved: [],
+    repairs: [],
+    repairsDone: 0,
+    lastRoundAt: 1,
+  };
+  /** A quarter of it is longer than a test may take. */
+  const LONG_S = 3_600;
+
+  /** Four clusters, and the readings of them as they began. */
+  function four() {
+    const recorded = new RecordedActivities(...FOUR);
+    federate(recorded, FEDERATION, ...FOUR);
+    const { reading } = recorded;
+    const begun: { cluster: string; at: number }[] = [];
+    recorded.reading = (cluster) => {
+      begun.push({ cluster, at: Date.now() });
+      return reading(cluster);
+    };
+    return { recorded, begun };
+  }
+
+  /** As it is known to be when it is well. */
+  const settled = ({ recorded }: ReturnType<typeof four>): MonitorState => ({
+    ...KNOWN,
+    clusters: Object.fromEntries(
+      FOUR.map((cluster) => {
+        const { trustDomain = '', configDigest = '' } = recorded.reading(cluster).server ?? {};
+        return [cluster, { failures: 0, trustDomain, goodConfig: configDigest }];
+      }),
+    ),
+  });
+
+  test('begin one after another, spread evenly over a quarter of the interval', async () => {
+    const clusters = four();
+    const state = settled(clusters);
+    clusters.begun.length = 0;
+    const intervalSeconds = 12;
+    const { lastRoundAt = 0 } = await watch(clusters.recorded, (handle) => until(handle, ({ rounds }) => rounds >= 2), {
+      clusters: FOUR,
+      intervalSeconds,
+      state,
+    });
+    expect(clusters.begun.map(({ cluster }) => cluster)).toEqual(FOUR);
+    const early = clusters.begun.filter(
+      ({ at }, index) => at < lastRoundAt + (index * (intervalSeconds / 4) * 1_000) / FOUR.length,
+    );
+    expect(early).toEqual([]);
+  });
+
+  test('hurry in the first round, and in one that is asked for', async () => {
+    const { recorded, begun } = four();
+    await watch(
+      recorded,
+      async (handle) => {
+        await until(handle, ({ rounds }) => rounds >= 1);
+        const known = begun.length;
+        await check(handle);
+        expect(begun.slice(known).map(({ cluster }) => cluster)).toEqual(expect.arrayContaining(FOUR));
+      },
+      { clusters: FOUR, intervalSeconds: LONG_S },
+    );
+  });
+
+  test('hurry when anything is found to be wrong, and when somebody asks meanwhile, for whom all are read anew', async () => {
+    const clusters = four();
+    const state = settled(clusters);
+    const { recorded, begun } = clusters;
+    begun.length = 0;
+    await watch(
+      recorded,
+      async (handle) => {
+        while (begun.length === 0) await delay(50);
+        recorded.change('a', { storedBundles: {} });
+        const { rounds, findings } = await check(handle);
+        expect({ rounds, found: findings.map(({ id }) => id) }).toEqual({
+          rounds: KNOWN.rounds + 2,
+          found: ['b', 'c', 'd'].map((peer) => `neverBootstrapped@a←${peer}`),
+        });
+      },
+      { clusters: FOUR, intervalSeconds: LONG_S, state },
+    );
+    expect(begun.map(({ cluster }) => cluster).sort()).toEqual([...FOUR, ...FOUR].sort());
+
+    recorded.requested.length = 0;
+    await watch(recorded, (handle) => until(handle, ({ findings }) => findings.length > 0), {
+      clusters: FOUR,
+      intervalSeconds: LONG_S,
+      state,
+    });
+    expect(recorded.requested).toHaveLength(1);
+  });
 });
 
 test('a bundle that is lost is found and repaired, and found once while that lasts', async () => {
