@@ -1,13 +1,13 @@
 import { stat } from 'node:fs/promises';
-import { loadInventory } from '../config.js';
 import { FederatorError } from '../contract/errors.js';
-import { NO_REGION, type Cluster, type Inventory } from '../contract/inventory.js';
+import { NO_REGION, type Cluster } from '../contract/inventory.js';
 import { candidateOf } from '../contract/names.js';
 import { connectCluster, type ClusterConnection } from '../kubernetes/connect.js';
 import { ClusterWatches } from '../kubernetes/watch.js';
 import { SpireServer } from '../spire/server.js';
 import type { ClusterStore } from '../store/clusterStore.js';
 import { readInventory, withReference, type FullInventory } from '../store/inventory.js';
+import { InventoryFile } from '../store/inventoryFile.js';
 
 /** An open cluster and its SPIRE server. */
 export interface OpenCluster {
@@ -22,21 +22,23 @@ export interface OpenCluster {
  * next use, so that clusters can be added and credentials renewed while the worker runs.
  */
 export class Clusters {
-  private file: { stamp: number; content: Promise<Inventory> } | undefined;
+  private readonly file: InventoryFile | undefined;
   private readonly open = new Map<string, { stamp: string; cluster: Promise<OpenCluster> }>();
 
   constructor(
-    private readonly inventoryFile: string | undefined,
+    inventoryFile: string | undefined,
     /** Where onboarded clusters are kept. */
     readonly store?: ClusterStore,
     /** Regions that this worker works for. */
     private readonly regions: readonly string[] = [NO_REGION],
-  ) {}
+  ) {
+    this.file = inventoryFile === undefined ? undefined : new InventoryFile(inventoryFile);
+  }
 
   /** @throws FederatorError InvalidInventory, StoreUnavailable */
   async read(): Promise<FullInventory> {
     const open = [...this.open.keys()];
-    const inventory = await readInventory(this.inventoryFile, this.store, (file) => this.readFile(file));
+    const inventory = await readInventory(this.file, this.store);
     // Another worker may have taken one out of the store; nobody will ask this one for it again.
     const listed = new Set(inventory.clusters.map(({ name }) => name));
     for (const name of open) {
@@ -126,12 +128,6 @@ export class Clusters {
       version: await modified(cluster.kubeconfig.path),
       content: () => Promise.resolve(undefined),
     };
-  }
-
-  private async readFile(file: string): Promise<Inventory> {
-    const stamp = await modified(file);
-    if (this.file?.stamp !== stamp) this.file = { stamp, content: loadInventory(file) };
-    return this.file.content;
   }
 }
 

@@ -3,6 +3,7 @@ import type { ChangeHandle, FederatorClient } from '../client.js';
 import type { EncryptionCodec } from '../encryption/payloadCodec.js';
 import type { ClusterStore } from '../store/clusterStore.js';
 import { readInventory, type FullInventory } from '../store/inventory.js';
+import type { InventoryFile } from '../store/inventoryFile.js';
 import type { AuditLog } from './audit.js';
 import type { IdempotencyKeys } from './idempotency.js';
 import type { OidcTokens } from '../access/oidc.js';
@@ -14,7 +15,7 @@ import type { TokenFile } from '../access/tokens.js';
 export interface ApiContext {
   client: FederatorClient;
   store?: ClusterStore | undefined;
-  inventoryFile?: string | undefined;
+  inventoryFile?: InventoryFile | undefined;
   tokens?: TokenFile | undefined;
   oidc?: OidcTokens | undefined;
   audit: AuditLog;

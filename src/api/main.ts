@@ -3,6 +3,7 @@ import { findInventory, logLevel, webUiUrl } from '../config.js';
 import { FederatorClient } from '../client.js';
 import { FederatorError } from '../contract/errors.js';
 import { payloadEncryption } from '../encryption/payloadEncryption.js';
+import { InventoryFile } from '../store/inventoryFile.js';
 import { openStore } from '../store/openStore.js';
 import { startTracing } from '../tracing/tracing.js';
 import { AuditLog } from './audit.js';
@@ -21,10 +22,11 @@ async function main(): Promise<void> {
   await audit.open();
   const { codec } = payloadEncryption();
   const client = await FederatorClient.connect();
+  const inventory = findInventory();
   const context = {
     client,
     store: await openStore(),
-    inventoryFile: findInventory(),
+    inventoryFile: inventory === undefined ? undefined : new InventoryFile(inventory),
     tokens,
     oidc: settings.oidc === undefined ? undefined : new OidcTokens(settings.oidc),
     audit,

@@ -1,4 +1,4 @@
-import type { ChangeDescription, FederatorClient } from '../client.js';
+import type { ChangeDescription, ClusterChange, FederatorClient } from '../client.js';
 import type { ChangeProgress, ChangeResult } from '../contract/change.js';
 import { FederatorError } from '../contract/errors.js';
 import type { FederationHealth } from '../contract/health.js';
@@ -27,6 +27,7 @@ export class Reads {
   private readonly healths: Shared<FederationHealth | FederatorError>;
   private readonly newest: Shared<ChangeDescription[]>;
   private readonly recent: Shared<ChangeDescription[]>;
+  private readonly onboardings: Shared<ClusterChange | undefined>;
   private readonly ended = new Map<string, ChangeDetail>();
 
   constructor(private readonly client: FederatorClient) {
@@ -38,6 +39,16 @@ export class Reads {
       (federation) => client.listChanges({ ...(federation && { federation }), limit: RECENT, withPlans: false }),
       AGE,
     );
+    this.onboardings = new Shared((cluster) => client.clusterChange(cluster), AGE);
+  }
+
+  /** An onboarding or offboarding of a cluster, by default the newest; undefined where there was none. */
+  async clusterChange(cluster: string, run?: string): Promise<ClusterChange | undefined> {
+    if (run === undefined) return this.onboardings.get(cluster);
+    const change = await this.client.clusterChange(cluster, run);
+    // Whoever has seen that it ended finds it ended with the cluster, too.
+    if (change?.status !== 'RUNNING') this.onboardings.forget(cluster);
+    return change;
   }
 
   /** What the monitor knows. @throws FederatorError NotFound where nobody watches */
@@ -83,6 +94,7 @@ export class Reads {
     this.newest.forget(federation);
     this.recent.forget(federation);
     if (federation !== undefined) this.recent.forget('');
+    this.onboardings.forget();
     this.members.forget();
   }
 

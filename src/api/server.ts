@@ -110,9 +110,9 @@ export async function buildServer(
       v1.addHook('onSend', async ({ method }, { statusCode }) => {
         if (method !== 'GET' && method !== 'HEAD' && statusCode < 400) reads.forget();
       });
-      await v1.register(clusterRoutes(context));
+      await v1.register(clusterRoutes(context, reads));
       await v1.register(clusterCredentialRoutes(context));
-      await v1.register(clusterChangeRoutes(context));
+      await v1.register(clusterChangeRoutes(reads));
       await v1.register(federationRoutes(context, reads));
       await v1.register(federationMemberRoutes(reads));
       await v1.register(federationCheckRoutes(context));

@@ -2,8 +2,10 @@ import { Option, type Command } from 'commander';
 import type { z } from 'zod';
 import { findInventory, inventoryPath, zodIssues } from '../config.js';
 import { FederatorError } from '../contract/errors.js';
+import type { Cluster } from '../contract/inventory.js';
 import { DEFAULT_FEDERATION } from '../contract/names.js';
 import { readInventory } from '../store/inventory.js';
+import { InventoryFile } from '../store/inventoryFile.js';
 import { openStore } from '../store/openStore.js';
 import { durationOf } from './duration.js';
 import { addOutputOption, type OutputOptions } from './output.js';
@@ -114,11 +116,17 @@ export function checked<T extends z.ZodType>(schema: T, input: unknown): z.infer
   return result.data;
 }
 
-/** Names of the inventory's clusters, onboarded ones included. @throws FederatorError InvalidInventory, StoreUnavailable */
-export async function inventoryClusters(file?: string): Promise<string[]> {
+/** The inventory's clusters, onboarded ones included. @throws FederatorError InvalidInventory, StoreUnavailable */
+export async function inventoryEntries(file?: string): Promise<Cluster[]> {
   const store = await openStore();
-  const { clusters } = await readInventory(store === undefined ? inventoryPath(file) : findInventory(file), store);
-  return clusters.map(({ name }) => name);
+  const found = store === undefined ? inventoryPath(file) : findInventory(file);
+  const { clusters } = await readInventory(found === undefined ? undefined : new InventoryFile(found), store);
+  return clusters;
+}
+
+/** Their names. @throws FederatorError InvalidInventory, StoreUnavailable */
+export async function inventoryClusters(file?: string): Promise<string[]> {
+  return (await inventoryEntries(file)).map(({ name }) => name);
 }
 
 /** @throws FederatorError UnknownCluster naming every unknown one */

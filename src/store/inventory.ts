@@ -1,7 +1,7 @@
-import { loadInventory } from '../config.js';
 import { FederatorError } from '../contract/errors.js';
 import type { Cluster, Inventory } from '../contract/inventory.js';
 import type { ClusterStore, StoredCluster } from './clusterStore.js';
+import type { InventoryFile } from './inventoryFile.js';
 
 /** Image of the probe workloads where the inventory file says none, or there is no file. */
 const PROBE_IMAGE = 'SPIRE_FEDERATOR_PROBE_IMAGE';
@@ -21,21 +21,17 @@ export interface FullInventory extends Inventory {
  * @throws FederatorError InvalidInventory, StoreUnavailable
  */
 export async function readInventory(
-  file: string | undefined,
+  file: Pick<InventoryFile, 'path' | 'read'> | undefined,
   store: ClusterStore | undefined,
-  load: (file: string) => Promise<Inventory> = loadInventory,
   environment: NodeJS.ProcessEnv = process.env,
 ): Promise<FullInventory> {
-  const [inventory, listed] = await Promise.all([
-    file === undefined ? NONE : load(file),
-    store === undefined ? [] : store.list(),
-  ]);
+  const [inventory, listed] = await Promise.all([file?.read() ?? NONE, store === undefined ? [] : store.list()]);
   const stored = new Map(listed.filter(({ candidate }) => !candidate).map((each) => [each.entry.name, each]));
   const twice = inventory.clusters.find(({ name }) => stored.has(name));
   if (twice !== undefined) {
     throw new FederatorError(
       'InvalidInventory',
-      `Cluster ${twice.name} is both in the inventory file ${file ?? ''} and in ${store?.description ?? ''}. Take it out of one of them.`,
+      `Cluster ${twice.name} is both in the inventory file ${file?.path ?? ''} and in ${store?.description ?? ''}. Take it out of one of them.`,
     );
   }
   const probeImage = inventory.probeImage ?? (environment[PROBE_IMAGE] || undefined);

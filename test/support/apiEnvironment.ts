@@ -16,6 +16,7 @@ import { KeyRing } from '../../src/encryption/keyRing.js';
 import { payloadEncryption } from '../../src/encryption/payloadEncryption.js';
 import { FileStore } from '../../src/store/fileStore.js';
 import { Issuer } from './issuer.js';
+import { InventoryFile } from '../../src/store/inventoryFile.js';
 import type { RecordedActivities } from './recordedActivities.js';
 import { WorkflowEnvironment } from './workflowEnvironment.js';
 
@@ -73,7 +74,7 @@ export class ApiEnvironment {
       {
         client,
         store: this.store,
-        inventoryFile,
+        inventoryFile: new InventoryFile(inventoryFile),
         tokens: new TokenFile(this.tokensFile),
         oidc: new OidcTokens({ issuer: issuer.url, audience: issuer.audience, rolesClaim: 'roles' }),
         audit,

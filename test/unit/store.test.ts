@@ -129,20 +129,22 @@ describe('a folder of clusters', () => {
     const store = new FileStore(folder, ring(key('k', 1)));
     await store.propose({ entry, kubeconfig: SECRET, by: 'token/me' });
     await store.promote('edge-1');
-    const load = async () => ({ clusters: [{ ...entry, kubeconfig: { path: 'x' } }] });
-    await expect(readInventory('inventory.yaml', store, load)).rejects.toThrow(/both in the inventory file.*folder/);
+    const read = async () => ({ clusters: [{ ...entry, kubeconfig: { path: 'x' } }] });
+    await expect(readInventory({ path: 'inventory.yaml', read }, store)).rejects.toThrow(
+      /both in the inventory file.*folder/,
+    );
   });
 
   test('says nothing of the probe image: the environment does, where no inventory file does', async () => {
     const environment = { SPIRE_FEDERATOR_PROBE_IMAGE: 'registry.example/probe:1' };
-    const load = async () => ({ probeImage: 'registry.example/probe:2', clusters: [] });
-    expect(await readInventory(undefined, undefined, load, environment)).toMatchObject({
+    const read = async () => ({ probeImage: 'registry.example/probe:2', clusters: [] });
+    expect(await readInventory(undefined, undefined, environment)).toMatchObject({
       probeImage: 'registry.example/probe:1',
     });
-    expect(await readInventory('inventory.yaml', undefined, load, environment)).toMatchObject({
+    expect(await readInventory({ path: 'inventory.yaml', read }, undefined, environment)).toMatchObject({
       probeImage: 'registry.example/probe:2',
     });
-    expect(await readInventory(undefined, undefined, load, {})).not.toHaveProperty('probeImage');
+    expect(await readInventory(undefined, undefined, {})).not.toHaveProperty('probeImage');
   });
 
   test.each([

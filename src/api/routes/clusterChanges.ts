@@ -1,10 +1,10 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { FederatorError } from '../../contract/errors.js';
-import type { ApiContext } from '../context.js';
+import type { Reads } from '../reads.js';
 import { clusterChangeSchema, clusterRunParams, problems } from '../schemas.js';
 
 /** Onboardings and offboardings, by their run: there is one to follow also of a cluster that is gone. */
-export function clusterChangeRoutes({ client }: ApiContext): FastifyPluginAsyncZod {
+export function clusterChangeRoutes(reads: Reads): FastifyPluginAsyncZod {
   return async (app) => {
     app.get(
       '/clusters/:cluster/changes/:runId',
@@ -18,7 +18,7 @@ export function clusterChangeRoutes({ client }: ApiContext): FastifyPluginAsyncZ
         },
       },
       async ({ params: { cluster, runId } }) => {
-        const change = await client.clusterChange(cluster, runId);
+        const change = await reads.clusterChange(cluster, runId);
         if (change !== undefined) return { ...change };
         throw new FederatorError('NotFound', `Cluster ${cluster} has no change ${runId} on this Temporal server.`);
       },

@@ -14,6 +14,7 @@ import {
 } from '../clusterGuards.js';
 import { inventoryOf, mutate, type ApiContext } from '../context.js';
 import { page } from '../page.js';
+import type { Reads } from '../reads.js';
 import {
   acceptedSchema,
   clusterDetailSchema,
@@ -28,7 +29,7 @@ import {
 const STATES = { onboardCluster: 'onboarding', offboardCluster: 'offboarding' } as const;
 
 /** The inventory: clusters are onboarded, listed and offboarded. */
-export function clusterRoutes(context: ApiContext): FastifyPluginAsyncZod {
+export function clusterRoutes(context: ApiContext, reads: Reads): FastifyPluginAsyncZod {
   return async (app) => {
     app.get(
       '/clusters',
@@ -97,7 +98,7 @@ export function clusterRoutes(context: ApiContext): FastifyPluginAsyncZod {
         },
       },
       async ({ params: { cluster } }) => {
-        const [inventory, change] = await Promise.all([inventoryOf(context), context.client.clusterChange(cluster)]);
+        const [inventory, change] = await Promise.all([inventoryOf(context), reads.clusterChange(cluster)]);
         const known = inventory.clusters.some(({ name }) => name === cluster);
         if (!known && change === undefined) throw unknownCluster(cluster);
         const running = change?.status === 'RUNNING' ? STATES[change.type as keyof typeof STATES] : undefined;
