@@ -13,7 +13,7 @@ import { connectCluster, type ClusterConnection } from '../../src/kubernetes/con
 import { readLog } from '../../src/kubernetes/log.js';
 import { deleteObject, patchObject, readObject } from '../../src/kubernetes/objects.js';
 import { requestJson } from '../../src/kubernetes/request.js';
-import { kubernetesManifests, type PodTemplate } from '../support/kubernetesManifests.js';
+import { hasKubectl, kubernetesManifests, renderedRegion, type PodTemplate } from '../support/kubernetesManifests.js';
 import { adminApi, spireServer } from '../support/snapshot.js';
 
 const NAMESPACE = 'zero-trust-workload-identity-manager';
@@ -151,6 +151,11 @@ test(
     const api = adminApi(directory, 'client-1');
     const manifests = kubernetesManifests();
     for (const manifest of manifests) await api.apply(manifest, { dryRun: true });
+    // Its namespace is not really made; that of the others is.
+    for (const { metadata, ...rest } of hasKubectl ? renderedRegion() : []) {
+      const inNamespace = rest.kind === 'Namespace' ? {} : { namespace: 'spire-federator' };
+      await api.apply({ ...rest, metadata: { ...metadata, ...inNamespace } }, { dryRun: true });
+    }
     const pods = manifests.filter(({ kind }) => kind === 'Deployment');
     expect(pods).toHaveLength(2);
     for (const { metadata, spec } of pods) {

@@ -1,9 +1,15 @@
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import os from 'node:os';
+import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
-import { parseAllDocuments } from 'yaml';
-import { kubernetesManifests, type PodTemplate } from '../support/kubernetesManifests.js';
+import { servedRegions } from '../../src/config.js';
+import {
+  hasKubectl,
+  kubernetesManifests,
+  rendered,
+  renderedBase,
+  renderedRegion,
+  type PodTemplate,
+} from '../support/kubernetesManifests.js';
 
 const root = path.resolve(__dirname, '../..');
 const folder = path.join(root, 'deploy/kubernetes');
@@ -81,32 +87,50 @@ test('what selects pods selects some', () => {
   for (const { name, labels } of selectors) expect({ name, selects: selects(labels) }).toEqual({ name, selects: true });
 });
 
-describe('kustomize', () => {
-  const kustomize = (directory: string) => spawnSync('kubectl', ['kustomize', directory], { encoding: 'utf8' });
-  const ifInstalled = spawnSync('kubectl', ['version', '--client']).status === 0 ? test : test.skip;
-
-  ifInstalled('renders the base, with the settings and with accounts of its own', () => {
-    const { status, stdout, stderr } = kustomize(folder);
-    expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
-    expect(parseAllDocuments(stdout)).toHaveLength(manifests.length + 1);
-    expect(stdout).toMatch(/configMapRef:\n\s+name: spire-federator-settings-\w+/);
-    expect(stdout).not.toMatch(/kind: ServiceAccount\n\s+name: spire-federator\n/);
+(hasKubectl ? describe : describe.skip)('kustomize', () => {
+  test('renders the base, with the settings and with accounts of its own', () => {
+    const objects = renderedBase();
+    expect(objects).toHaveLength(manifests.length + 1);
+    const text = JSON.stringify(objects);
+    expect(text).toMatch(/"configMapRef":\{"name":"spire-federator-settings-\w+"/);
+    expect(text).not.toContain('{"kind":"ServiceAccount","name":"spire-federator",');
   });
 
-  ifInstalled('renders it with what OpenShift takes, and with an inventory file', () => {
-    const overlay = mkdtempSync(path.join(os.tmpdir(), 'kustomize-'));
-    try {
-      const from = (...parts: string[]) => path.relative(overlay, path.join(folder, ...parts));
-      writeFileSync(
-        path.join(overlay, 'kustomization.yaml'),
-        JSON.stringify({ resources: [from()], components: [from('openshift'), from('inventory-file')] }),
-      );
-      const { status, stdout, stderr } = kustomize(overlay);
-      expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
-      expect(stdout).not.toContain('fsGroup');
-      expect(stdout.match(/secretName: spire-federator-inventory/g)).toHaveLength(2);
-    } finally {
-      rmSync(overlay, { recursive: true });
-    }
+  test('renders it with what OpenShift takes, and with an inventory file', () => {
+    const text = JSON.stringify(rendered(['openshift', 'inventory-file']));
+    expect(text).not.toContain('fsGroup');
+    expect(text.match(/"secretName":"spire-federator-inventory"/g)).toHaveLength(2);
+  });
+
+  test('renders the workers of a region: their own inventory, and neither API nor store', () => {
+    const objects = renderedRegion();
+    const named = objects.map(({ kind, metadata: { name } }) => `${kind} ${name.replace(/(settings)-\w+$/, '$1')}`);
+    expect(named.sort()).toEqual([
+      'ConfigMap spire-federator-settings',
+      'Deployment spire-federator-worker',
+      'Namespace spire-federator-eu',
+      'NetworkPolicy spire-federator-default-deny',
+      'NetworkPolicy spire-federator-egress',
+      'NetworkPolicy spire-federator-worker',
+      'PodDisruptionBudget spire-federator-worker',
+      'Service spire-federator-worker',
+      'ServiceAccount spire-federator-worker',
+    ]);
+    const [settings] = objects.filter(({ kind }) => kind === 'ConfigMap');
+    const { data = {} } = settings as { data?: Record<string, string> };
+    expect(servedRegions(undefined, data)).toEqual(['eu']);
+    expect(data).not.toHaveProperty('SPIRE_FEDERATOR_STORE');
+    const [worker] = objects.filter(({ kind }) => kind === 'Deployment');
+    const { spec } = worker?.spec?.['template'] as PodTemplate;
+    expect(spec).toMatchObject({ automountServiceAccountToken: false });
+    expect(spec.containers[0]?.env).toEqual(
+      expect.arrayContaining([
+        expect.objectContaining({ name: 'SPIRE_FEDERATOR_INVENTORY' }),
+        {
+          name: 'SPIRE_FEDERATOR_REGIONS',
+          valueFrom: { configMapKeyRef: { name: settings?.metadata.name, key: 'SPIRE_FEDERATOR_REGIONS' } },
+        },
+      ]),
+    );
   });
 });
