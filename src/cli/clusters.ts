@@ -1,11 +1,12 @@
 import { Command } from 'commander';
 import { FederatorClient } from '../client.js';
+import type { Cluster } from '../contract/inventory.js';
 import type { ConnectionReport, FoundFederations } from '../contract/onboarding.js';
 import { errorColours, pc } from './colours.js';
 import { addExamples } from './examples.js';
 import { EXIT_CODES } from './exitCodes.js';
 import { looking } from './looking.js';
-import { addInventoryOption, inventoryClusters, requireKnown } from './options.js';
+import { addInventoryOption, inventoryClusters, inventoryEntries, requireKnown } from './options.js';
 import { addOutputOption, printResult, type OutputOptions } from './output.js';
 import { formatTable } from './table.js';
 
@@ -19,6 +20,8 @@ interface ClustersOptions extends OutputOptions {
 /** A cluster of the inventory, and what it is a member of by its own words. */
 export interface ListedCluster {
   cluster: string;
+  /** Of the workers that work on it; absent: of those of no region. */
+  region?: string;
   federation?: string;
   /** Why it could not be asked. */
   unknown?: string;
@@ -27,7 +30,9 @@ export interface ListedCluster {
 /** `clusters …`: the clusters of the inventory. */
 export function clustersCommand(): Command {
   const list = new Command('list')
-    .description('the clusters of the inventory, and the federation each is a member of; exit code 0 or 2')
+    .description(
+      'the clusters of the inventory, their regions, and the federation each is a member of; exit code 0 or 2',
+    )
     .action((options: ClustersOptions) => looking(() => listClusters(options)));
   const test = new Command('test')
     .description(
@@ -44,26 +49,37 @@ export function clustersCommand(): Command {
 }
 
 async function listClusters({ inventory, ...options }: ClustersOptions): Promise<void> {
-  const names = await inventoryClusters(inventory);
-  const listed = await withClient(async (client) => listedClusters(names, await client.federations()));
+  const clusters = await inventoryEntries(inventory);
+  const listed = await withClient(async (client) => listedClusters(clusters, await client.federations()));
   printResult(listed, options, () => {
-    const rows = listed.map(({ cluster, federation, unknown }) => [
-      cluster,
-      federation ?? (unknown === undefined ? '' : pc.yellow('unknown')),
-    ]);
-    console.log(formatTable(['cluster', 'member of'], rows));
+    console.log(clusterTable(listed));
     for (const { unknown } of listed) if (unknown !== undefined) console.error(errorColours.yellow(unknown));
   });
   if (listed.some(({ unknown }) => unknown !== undefined)) process.exitCode = EXIT_CODES.unknown;
 }
 
+/** Their regions are a column of it where any has one. */
+export function clusterTable(listed: readonly ListedCluster[]): string {
+  const hasRegions = listed.some(({ region }) => region !== undefined);
+  const rows = listed.map(({ cluster, region = '', federation, unknown }) => [
+    cluster,
+    ...(hasRegions ? [region] : []),
+    federation ?? (unknown === undefined ? '' : pc.yellow('unknown')),
+  ]);
+  return formatTable(['cluster', ...(hasRegions ? ['region'] : []), 'member of'], rows);
+}
+
 /** What is known of each of these clusters, in their order. */
-export function listedClusters(names: readonly string[], { federations, unknown }: FoundFederations): ListedCluster[] {
-  return names.map((cluster) => {
+export function listedClusters(
+  clusters: readonly Pick<Cluster, 'name' | 'region'>[],
+  { federations, unknown }: FoundFederations,
+): ListedCluster[] {
+  return clusters.map(({ name: cluster, region }) => {
     const federation = Object.keys(federations).find((name) => federations[name]?.includes(cluster));
     const problems = unknown.filter((each) => each.cluster === cluster).map(({ message }) => message);
     return {
       cluster,
+      ...(region === undefined ? {} : { region }),
       ...(federation === undefined ? {} : { federation }),
       ...(problems.length === 0 ? {} : { unknown: problems.join(' ') }),
     };

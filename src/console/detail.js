@@ -70,7 +70,7 @@ export function showEdge(parent, edge, { health, approve, select, edges, close }
   );
 }
 
-export function showCluster(parent, cluster, { health, approve, select, edges, close }) {
+export function showCluster(parent, cluster, { health, approve, select, edges, regions, close }) {
   const { cluster: name, trustDomain, server, endpoint, evidence, agents, readAt, caRotatesAt, caExpiresAt } = cluster;
   const own = [...edges.values()].filter(({ trusting, trusted }) => trusting === name || trusted === name);
   const wrong = own.filter(({ verdict }) => verdict !== 'fresh');
@@ -83,6 +83,7 @@ export function showCluster(parent, cluster, { health, approve, select, edges, c
     evidence !== undefined && el('p', {}, evidence),
     ...findingsOf(name, health, approve),
     facts({
+      Region: regions.size === 0 ? undefined : (regions.get(name) ?? 'none'),
       'SPIRE server': server,
       'Bundle endpoint': endpoint,
       Agents: agents === undefined ? undefined : String(agents),

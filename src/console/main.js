@@ -25,6 +25,8 @@ const state = {
   federation: undefined,
   health: NOTHING,
   edges: new Map(),
+  /** Of the clusters that have one. */
+  regions: new Map(),
   view: undefined,
   panel: undefined,
 };
@@ -69,7 +71,8 @@ async function everyFederation() {
 
 function choose(federation) {
   feed.stop();
-  Object.assign(state, { federation, health: NOTHING, edges: new Map(), view: undefined, panel: undefined });
+  const nothing = { health: NOTHING, edges: new Map(), regions: new Map(), view: undefined, panel: undefined };
+  Object.assign(state, { federation, ...nothing });
   matrix = undefined;
   view.replaceChildren();
   void follow();
@@ -117,7 +120,9 @@ function unwatched() {
 }
 
 function show(health) {
+  const isAnother = clusterNames(health) !== clusterNames(state.health);
   state.health = health;
+  if (isAnother) void learnRegions();
   state.edges = allEdges(health);
   state.view ??= health.clusters.length > GRAPH_CLUSTERS ? 'matrix' : 'graph';
   drawHead();
@@ -128,6 +133,21 @@ function show(health) {
   listFindings(byId('findings'), health.findings, approval());
   listRepairs(byId('repairs'), health.repairs);
   drawChanges();
+}
+
+const clusterNames = ({ clusters }) => clusters.map(({ cluster }) => cluster).join();
+
+/** The inventory's part of what is shown of a cluster; the monitor knows nothing of it. */
+async function learnRegions() {
+  const { federation } = state;
+  try {
+    const { items } = await api(at('members'));
+    if (state.federation !== federation) return;
+    state.regions = new Map(items.filter(({ region }) => region).map(({ cluster, region }) => [cluster, region]));
+    state.panel?.();
+  } catch (error) {
+    if (state.federation === federation) failed(error);
+  }
 }
 
 function drawHead() {
@@ -232,8 +252,8 @@ function drawChanges() {
 /** Opens a cluster or an edge; what is shown of it stays current. */
 function select(key) {
   opened(() => {
-    const { health, edges } = state;
-    const shown = { health, edges, select, close, approve: approval() };
+    const { health, edges, regions } = state;
+    const shown = { health, edges, regions, select, close, approve: approval() };
     const cluster = health.clusters.find((each) => each.cluster === key);
     if (cluster !== undefined) showCluster(detail, cluster, shown);
     else if (edges.has(key)) showEdge(detail, edges.get(key), shown);

@@ -109,6 +109,12 @@ beforeAll(async () => {
     SPIRE_FEDERATOR_STORE: `file:${path.join(testbed.folder, 'clusters')}`,
     SPIRE_FEDERATOR_STORE_KEYS: `test:${Buffer.alloc(32, 7).toString('base64')}`,
   });
+  // The workers here reach every cluster; who looks at the inventory by the API sees a region of one.
+  const clusters = sandbox.clusters
+    .filter(({ name }) => PAIR.includes(name))
+    .map((each) => (each.name === 'server-1' ? { ...each, region: 'eu' } : each));
+  const withRegion = path.join(testbed.directory, 'pair-with-region.yaml');
+  writeFileSync(withRegion, stringify({ ...sandbox, clusters }));
   const tokens = path.join(testbed.folder, 'tokens.yaml');
   const entry = (name: keyof typeof TOKENS, grants: object[]) => ({ name, sha256: TOKENS[name].sha256, grants });
   writeFileSync(
@@ -130,6 +136,7 @@ beforeAll(async () => {
   testbed.environment['OTEL_EXPORTER_OTLP_ENDPOINT'] = receiver.url;
   await testbed.startWorker();
   url = await testbed.startApi({
+    SPIRE_FEDERATOR_INVENTORY: withRegion,
     SPIRE_FEDERATOR_API_TOKENS: tokens,
     SPIRE_FEDERATOR_AUDIT_LOG: path.join(testbed.folder, 'audit.jsonl'),
   });
@@ -266,6 +273,12 @@ test(
       items: PAIR.map((cluster) => expect.objectContaining({ cluster, server: 'up', endpoint: 'ok' }) as unknown),
       unknown: [],
     });
+    const { body: members } = await call('GET', `${at}/members`, { as: 'viewer' });
+    const regions = (members['items'] as { cluster: string; region?: string }[]).map(({ cluster, region = '' }) => [
+      cluster,
+      region,
+    ]);
+    expect(Object.fromEntries(regions)).toEqual({ 'client-1': '', 'server-1': 'eu' });
     expect((await call('GET', `${at}/policies`, { as: 'viewer' })).body).toMatchObject({
       items: [
         {
@@ -317,6 +330,11 @@ if (chromium === undefined) console.warn('No Chromium (CHROMIUM_PATH): the cases
       const detail = page.getByRole('complementary', { name: 'Detail' });
       await detail.getByRole('heading', { name: 'client-1 → server-1' }).waitFor();
       expect(await detail.innerText()).toMatch(/Stored\s+[0-9a-f]{8}/);
+      await detail.getByRole('button', { name: 'server-1', exact: true }).click();
+      await detail.getByRole('heading', { name: 'server-1' }).waitFor();
+      await detail.getByText('eu', { exact: true }).waitFor();
+      await detail.getByRole('button', { name: 'client-1 → server-1' }).click();
+      await detail.getByRole('heading', { name: 'client-1 → server-1' }).waitFor();
       await page.keyboard.press('Escape');
       await detail.getByRole('heading', { name: 'Edges' }).waitFor();
       expect(await page.evaluate('document.activeElement.dataset.key')).toBe('client-1←server-1');

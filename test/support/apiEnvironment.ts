@@ -5,6 +5,7 @@ import type { FastifyInstance } from 'fastify';
 import { stringify } from 'yaml';
 import { Clusters } from '../../src/activities/clusters.js';
 import { onboardingActivities } from '../../src/activities/onboarding.js';
+import { regionActivities } from '../../src/activities/regions.js';
 import { OidcTokens } from '../../src/access/oidc.js';
 import type { Role } from '../../src/access/principal.js';
 import { newToken, TokenFile } from '../../src/access/tokens.js';
@@ -15,8 +16,8 @@ import { FederatorClient } from '../../src/client.js';
 import { KeyRing } from '../../src/encryption/keyRing.js';
 import { payloadEncryption } from '../../src/encryption/payloadEncryption.js';
 import { FileStore } from '../../src/store/fileStore.js';
-import { Issuer } from './issuer.js';
 import { InventoryFile } from '../../src/store/inventoryFile.js';
+import { Issuer } from './issuer.js';
 import type { RecordedActivities } from './recordedActivities.js';
 import { WorkflowEnvironment } from './workflowEnvironment.js';
 
@@ -97,6 +98,11 @@ export class ApiEnvironment {
   /** Names of the clusters and candidates that are stored. */
   async stored(): Promise<string[]> {
     return (await this.store.list()).map(({ entry }) => entry.name);
+  }
+
+  /** The regions of what is stored, as workflows are told them. */
+  async storedRegions(): Promise<Record<string, string | null>> {
+    return (await regionActivities(new Clusters(undefined, this.store)).readRegions()).regions;
   }
 
   /** What is on record, a line of JSON each. */

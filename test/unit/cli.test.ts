@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { parse } from 'yaml';
-import { listedClusters } from '../../src/cli/clusters.js';
+import { clusterTable, listedClusters } from '../../src/cli/clusters.js';
 import { hasColours } from '../../src/cli/colours.js';
 import { commandReference, helpOf } from '../../src/cli/commandReference.js';
 import { allCommands, leafCommands } from '../../src/cli/commandTree.js';
@@ -102,10 +102,25 @@ describe('durations', () => {
 describe('clusters list', () => {
   it('says of each what it is a member of, or why that is unknown', () => {
     const unknown = [{ cluster: 'c', type: 'ClusterUnreachable' as const, message: 'c cannot be reached.' }];
-    expect(listedClusters(['a', 'b', 'c'], { federations: { prod: ['a'] }, unknown })).toEqual([
+    const clusters = [{ name: 'a' }, { name: 'b', region: 'eu' }, { name: 'c' }];
+    expect(listedClusters(clusters, { federations: { prod: ['a'] }, unknown })).toEqual([
       { cluster: 'a', federation: 'prod' },
-      { cluster: 'b' },
+      { cluster: 'b', region: 'eu' },
       { cluster: 'c', unknown: 'c cannot be reached.' },
+    ]);
+  });
+
+  it('has a column of regions where any cluster has one', () => {
+    const cells = (text: string) => text.split('\n').map((line) => line.split(/ {2,}/));
+    expect(cells(clusterTable([{ cluster: 'a', federation: 'prod' }, { cluster: 'b' }]))).toEqual([
+      ['cluster', 'member of'],
+      ['a', 'prod'],
+      ['b'],
+    ]);
+    expect(cells(clusterTable([{ cluster: 'a', region: 'eu', federation: 'prod' }, { cluster: 'b' }]))).toEqual([
+      ['cluster', 'region', 'member of'],
+      ['a', 'eu', 'prod'],
+      ['b'],
     ]);
   });
 });

@@ -424,16 +424,20 @@ test.each([
   expect({ status, text }).toEqual({ status: 400, text: expect.stringMatching(says) as string });
 });
 
-test('what became of an offboarding is told when the cluster is gone', async () => {
+test('a cluster is onboarded with its region; what became of its offboarding is told when it is gone', async () => {
   const followed = async ({ text }: FuzzAnswer) => {
     const { location, runId } = JSON.parse(text) as { location: string; runId: string };
     expect(location).toBe(`/v1/clusters/newcomer/changes/${runId}`);
     await eventually(async () => expect(await read(location)).toMatchObject({ runId, status: 'COMPLETED' }));
     return read(location);
   };
-  const onboarded = await askJson('POST', '/v1/clusters', { name: 'newcomer', kubeconfig: KUBECONFIG });
+  const newcomer = { name: 'newcomer', region: 'eu' };
+  const onboarded = await askJson('POST', '/v1/clusters', { ...newcomer, kubeconfig: KUBECONFIG });
   expect(await followed(onboarded)).toMatchObject({ type: 'onboardCluster', result: { ok: true } });
-  expect(await read('/v1/clusters/newcomer')).toMatchObject({ state: 'ready' });
+  expect(await read('/v1/clusters/newcomer')).toMatchObject({ ...newcomer, state: 'ready' });
+  const { items } = (await read('/v1/clusters')) as { items: { name: string; region?: string }[] };
+  expect(items.filter(({ region }) => region !== undefined)).toEqual([expect.objectContaining(newcomer)]);
+  expect(await environment.storedRegions()).toEqual({ newcomer: 'eu' });
   const offboarded = await ask('DELETE', '/v1/clusters/newcomer', { headers: authorized() });
   expect(await followed(offboarded)).toMatchObject({ type: 'offboardCluster', result: { cluster: 'newcomer' } });
   expect((await ask('GET', '/v1/clusters/newcomer', { headers: authorized() })).status).toBe(404);

@@ -1,5 +1,7 @@
+import type { FastifyBaseLogger } from 'fastify';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
+import { inventoryOf, type ApiContext } from '../context.js';
 import { knownFederation } from '../federationDetail.js';
 import type { Reads } from '../reads.js';
 import { federationParams, problems, unknownSchema } from '../schemas.js';
@@ -8,6 +10,8 @@ const memberSchema = z
   .object({
     cluster: z.string(),
     trustDomain: z.string().optional(),
+    /** By the inventory. */
+    region: z.string().optional(),
     /** What the monitor last saw; `unknown` where nobody watches. */
     server: z.enum(['up', 'down', 'unknown']),
     endpoint: z.enum(['ok', 'failed', 'unknown']),
@@ -32,7 +36,7 @@ const policySchema = z
   .meta({ id: 'Policy' });
 
 /** Who is in a federation, and which of their workloads federate. */
-export function federationMemberRoutes(reads: Reads): FastifyPluginAsyncZod {
+export function federationMemberRoutes(context: ApiContext, reads: Reads): FastifyPluginAsyncZod {
   return async (app) => {
     app.get(
       '/federations/:federation/members',
@@ -48,10 +52,13 @@ export function federationMemberRoutes(reads: Reads): FastifyPluginAsyncZod {
           },
         },
       },
-      async ({ params: { federation } }) => {
+      async ({ params: { federation }, log }) => {
         const { recent, health, list } = await knownFederation(reads, federation);
         const seen = new Map(health?.clusters.map((each) => [each.cluster, each]));
-        const { unknown } = await reads.members.all(federation, recent);
+        const [{ unknown }, regions] = await Promise.all([
+          reads.members.all(federation, recent),
+          regionsOf(context, log),
+        ]);
         return {
           items: list.map((cluster) => {
             const { trustDomain, server = 'unknown', endpoint = 'unknown', agents } = seen.get(cluster) ?? {};
@@ -59,6 +66,7 @@ export function federationMemberRoutes(reads: Reads): FastifyPluginAsyncZod {
               cluster,
               server,
               endpoint,
+              ...(regions.has(cluster) ? { region: regions.get(cluster) } : {}),
               ...(trustDomain === undefined ? {} : { trustDomain }),
               ...(agents === undefined ? {} : { agents }),
             };
@@ -92,4 +100,15 @@ export function federationMemberRoutes(reads: Reads): FastifyPluginAsyncZod {
       },
     );
   };
+}
+
+/** Regions of the clusters that have one. Members are the clusters' to name: an inventory that is amiss hides none. */
+async function regionsOf(context: ApiContext, log: FastifyBaseLogger): Promise<ReadonlyMap<string, string>> {
+  try {
+    const { clusters } = await inventoryOf(context);
+    return new Map(clusters.flatMap(({ name, region }) => (region === undefined ? [] : [[name, region] as const])));
+  } catch (error) {
+    log.warn({ err: error }, 'regions are not known');
+    return new Map();
+  }
 }
