@@ -1,6 +1,7 @@
 import type { FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import { applyOptionsSchema, federationFileSchema, type ApplyInput, type FederationFile } from '../contract/change.js';
+import type { Plan } from './answers.js';
 import { inventoryOf, principalOf, requireSameFederation, type ApiContext } from './context.js';
 import { invalidBody, ProblemError } from './problem.js';
 
@@ -18,11 +19,6 @@ export const applyOneSchema = applySchema
   .partial({ federation: true })
   .meta({ id: 'FederationFileOfOne', description: 'The same; the path has the name.' });
 
-/** What an apply would do. */
-export const planSchema = z
-  .looseObject({ federation: z.string(), changed: z.boolean(), steps: z.array(z.looseObject({})) })
-  .meta({ id: 'Plan' });
-
 /** Checks a federation file for what its fields must be to each other: all faults at once, each where it is. */
 export function applyInput(body: z.infer<typeof applyOneSchema>, path?: string): ApplyInput {
   const { probe, monitor, planOnly, ...file } = body;
@@ -37,16 +33,11 @@ export function applyInput(body: z.infer<typeof applyOneSchema>, path?: string):
 }
 
 /** Plans instead of doing: nothing is changed, so nothing is on record, and whoever may look may ask. */
-export async function planned(
-  context: ApiContext,
-  request: FastifyRequest,
-  input: ApplyInput,
-): Promise<z.infer<typeof planSchema>> {
+export async function planned(context: ApiContext, request: FastifyRequest, input: ApplyInput): Promise<Plan> {
   await requireClusters(context, input);
   const { client } = context;
   const change = await client.startChange('applyFederation', { ...input, planOnly: true }, principalOf(request).name);
-  const result = await client.result(change);
-  return { ...result, steps: result.steps.map((step) => ({ ...step })) };
+  return client.result(change);
 }
 
 /** @throws ProblemError 422 for clusters that the inventory does not have */

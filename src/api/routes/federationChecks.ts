@@ -1,8 +1,8 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
-import { z } from 'zod';
 import { timeouts, verifyInputSchema } from '../../contract/change.js';
+import { diagnosisSchema, planSchema, verifySchema } from '../answers.js';
 import { mutate, type ApiContext } from '../context.js';
-import { applyInput, applyOneSchema, planned, planSchema } from '../federationFile.js';
+import { applyInput, applyOneSchema, planned } from '../federationFile.js';
 import { acceptedSchema, federationParams, idempotencyHeaders, problems } from '../schemas.js';
 import { acceptedChange } from './changes.js';
 
@@ -34,15 +34,12 @@ export function federationCheckRoutes(context: ApiContext): FastifyPluginAsyncZo
           summary: 'Every check of every cluster and edge, with evidence and remedy; nothing is changed',
           params: federationParams,
           response: {
-            200: z.looseObject({ federation: z.string(), verdict: z.string(), checks: z.array(z.looseObject({})) }),
+            200: verifySchema,
             ...problems,
           },
         },
       },
-      async ({ params }) => {
-        const result = await client.verify(verifyInputSchema.parse(params));
-        return { ...result, checks: result.checks.map((check) => ({ ...check })) };
-      },
+      async ({ params }) => client.verify(verifyInputSchema.parse(params)),
     );
 
     app.post(
@@ -53,10 +50,10 @@ export function federationCheckRoutes(context: ApiContext): FastifyPluginAsyncZo
           tags: ['federations'],
           summary: 'What is wrong, why, and what would be done about it; nothing is changed',
           params: federationParams,
-          response: { 200: z.looseObject({ federation: z.string() }), ...problems },
+          response: { 200: diagnosisSchema, ...problems },
         },
       },
-      async ({ params }) => ({ ...(await client.diagnose({ ...params, clusters: [], readings: true })) }),
+      async ({ params }) => client.diagnose({ ...params, clusters: [], readings: true }),
     );
 
     app.post(

@@ -11,7 +11,8 @@ import {
   federationSchema,
   requireUnchanged,
 } from '../federationDetail.js';
-import { applyInput, applyOneSchema, applySchema, planned, planSchema, requireClusters } from '../federationFile.js';
+import { applyInput, applyOneSchema, applySchema, planned, requireClusters } from '../federationFile.js';
+import { planSchema } from '../answers.js';
 import { page } from '../page.js';
 import type { Reads } from '../reads.js';
 import {

@@ -1,23 +1,13 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
-import type { FederationHealth } from '../../contract/health.js';
 import { pauseSchema } from '../../contract/monitorSettings.js';
+import { countsSchema, edgeSchema, healthSchema } from '../answers.js';
 import { mutate, type ApiContext } from '../context.js';
 import { streamEvents } from '../eventStream.js';
 import { requireFederation } from '../federationDetail.js';
 import { followFederation } from '../federationFeed.js';
 import type { Reads } from '../reads.js';
 import { federationParams, idempotencyHeaders, problems } from '../schemas.js';
-
-const healthSchema = z
-  .looseObject({
-    federation: z.string(),
-    verdict: z.string(),
-    clusters: z.array(z.looseObject({ cluster: z.string() })),
-    edges: z.array(z.looseObject({ trusting: z.string(), trusted: z.string(), verdict: z.string() })),
-    findings: z.array(z.looseObject({ id: z.string(), check: z.string(), scope: z.string(), state: z.string() })),
-  })
-  .meta({ id: 'Health' });
 
 /** What the monitor of a federation knows, and what people tell it. */
 export function monitorRoutes(context: ApiContext, reads: Reads): FastifyPluginAsyncZod {
@@ -30,7 +20,7 @@ export function monitorRoutes(context: ApiContext, reads: Reads): FastifyPluginA
     app.get(
       '/federations/:federation/health',
       route('What the monitor knows now: clusters, edges, findings and repairs', 'view'),
-      async ({ params: { federation } }) => plain(await reads.health(federation)),
+      async ({ params: { federation } }) => reads.health(federation),
     );
 
     app.get(
@@ -62,24 +52,21 @@ export function monitorRoutes(context: ApiContext, reads: Reads): FastifyPluginA
           summary: 'Edges with their verdicts; where there are many, those that are not fresh, and how many are',
           params: federationParams,
           response: {
-            200: z.object({
-              counts: z.record(z.string(), z.number()),
-              items: z.array(z.looseObject({ trusting: z.string(), trusted: z.string(), verdict: z.string() })),
-            }),
+            200: z.object({ counts: countsSchema, items: z.array(edgeSchema) }),
             ...problems,
           },
         },
       },
       async ({ params: { federation } }) => {
         const { edges, counts } = await reads.health(federation);
-        return { counts, items: edges.map((edge) => ({ ...edge })) };
+        return { counts, items: edges };
       },
     );
 
     app.post(
       '/federations/:federation/monitor/check',
       route('Have everything read now, and tell what is known then', 'view'),
-      async ({ params: { federation } }) => plain(await client.checkNow(federation)),
+      async ({ params: { federation } }) => client.checkNow(federation),
     );
 
     app.post(
@@ -101,7 +88,7 @@ export function monitorRoutes(context: ApiContext, reads: Reads): FastifyPluginA
           { action: 'pauseMonitor', federation, input: request.body },
           async () => ({
             status: 200,
-            body: plain(await client.pauseMonitor(federation, request.body)),
+            body: await client.pauseMonitor(federation, request.body),
           }),
         );
       },
@@ -111,7 +98,7 @@ export function monitorRoutes(context: ApiContext, reads: Reads): FastifyPluginA
       const { federation } = request.params;
       return mutate(context, request, reply, { action: 'resumeMonitor', federation, input: {} }, async () => ({
         status: 200,
-        body: plain(await client.resumeMonitor(federation)),
+        body: await client.resumeMonitor(federation),
       }));
     });
 
@@ -130,19 +117,9 @@ export function monitorRoutes(context: ApiContext, reads: Reads): FastifyPluginA
         const { findingId } = request.body;
         return mutate(context, request, reply, { action: 'approve', federation, input: { findingId } }, async () => ({
           status: 200,
-          body: plain(await client.approve(federation, findingId)),
+          body: await client.approve(federation, findingId),
         }));
       },
     );
-  };
-}
-
-/** The same, in the loose form of the answer's schema. */
-function plain(health: FederationHealth) {
-  return {
-    ...health,
-    clusters: health.clusters.map((each) => ({ ...each })),
-    edges: health.edges.map((each) => ({ ...each })),
-    findings: health.findings.map((each) => ({ ...each })),
   };
 }
