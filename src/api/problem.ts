@@ -1,6 +1,7 @@
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
 import { hasZodFastifySchemaValidationErrors } from 'fastify-type-provider-zod';
 import { z } from 'zod';
+import { temporalUnreachable } from '../client/unreachable.js';
 import { FederatorError, type FederatorErrorType } from '../contract/errors.js';
 
 export const PROBLEM_TYPE = 'application/problem+json';
@@ -93,8 +94,9 @@ export function toProblem(error: unknown, instance: string): Problem & { headers
     const { status, title, message, errors, headers } = error;
     return { ...problem(status, title, message, instance), ...(errors === undefined ? {} : { errors }), headers };
   }
-  if (error instanceof FederatorError) {
-    return { ...problem(STATUS[error.type] ?? 500, error.type, error.message, instance), headers: {} };
+  const known = error instanceof FederatorError ? error : temporalUnreachable(error);
+  if (known !== undefined) {
+    return { ...problem(STATUS[known.type] ?? 500, known.type, known.message, instance), headers: {} };
   }
   const fastify = error as FastifyError;
   if (hasZodFastifySchemaValidationErrors(error)) {
