@@ -52,11 +52,11 @@ const approve = defineUpdate<FederationHealth, [string]>(APPROVE_UPDATE);
 const health = defineQuery<FederationHealth>(HEALTH_QUERY);
 
 /** The part of its interval over which a round begins its readings: they are work, which is not to come as one burst. */
-const SPREAD = 1 / 4;
-/** Between two readings of a round that hurries. */
-const HURRY_GAP_MS = 25;
-/** Readings that follow one another faster than this begin together, as each timer is several events of the history. */
-const STEP_MS = 500;
+const SPREAD = 1 / 2;
+/** Readings that a round begins at once when it hurries; the next ones follow a step later. */
+const HURRIED = 20;
+/** Between two looks at which readings are due: Temporal's timers are no finer (temporal: history.timerProcessorMaxTimeShift). */
+const STEP_MS = 1_000;
 /** How long one cluster may take to be read. */
 const READING_MS = 15_000;
 /** What is known is acted on after this long, though slow clusters have not answered. */
@@ -203,13 +203,15 @@ class Monitor {
     const clusters = this.watched.names.filter((cluster) => !this.reading.has(cluster));
     const evenGapMs = (this.watched.roundMs * SPREAD) / clusters.length;
     const hurries = () => isAwaited || this.woken || this.alarmed;
+    const startedAt = Date.now();
     for (let begun = 0; begun < clusters.length && !this.stopped;) {
       const hurried = hurries();
-      const gapMs = hurried ? HURRY_GAP_MS : Math.max(HURRY_GAP_MS, evenGapMs);
-      const next = begun + Math.max(1, Math.floor(STEP_MS / gapMs));
-      for (const cluster of clusters.slice(begun, next)) void this.read(cluster);
-      if (next < clusters.length) await condition(() => this.stopped || hurries() !== hurried, gapMs * (next - begun));
-      begun = next;
+      const even = Math.floor((Date.now() - startedAt) / evenGapMs) + Math.max(1, Math.floor(STEP_MS / evenGapMs));
+      const due = hurried ? begun + HURRIED : even;
+      for (const cluster of clusters.slice(begun, due)) void this.read(cluster);
+      begun = Math.max(begun, due);
+      if (begun >= clusters.length) return;
+      await condition(() => this.stopped || hurries() !== hurried, Math.max(STEP_MS, hurried ? 0 : evenGapMs));
     }
   }
 

@@ -6,7 +6,7 @@ const START = Date.parse('2030-01-01T12:00:00Z');
 const SECOND = 1_000;
 const HINT_S = 300;
 const INTERVAL_S = HINT_S / 4;
-const SPREAD_S = INTERVAL_S / 4;
+const SPREAD_S = INTERVAL_S / 2;
 
 /** A cluster's own keys, and those that it stores of the other. */
 function reading(cluster: 'a' | 'b', atS: number, own: string, stored: string): ClusterReading {
