@@ -2,7 +2,14 @@ import { Context } from '@temporalio/activity';
 import type { FindMembersRequest, FoundMembers, ReadFactsRequest } from '../contract/activities.js';
 import type { ControlFacts } from '../contract/control.js';
 import { FederatorError } from '../contract/errors.js';
-import type { BundleFacts, ClusterFacts, FactsResult, Problem, ProfileFacts } from '../contract/facts.js';
+import type {
+  BundleFacts,
+  ClusterFacts,
+  FactsResult,
+  IdentitiesResult,
+  Problem,
+  ProfileFacts,
+} from '../contract/facts.js';
 import { DEFAULT_NAMESPACE, DEFAULT_SERVER, type Cluster } from '../contract/inventory.js';
 import type { KubernetesObject } from '../contract/kubernetes.js';
 import {
@@ -65,11 +72,18 @@ export function factsActivities(clusters: Clusters) {
     async readFacts(request: ReadFactsRequest): Promise<FactsResult> {
       const problems = new Problems(request.cluster);
       const facts = await problems.collect(readClusterFacts(clusters, request, problems));
-      const passing = problems.list.find(({ type }) => PASSING.has(type));
-      if (passing !== undefined && Context.current().info.attempt < TRIES) {
-        throw new FederatorError(passing.type, passing.message);
-      }
+      tryPassingAgain(problems);
       return facts === undefined || problems.list.length > 0 ? { problems: problems.list } : { facts, problems: [] };
+    },
+
+    /** The ClusterSPIFFEIDs of a cluster, which take no question to its SPIRE server. Changes nothing. */
+    async readIdentities({ cluster }: { cluster: string }): Promise<IdentitiesResult> {
+      const problems = new Problems(cluster);
+      const found = await problems.collect(
+        clusters.get(cluster).then(({ connection }) => listObjects(connection, CLUSTER_SPIFFE_ID)),
+      );
+      tryPassingAgain(problems);
+      return { ...(found === undefined ? {} : { identities: found.map(readIdentity) }), problems: problems.list };
     },
 
     /** Clusters of the inventory that carry a federation's objects, and those that could not be asked. */
@@ -96,6 +110,13 @@ export function factsActivities(clusters: Clusters) {
       };
     },
   };
+}
+
+/** @throws FederatorError so that Temporal tries again what may be gone by then */
+function tryPassingAgain({ list }: Problems): void {
+  const passing = list.find(({ type }) => PASSING.has(type));
+  if (passing !== undefined && Context.current().info.attempt < TRIES)
+    throw new FederatorError(passing.type, passing.message);
 }
 
 /** Problems of one cluster, collected so that all are reported at once. */

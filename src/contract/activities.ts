@@ -1,5 +1,5 @@
 import type { ControlType } from './control.js';
-import type { FactsResult, Problem, RelationshipFacts } from './facts.js';
+import type { FactsResult, IdentitiesResult, Problem, RelationshipFacts } from './facts.js';
 import type { ClusterReading, EdgeRefresh } from './health.js';
 import type { MonitorSettings, RepairInput } from './monitor.js';
 import type { Exposure } from './inventory.js';
@@ -321,6 +321,7 @@ export interface MonitorPause {
 /** Everything the workflows ask of the world. Implemented by createActivities. */
 export interface FederatorActivities {
   readFacts(request: ReadFactsRequest): Promise<FactsResult>;
+  readIdentities(request: { cluster: string }): Promise<IdentitiesResult>;
   findMembers(request: FindMembersRequest): Promise<FoundMembers>;
   readRegions(): Promise<ClusterRegions>;
   applyObject(request: ApplyObjectRequest): Promise<StepOutcome>;

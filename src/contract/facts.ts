@@ -130,5 +130,11 @@ export interface IdentityFacts {
   object?: KubernetesObject;
 }
 
+/** Its ClusterSPIFFEIDs alone, or why they could not be had. */
+export interface IdentitiesResult {
+  identities?: IdentityFacts[];
+  problems: Problem[];
+}
+
 /** Facts of one cluster, or why they could not be had. */
 export type FactsResult = { facts: ClusterFacts; problems: Problem[] } | { facts?: undefined; problems: Problem[] };

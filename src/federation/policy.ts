@@ -72,7 +72,7 @@ function selection(policy: Policy): Record<string, unknown> {
 }
 
 /** The policies that the members of a federation have, each once. */
-export function policiesOf(federation: string, clusters: readonly ClusterFacts[]): Policy[] {
+export function policiesOf(federation: string, clusters: readonly Pick<ClusterFacts, 'identities'>[]): Policy[] {
   const found = clusters
     .flatMap(({ identities }) => identities)
     .filter((identity) => identity.federation === federation)
@@ -83,7 +83,10 @@ export function policiesOf(federation: string, clusters: readonly ClusterFacts[]
 }
 
 /** The policies of a federation, each with the members that have it. */
-export function foundPolicies(federation: string, clusters: readonly ClusterFacts[]): FoundPolicy[] {
+export function foundPolicies(
+  federation: string,
+  clusters: readonly Pick<ClusterFacts, 'cluster' | 'identities'>[],
+): FoundPolicy[] {
   return policiesOf(federation, clusters).map((policy) => {
     const name = policyName(policy);
     const members = clusters.flatMap(({ cluster, identities }) => {

@@ -60,6 +60,7 @@ const ON_THE_STORE: ReadonlySet<string> = new Set<Activity>(['promoteCandidate',
 /** Looks at a cluster, whose answer says why there is nothing to be seen. */
 const BLIND: { [K in Activity]?: (cluster: string, message: string) => Call<K>['output'] } = {
   readFacts: (cluster, message) => ({ problems: [{ cluster, type: 'NoWorker', message }] }),
+  readIdentities: (cluster, message) => ({ problems: [{ cluster, type: 'NoWorker', message }] }),
   readCluster: (cluster, message) => ({
     cluster,
     readAt: Date.now(),

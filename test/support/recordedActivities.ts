@@ -128,6 +128,10 @@ export class RecordedActivities {
         if (this.clusters.has(candidateOf(cluster) ?? cluster)) return { facts: this.facts(cluster), problems: [] };
         return { problems: [{ cluster, type: 'ClusterUnreachable', message: `${cluster}: it is nowhere.` }] };
       }),
+      readIdentities: this.record('readIdentities', ({ cluster }) => ({
+        identities: this.facts(cluster).identities,
+        problems: [],
+      })),
       findMembers: this.record('findMembers', ({ clusters = this.all }) => ({
         members: this.reachable.filter((cluster) => clusters.includes(cluster) && !this.strangers.includes(cluster)),
         others: this.reachable.filter((cluster) => clusters.includes(cluster) && this.strangers.includes(cluster)),
