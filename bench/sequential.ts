@@ -94,8 +94,15 @@ async function relationshipsOf(kubeconfig: string): Promise<string[]> {
   return names.split('\n').filter((name) => name !== '');
 }
 
-function spire(kubeconfig: string, ...args: string[]): Promise<string> {
-  return kubectl(kubeconfig, 'exec', `${SERVER}-0`, '-c', SERVER, '--', './spire-server', ...args);
+async function spire(kubeconfig: string, ...args: string[]): Promise<string> {
+  const exec = () => kubectl(kubeconfig, 'exec', `${SERVER}-0`, '-c', SERVER, '--', './spire-server', ...args);
+  try {
+    return await exec();
+  } catch (error) {
+    // kubectl now and then hears a stream of its web socket before it has opened it.
+    if (!/closed all streams/.test(String(error))) throw error;
+    return exec();
+  }
 }
 
 async function kubectl(kubeconfig: string, ...args: string[]): Promise<string> {
