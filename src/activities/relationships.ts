@@ -52,6 +52,8 @@ const RECENT_MS = 60_000;
 /** Commands run at once in one pod. Each is a process there, in the memory of SPIRE server's container. */
 const EXECS_AT_ONCE = 4;
 
+const NONE: ReadonlyMap<string, TrustBundle> = new Map();
+
 /** Reading trust bundles, and the relationships through which they are exchanged. */
 export function relationshipActivities(clusters: Clusters) {
   return {
@@ -137,8 +139,7 @@ export function relationshipActivities(clusters: Clusters) {
       const { cluster, peers, relationships, appliedBeforeRestart = false, timeoutMs } = request;
       const open = await clusters.get(cluster);
       const signal = Context.current().cancellationSignal;
-      const isStatic = relationships === 'static';
-      const graceEnds = Date.now() + (isStatic ? patienceMs(request) : STORED_WITHIN_MS);
+      const graceEnds = Date.now() + STORED_WITHIN_MS;
       const arrivals = peers.map((peer) => new Arrival(clusters, open, request, peer));
       const beginning = arrivals.filter((each) => !each.managed);
       const late = () => arrivals.filter((each) => !each.arrived);
@@ -149,14 +150,13 @@ export function relationshipActivities(clusters: Clusters) {
         await nudge.whileMissing(missing.map(({ relationship }) => relationship.name));
         return stored;
       };
-      if (beginning.length > 0) {
-        // SPIRE controller manager stores the bundle together with the relationship; a fetch that comes first is in vain.
+      if (relationships === 'dynamic' && beginning.length > 0) {
+        // SPIRE controller manager stores the bundle together with the relationship: most are there by now.
         await waitFor(
           async (): Promise<Look<true>> => {
             const stored = await look();
             for (const each of arrivals) each.hasArrived(stored);
-            // Of another bundle than the peer's a fetch makes the peer's, unless it is to be seen without one.
-            const done = beginning.every((each) => (isStatic ? stored.has(each.trustDomain) : each.isStored(stored)));
+            const done = beginning.every((each) => each.isStored(stored));
             return done || Date.now() > graceEnds
               ? { done: true, value: true }
               : { done: false, seen: 'SPIRE controller manager has not stored them yet' };
@@ -164,17 +164,26 @@ export function relationshipActivities(clusters: Clusters) {
           { what: `${cluster} stores the bundles of its new peers`, timeoutMs, signal },
         );
         const unstored = beginning.filter((each) => !each.arrived).map((each) => each.trustDomain);
-        if (!isStatic) await awaitManaged(open, unstored, signal);
+        await awaitManaged(open, unstored, signal);
       }
+      const patienceEnds = Date.now() + patienceMs(request);
+      let stored: Map<string, TrustBundle> | undefined;
+      // Without a bundle that could authenticate the peer, a fetch is in vain: one has shown that, from then on it is looked for.
+      const isAhead = ({ trustDomain }: Arrival) => stored?.has(trustDomain) === false && Date.now() < patienceEnds;
       return waitFor(
         async (): Promise<Look<StepOutcome>> => {
           const awaited = late();
-          const refused = await eachLimited(awaited, EXECS_AT_ONCE, (each) => each.refresh(signal));
-          const stored = awaited.length === 0 ? new Map<string, TrustBundle>() : await look();
+          if (awaited.some(isAhead)) stored = await look();
+          const refused = await eachLimited(awaited, EXECS_AT_ONCE, async (each) =>
+            isAhead(each) ? `no bundle of ${each.trustDomain} is stored` : each.refresh(signal),
+          );
+          const isUnseen = (each: Arrival, index: number) =>
+            stored === undefined || (refused[index] === undefined && !each.hasArrived(stored));
+          if (awaited.some(isUnseen)) stored = await look();
           const missing = await eachLimited(
             awaited,
             EXECS_AT_ONCE,
-            async (each, index) => refused[index] ?? each.whatIsMissing(stored, signal),
+            async (each, index) => refused[index] ?? each.whatIsMissing(stored ?? NONE, signal),
           );
           const first = missing.find((each) => each !== undefined);
           if (first !== undefined) return { done: false, seen: first };
@@ -185,6 +194,8 @@ export function relationshipActivities(clusters: Clusters) {
           what: `${cluster} stores exactly the keys of ${peers.map((peer) => peer.cluster).join(', ')}`,
           timeoutMs,
           signal,
+          // A look is a process in the pod of a server that has just started.
+          intervalMs: 200,
         },
       );
     },
@@ -285,12 +296,9 @@ class Arrival {
     return this.arrived;
   }
 
-  /**
-   * That SPIRE server took up what its configuration says is seen by a fetch of its own only, and so is whether it believes
-   * a certificate of the Web PKI.
-   */
+  /** Whether SPIRE server believes a certificate of the Web PKI is seen by a fetch of its own only. */
   private get mustFetch(): boolean {
-    return this.request.relationships === 'static' || this.peer.relationship.profileType === 'https_web';
+    return this.peer.relationship.profileType === 'https_web';
   }
 
   /** Makes SPIRE server fetch the bundle. @returns why it could not, where time may mend it */
