@@ -51,7 +51,7 @@ const resume = defineUpdate<FederationHealth>(RESUME_UPDATE);
 const approve = defineUpdate<FederationHealth, [string]>(APPROVE_UPDATE);
 const health = defineQuery<FederationHealth>(HEALTH_QUERY);
 
-/** The part of its interval over which a round begins its readings: they are work, which is not to come as one burst. */
+/** The part of its interval over which a round begins its readings at most: they are work, which is not to come as one burst. */
 const SPREAD = 1 / 2;
 /** Readings that a round begins at once when it hurries; the next ones follow a step later. */
 const HURRIED = 20;
@@ -201,7 +201,8 @@ class Monitor {
    */
   private async beginReadings(isAwaited: boolean): Promise<void> {
     const clusters = this.watched.names.filter((cluster) => !this.reading.has(cluster));
-    const evenGapMs = (this.watched.roundMs * SPREAD) / clusters.length;
+    // Readings take well below a second: further apart they are no less of a burst, and only later.
+    const evenGapMs = Math.min(STEP_MS, (this.watched.roundMs * SPREAD) / clusters.length);
     const hurries = () => isAwaited || this.woken || this.alarmed;
     const startedAt = Date.now();
     for (let begun = 0; begun < clusters.length && !this.stopped;) {
@@ -211,7 +212,7 @@ class Monitor {
       for (const cluster of clusters.slice(begun, due)) void this.read(cluster);
       begun = Math.max(begun, due);
       if (begun >= clusters.length) return;
-      await condition(() => this.stopped || hurries() !== hurried, Math.max(STEP_MS, hurried ? 0 : evenGapMs));
+      await condition(() => this.stopped || hurries() !== hurried, STEP_MS);
     }
   }
 
