@@ -2,6 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { stripVTControlCharacters } from 'node:util';
 import { parse } from 'yaml';
 import { clusterTable, listedClusters } from '../../src/cli/clusters.js';
 import { hasColours } from '../../src/cli/colours.js';
@@ -111,7 +112,10 @@ describe('clusters list', () => {
   });
 
   it('has a column of regions where any cluster has one', () => {
-    const cells = (text: string) => text.split('\n').map((line) => line.split(/ {2,}/));
+    const cells = (text: string) =>
+      stripVTControlCharacters(text)
+        .split('\n')
+        .map((line) => line.split(/ {2,}/));
     expect(cells(clusterTable([{ cluster: 'a', federation: 'prod' }, { cluster: 'b' }]))).toEqual([
       ['cluster', 'member of'],
       ['a', 'prod'],
