@@ -8,6 +8,7 @@ import { projectRoot } from '../sandbox/projectRoot.js';
 import type { FederationHealth } from '../src/contract/health.js';
 import { DEFAULT_REPAIR_POLICY, HEALTH_QUERY, STOP_SIGNAL, type MonitorInput } from '../src/contract/monitor.js';
 import { DEFAULT_REFRESH_HINT_SECONDS, monitorWorkflowId, TASK_QUEUE } from '../src/contract/names.js';
+import { WatchedFederation } from '../src/federation/watchedFederation.js';
 import { Engine } from './engine.js';
 import type { FleetReady } from './fleetServer.js';
 import { cpuSeconds, median, memoryMb } from './measure.js';
@@ -137,25 +138,17 @@ async function measure({ engine, process: fleet, clusters, monitor: handle }: Fl
 
 /** A monitor that has found every configuration to be good: what is measured is the steady state. */
 function monitorInput(digests: Record<string, string>): MonitorInput {
-  return {
+  const settings = {
     federation: FLEET_FEDERATION,
     clusters: Object.keys(digests),
     refreshHintSeconds: DEFAULT_REFRESH_HINT_SECONDS,
     repair: DEFAULT_REPAIR_POLICY,
-    state: {
-      since: Date.now(),
-      rounds: 0,
-      clusters: Object.fromEntries(
-        Object.entries(digests).map(([name, goodConfig]) => [name, { failures: 0, goodConfig }]),
-      ),
-      edges: {},
-      findings: [],
-      attempts: {},
-      approved: [],
-      repairs: [],
-      repairsDone: 0,
-    },
   };
+  const clusters = Object.fromEntries(
+    Object.entries(digests).map(([name, goodConfig]) => [name, { failures: 0, goodConfig }]),
+  );
+  const { state } = new WatchedFederation(settings, Date.now());
+  return { ...settings, state: { ...state, clusters } };
 }
 
 /** Waits until every cluster was read in a round. */

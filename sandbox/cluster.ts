@@ -215,13 +215,9 @@ export class SandboxCluster {
   async startApi(): Promise<void> {
     await this.controlPlane.startApiServer(this.api);
     await Promise.all([this.controlPlane.startControllers(this.api), this.controlPlane.startKwok()]);
-    // kwok listens before it knows in which containers it may run something.
-    await Promise.all(
-      this.pods
-        .running()
-        .map(([namespace, pod, container]) =>
-          eventually(`${this.name}: commands run in ${pod}`, () => this.api.tryExec(namespace, pod, container)),
-        ),
+    // kwok listens before it knows in which containers it may run something. Those of pods that end meanwhile do not count.
+    await eventually(`${this.name}: commands run in its pods`, () =>
+      Promise.all(this.pods.running().map((container) => this.api.tryExec(...container))),
     );
   }
 

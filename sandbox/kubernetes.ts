@@ -148,14 +148,14 @@ export class ClusterApi {
   async tryExec(namespace: string, pod: string, container: string): Promise<void> {
     const query = new URLSearchParams({ container, command: 'true', stdout: 'true' }).toString();
     const url = `${this.server}/api/v1/namespaces/${namespace}/pods/${pod}/exec?${query}`;
-    const socket = new WebSocket(url, 'v4.channel.k8s.io', { agent: this.agent, handshakeTimeout: 10_000 });
+    const socket = new WebSocket(url, 'v4.channel.k8s.io', { agent: this.agent });
     const timer = setTimeout(() => socket.terminate(), 10_000);
     try {
       const said = await new Promise<string>((resolve, reject) => {
         socket.on('message', (data: Buffer) => {
           if (data[0] === EXEC_STATUS) resolve(data.subarray(1).toString('utf8'));
         });
-        socket.once('error', reject);
+        socket.on('error', reject);
         socket.once('close', () => reject(new Error(`${pod}: no exec`)));
       });
       const { status, message } = JSON.parse(said) as { status: string; message?: string };

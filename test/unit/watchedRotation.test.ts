@@ -28,22 +28,14 @@ function reading(cluster: 'a' | 'b', atS: number, own: string, stored: string): 
 
 /** Takes readings in turn. @returns the verdict on a←b after each, and whether the reading raised an alarm */
 function verdicts(...readings: ClusterReading[]): [EdgeVerdict | undefined, boolean][] {
-  const watched = new WatchedFederation(
-    { federation: 'f', clusters: ['a', 'b'], refreshHintSeconds: HINT_S, repair: DEFAULT_REPAIR_POLICY },
-    START,
-    {
-      since: START,
-      rounds: 1,
-      clusters: { a: { failures: 0, goodConfig: 'config' }, b: { failures: 0, goodConfig: 'config' } },
-      edges: {},
-      findings: [],
-      attempts: {},
-      approved: [],
-      repairs: [],
-      repairsDone: 0,
-      lastRoundAt: START,
-    },
-  );
+  const settings = { federation: 'f', clusters: ['a', 'b'], refreshHintSeconds: HINT_S, repair: DEFAULT_REPAIR_POLICY };
+  const known = () => ({ failures: 0, goodConfig: 'config' });
+  const { state } = new WatchedFederation(settings, START);
+  const watched = new WatchedFederation(settings, START, {
+    ...state,
+    clusters: { a: known(), b: known() },
+    lastRoundAt: START,
+  });
   return readings.map((each) => {
     const alarmed = watched.take(each, each.readAt);
     const edge = watched.health(each.readAt).edges.find(({ trusting }) => trusting === 'a');

@@ -14,6 +14,7 @@ import {
   type MonitorSettings,
   type MonitorState,
 } from '../../src/contract/monitor.js';
+import { WatchedFederation } from '../../src/federation/watchedFederation.js';
 import { federate, RecordedActivities } from '../support/recordedActivities.js';
 import { WorkflowEnvironment } from '../support/workflowEnvironment.js';
 
@@ -90,79 +91,78 @@ test('a federation that is well: every edge fresh, one thorough look, no repair'
 
 describe('the readings of a round', () => {
   const FOUR = ['a', 'b', 'c', 'd'];
-  /** A monitor that has been at it for a while. */
-  const KNOWN: MonitorState = {
-    since: 1,
-    rounds: 1,
-    clusters: {},
-    edges: {},
-    findings: [],
-    attempts: {},
-    approved: [],
-    repairs: [],
-    repairsDone: 0,
-    lastRoundAt: 1,
-  };
+  /** So many that their readings, a second apart, would take longer than it takes to find what is wrong with the first. */
+  const TWENTY = Array.from({ length: 20 }, (_, index) => `c${index}`);
   /** No round but the first comes by itself within a test. */
   const LONG_S = 3_600;
 
-  /** Four clusters, and the readings of them as they began. */
-  function four() {
-    const recorded = new RecordedActivities(...FOUR);
-    federate(recorded, FEDERATION, ...FOUR);
-    const { reading } = recorded;
+  /** Clusters, and the readings of them as they began. */
+  function reading(names: readonly string[]) {
+    const recorded = new RecordedActivities(...names);
+    federate(recorded, FEDERATION, ...names);
+    const { reading: read } = recorded;
     const begun: { cluster: string; at: number }[] = [];
     recorded.reading = (cluster) => {
       begun.push({ cluster, at: Date.now() });
-      return reading(cluster);
+      return read(cluster);
     };
     return { recorded, begun };
   }
 
-  /** As it is known to be when it is well. */
-  const settled = ({ recorded }: ReturnType<typeof four>): MonitorState => ({
-    ...KNOWN,
-    clusters: Object.fromEntries(
-      FOUR.map((cluster) => {
-        const { trustDomain = '', configDigest = '' } = recorded.reading(cluster).server ?? {};
-        return [cluster, { failures: 0, trustDomain, goodConfig: configDigest }];
-      }),
-    ),
-  });
+  /** Of a monitor that has been at it for a while, and knows them to be well. */
+  function settled({ reading: read }: RecordedActivities, clusters: string[]): MonitorState {
+    const known = clusters.map((cluster) => {
+      const { trustDomain = '', configDigest = '' } = read(cluster).server ?? {};
+      return [cluster, { failures: 0, trustDomain, goodConfig: configDigest }];
+    });
+    const { state } = new WatchedFederation({ ...SETTINGS, clusters }, 1);
+    return { ...state, rounds: 1, lastRoundAt: 1, clusters: Object.fromEntries(known) as MonitorState['clusters'] };
+  }
+
+  /** The clusters that began to be read by one workflow task each, in turn. */
+  async function begunTogether(handle: WorkflowHandle): Promise<string[][]> {
+    const { events } = await handle.fetchHistory();
+    const byTask = new Map<string, string[]>();
+    for (const { activityTaskScheduledEventAttributes: scheduled } of events ?? []) {
+      if (scheduled?.activityType?.name !== 'readCluster') continue;
+      const [{ data } = {}] = scheduled.input?.payloads ?? [];
+      const { cluster } = JSON.parse(Buffer.from(data ?? []).toString()) as { cluster: string };
+      const task = String(scheduled.workflowTaskCompletedEventId);
+      byTask.set(task, [...(byTask.get(task) ?? []), cluster].sort());
+    }
+    return [...byTask.values()];
+  }
 
   test('begin one after another, a second apart where that is not too long for the interval', async () => {
-    const clusters = four();
-    const state = settled(clusters);
-    clusters.begun.length = 0;
-    const intervalSeconds = 12;
-    const { lastRoundAt = 0 } = await watch(clusters.recorded, (handle) => until(handle, ({ rounds }) => rounds >= 2), {
+    const { recorded, begun } = reading(FOUR);
+    const state = settled(recorded, FOUR);
+    begun.length = 0;
+    const { lastRoundAt = 0 } = await watch(recorded, (handle) => until(handle, ({ rounds }) => rounds >= 2), {
       clusters: FOUR,
-      intervalSeconds,
+      intervalSeconds: 12,
       state,
     });
-    expect(clusters.begun.map(({ cluster }) => cluster)).toEqual(FOUR);
-    const early = clusters.begun.filter(({ at }, index) => at < lastRoundAt + index * 1_000);
+    expect(begun.map(({ cluster }) => cluster)).toEqual(FOUR);
+    const early = begun.filter(({ at }, index) => at < lastRoundAt + index * 1_000);
     expect(early).toEqual([]);
   });
 
-  test('hurry in the first round, and in one that is asked for', async () => {
-    const { recorded, begun } = four();
+  test('begin together in the first round, and in one that is asked for', async () => {
+    const { recorded } = reading(FOUR);
     await watch(
       recorded,
       async (handle) => {
         await until(handle, ({ rounds }) => rounds >= 1);
-        const known = begun.length;
         await check(handle);
-        expect(begun.slice(known).map(({ cluster }) => cluster)).toEqual(expect.arrayContaining(FOUR));
+        expect(await begunTogether(handle)).toEqual([FOUR, FOUR]);
       },
       { clusters: FOUR, intervalSeconds: LONG_S },
     );
   });
 
-  test('hurry when anything is found to be wrong, and when somebody asks meanwhile, for whom all are read anew', async () => {
-    const clusters = four();
-    const state = settled(clusters);
-    const { recorded, begun } = clusters;
+  test('begin together for somebody who asks meanwhile, for whom all are read anew', async () => {
+    const { recorded, begun } = reading(FOUR);
+    const state = settled(recorded, FOUR);
     begun.length = 0;
     await watch(
       recorded,
@@ -171,20 +171,28 @@ describe('the readings of a round', () => {
         recorded.change('a', { storedBundles: {} });
         const { rounds, findings } = await check(handle);
         expect({ rounds, found: findings.map(({ id }) => id) }).toEqual({
-          rounds: KNOWN.rounds + 2,
+          rounds: state.rounds + 2,
           found: ['b', 'c', 'd'].map((peer) => `neverBootstrapped@a←${peer}`),
         });
+        expect((await begunTogether(handle)).at(-1)).toEqual(FOUR);
       },
       { clusters: FOUR, intervalSeconds: LONG_S, state },
     );
     expect(begun.map(({ cluster }) => cluster).sort()).toEqual([...FOUR, ...FOUR].sort());
+  });
 
-    recorded.requested.length = 0;
-    await watch(recorded, (handle) => until(handle, ({ findings }) => findings.length > 0), {
-      clusters: FOUR,
-      intervalSeconds: LONG_S,
-      state,
-    });
+  test('begin together from when anything is found to be wrong', async () => {
+    const { recorded } = reading(TWENTY);
+    const state = settled(recorded, TWENTY);
+    recorded.change('c0', { storedBundles: {} });
+    await watch(
+      recorded,
+      async (handle) => {
+        await until(handle, ({ findings }) => findings.length > 0);
+        expect((await begunTogether(handle)).length).toBeLessThan(TWENTY.length / 2);
+      },
+      { clusters: TWENTY, intervalSeconds: LONG_S, state },
+    );
     expect(recorded.requested).toHaveLength(1);
   });
 });
