@@ -21,7 +21,7 @@ import type { ListReference } from '../kubernetes/objects.js';
 import type { Pod, StatefulSet } from '../kubernetes/rollout.js';
 import { isReady, podReason } from '../kubernetes/rollout.js';
 import { keysFingerprint, parseBundle, rotationTimes, type TrustBundle } from '../spire/bundle.js';
-import { serverTarget } from '../spire/server.js';
+import { serverTarget, type SpireServer } from '../spire/server.js';
 import { readServerConf } from '../spire/serverConf.js';
 import type { Clusters, OpenCluster } from './clusters.js';
 import { resolveExposure } from './exposureFacts.js';
@@ -122,14 +122,12 @@ async function readServer(
     };
   }
   const logMs = silenceLimitMs(request.pollIntervalMs) + 10_000;
-  const [own, stored, log, agents, { httpsProxy }] = await Promise.all([
-    spire.bundle(signal),
-    spire.storedBundles(signal),
+  const [{ own, stored, agents }, log, { httpsProxy }] = await Promise.all([
+    askServer(spire, request, signal),
     readLog(connection, serverTarget(connection), {
       tailLines: LOG_LINES,
       sinceSeconds: request.logSeconds ?? Math.ceil(logMs / 1000),
     }),
-    request.withAgents ? spire.agents(signal) : undefined,
     clusters.read(),
   ]);
   const bundle = parseBundle(own);
@@ -172,6 +170,16 @@ async function readServer(
       ...(agents === undefined ? {} : { agents }),
     },
   };
+}
+
+/**
+ * One command after the other: each is a process in the container of a server that has other work, and nobody waits for
+ * a reading so much that two at once would be worth it.
+ */
+async function askServer(spire: SpireServer, { withAgents }: ReadClusterRequest, signal: AbortSignal) {
+  const own = await spire.bundle(signal);
+  const stored = await spire.storedBundles(signal);
+  return { own, stored, agents: withAgents ? await spire.agents(signal) : undefined };
 }
 
 /** How the endpoint is exposed changes when the inventory does, or an operator leaves the cluster or comes to it. */
