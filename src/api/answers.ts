@@ -1,5 +1,12 @@
 import { z } from 'zod';
-import type { ChangeResult, MemberSummary, ProbeSummary, StepProgress } from '../contract/change.js';
+import type {
+  ChangeProgress,
+  ChangeResult,
+  MemberSummary,
+  PlannedStep,
+  ProbeSummary,
+  StepProgress,
+} from '../contract/change.js';
 import type { DiagnosedCheck, Diagnosis } from '../contract/diagnosis.js';
 import type {
   ClusterHealth,
@@ -10,6 +17,8 @@ import type {
   RepairRecord,
 } from '../contract/health.js';
 import type { KnownMember } from '../contract/monitor.js';
+import type { PairVerdict, PairWorkload } from '../contract/probePair.js';
+import type { RotateCaResult, RotationEdgeProof, RotationProof } from '../contract/rotation.js';
 import type { Check, VerifyResult } from '../contract/verify.js';
 
 /** Of a schema of the API: every field that the contract has, and no other. */
@@ -132,49 +141,113 @@ export const healthSchema = z
 /** What only an adoption and a probe tell is no part of a plan. */
 export type Plan = Omit<ChangeResult, 'file' | 'findings' | 'mending' | 'pair'>;
 
-/** What an apply would do. */
-export const planSchema = z
+const stepFields = {
+  id: z.string(),
+  cluster: z.string(),
+  title: z.string(),
+  action: z.enum(['create', 'change', 'restart', 'delete', 'check', 'none']),
+  details: z.array(z.string()).optional(),
+} satisfies Fields<PlannedStep>;
+
+const stepSchema = z
   .object({
-    federation: z.string(),
-    changed: z.boolean(),
-    planned: z.boolean(),
-    steps: z.array(
-      z.object({
-        id: z.string(),
+    ...stepFields,
+    state: z.enum(['pending', 'running', 'done', 'unchanged', 'failed', 'undoing', 'undone']),
+    startedAt: time.optional(),
+    elapsedMs: z.number().optional(),
+    note: z.string().optional(),
+  } satisfies Fields<StepProgress>)
+  .meta({ id: 'Step' });
+
+const planFields = {
+  federation: z.string(),
+  changed: z.boolean(),
+  planned: z.boolean(),
+  steps: z.array(stepSchema),
+  members: z.array(
+    z.object({
+      cluster: z.string(),
+      trustDomain: z.string(),
+      endpointUrl: z.string(),
+      fingerprint: z.string(),
+      restarted: z.boolean(),
+    } satisfies Fields<MemberSummary>),
+  ),
+  probes: z.array(
+    z.object({
+      from: z.string(),
+      to: z.string(),
+      federated: z.boolean(),
+      outcome: z.string(),
+      ok: z.boolean(),
+      pair: z.object({ what: z.string(), expected: z.enum(['handshake', 'refusal']) }).optional(),
+    } satisfies Fields<ProbeSummary>),
+  ),
+  /** What the engine found and would not touch. */
+  leftAlone: z.array(z.string()),
+  notes: z.array(z.string()).optional(),
+} satisfies Fields<Plan>;
+
+/** What an apply would do. */
+export const planSchema = z.object(planFields).meta({ id: 'Plan' });
+
+export const progressSchema = z
+  .object({
+    phase: z.enum(['checking', 'working', 'undoing', 'finished']),
+    steps: z.array(stepSchema),
+  } satisfies Fields<ChangeProgress>)
+  .meta({ id: 'Progress' });
+
+const pairWorkloadSchema = z.object({
+  cluster: z.string(),
+  trustDomain: z.string(),
+  pod: z.object({ namespace: z.string(), name: z.string() }),
+  spiffeIds: z.array(z.string()),
+  federatesWith: z.array(z.string()),
+} satisfies Fields<PairWorkload>);
+
+/** What a change of any type may tell when it has ended. */
+export const changeResultSchema = z
+  .object({
+    ...planFields,
+    /** Of a probe between two workloads. */
+    pair: z
+      .object({
+        from: pairWorkloadSchema,
+        to: pairWorkloadSchema,
+        outcome: z.enum(['handshake', 'refusal', 'unclear']),
+        reasons: z.array(z.string()),
+      } satisfies Fields<PairVerdict>)
+      .optional(),
+    /** Of an adoption: what is odd or missing, the steps that would mend it, and the federation as it was found. */
+    findings: z.array(checkSchema).optional(),
+    mending: z.array(z.object(stepFields)).optional(),
+    /** As it is applied; what was found may not be what an apply accepts. */
+    file: z.looseObject({ federation: z.string(), clusters: z.array(z.string()) }).optional(),
+    /** Of the rotation of a CA. */
+    rotation: z
+      .object({
         cluster: z.string(),
-        title: z.string(),
-        action: z.enum(['create', 'change', 'restart', 'delete', 'check', 'none']),
-        details: z.array(z.string()).optional(),
-        state: z.enum(['pending', 'running', 'done', 'unchanged', 'failed', 'undoing', 'undone']),
-        startedAt: time.optional(),
-        elapsedMs: z.number().optional(),
-        note: z.string().optional(),
-      } satisfies Fields<StepProgress>),
-    ),
-    members: z.array(
-      z.object({
-        cluster: z.string(),
-        trustDomain: z.string(),
-        endpointUrl: z.string(),
-        fingerprint: z.string(),
-        restarted: z.boolean(),
-      } satisfies Fields<MemberSummary>),
-    ),
-    probes: z.array(
-      z.object({
-        from: z.string(),
-        to: z.string(),
-        federated: z.boolean(),
-        outcome: z.string(),
-        ok: z.boolean(),
-        pair: z.object({ what: z.string(), expected: z.enum(['handshake', 'refusal']) }).optional(),
-      } satisfies Fields<ProbeSummary>),
-    ),
-    /** What the engine found and would not touch. */
-    leftAlone: z.array(z.string()),
-    notes: z.array(z.string()).optional(),
-  } satisfies Fields<Plan>)
-  .meta({ id: 'Plan' });
+        oldAuthority: z.string(),
+        newAuthority: z.string(),
+        preparedAt: time,
+        activatedAt: time.optional(),
+        taintedAt: time.optional(),
+        revokedAt: time.optional(),
+        edges: z.array(
+          z.object({
+            trusting: z.string(),
+            trusted: z.string(),
+            heldAt: time,
+            forced: z.number().int(),
+            freshAfterActivationAt: time.optional(),
+            freshAfterRevocationAt: time.optional(),
+          } satisfies Fields<RotationEdgeProof>),
+        ),
+      } satisfies Fields<RotationProof>)
+      .optional(),
+  } satisfies Fields<RotateCaResult>)
+  .meta({ id: 'ChangeResult' });
 
 export const verifySchema = z
   .object({

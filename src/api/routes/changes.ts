@@ -10,6 +10,7 @@ import {
   setupMeshInputSchema,
   setupPairInputSchema,
 } from '../../contract/change.js';
+import { changeResultSchema, progressSchema } from '../answers.js';
 import { mutate, requireSameFederation, type ApiContext, type Outcome } from '../context.js';
 import { streamEvents, type EventStream } from '../eventStream.js';
 import { invalidBody } from '../problem.js';
@@ -92,8 +93,8 @@ export function changeRoutes(context: ApiContext, reads: Reads): FastifyPluginAs
           params: runParams,
           response: {
             200: changeSchema.extend({
-              progress: z.looseObject({}).optional(),
-              result: z.looseObject({}).optional(),
+              progress: progressSchema.optional(),
+              result: changeResultSchema.optional(),
               error: z.object({ type: z.string(), message: z.string() }).optional(),
             }),
             ...problems,
@@ -101,12 +102,7 @@ export function changeRoutes(context: ApiContext, reads: Reads): FastifyPluginAs
         },
       },
       async ({ params: { federation, runId } }) => {
-        const { progress, result, ...change } = await reads.change(federation, runId);
-        return {
-          ...change,
-          ...(progress === undefined ? {} : { progress: { ...progress } }),
-          ...(result === undefined ? {} : { result: { ...result } }),
-        };
+        return reads.change(federation, runId);
       },
     );
 
