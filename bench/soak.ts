@@ -9,7 +9,7 @@ import { clusterName } from '../sandbox/layout.js';
 import { formatTable } from '../src/cli/table.js';
 import { setupMeshInputSchema, verifyInputSchema } from '../src/contract/change.js';
 import type { FederationHealth } from '../src/contract/health.js';
-import { monitorWorkflowId } from '../src/contract/names.js';
+import { edgeName, monitorWorkflowId } from '../src/contract/names.js';
 import { Engine } from './engine.js';
 import { median, memoryMb } from './measure.js';
 import { formatFigures, type Figure } from './report.js';
@@ -153,8 +153,10 @@ class Soak {
       if (seen !== undefined && isWanted(seen)) return seen;
       await delay(LOOK_MS);
     }
-    const found = seen?.findings.map(({ id, state }) => `${id} ${state}`).join(', ');
-    throw new Error(`not within ${HEALED_WITHIN_MS / 60_000} min: ${what}; found: ${found || 'nothing'}`);
+    console.error(JSON.stringify(seen, undefined, 2));
+    throw new Error(
+      `not within ${HEALED_WITHIN_MS / 60_000} min: ${what}; ${seen === undefined ? 'no worker answers' : stateOf(seen)}`,
+    );
   }
 
   /** Undefined while no worker answers: it may just have been killed. */
@@ -176,6 +178,14 @@ class Soak {
 
 function isWell({ verdict, findings, edges }: FederationHealth): boolean {
   return verdict === 'ok' && findings.length === 0 && edges.every((edge) => edge.verdict === 'fresh');
+}
+
+/** What is not as it should be. */
+function stateOf({ verdict, findings, edges }: FederationHealth): string {
+  const found = findings.map(({ id, state }) => `${id} ${state}`).join(', ');
+  const wrong = edges.filter((edge) => edge.verdict !== 'fresh');
+  const words = wrong.map((edge) => `${edgeName(edge.trusting, edge.trusted)} ${edge.verdict}: ${edge.evidence}`);
+  return [`verdict ${verdict}`, `found: ${found || 'nothing'}`, ...words].join('; ');
 }
 
 function describe({ event, place, crashed, found, healed, problem }: Outcome): string {
