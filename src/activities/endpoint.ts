@@ -23,6 +23,11 @@ export async function endpointIdentity(cluster: Cluster, conf: ServerConf, own: 
   };
 }
 
+/** Whether an endpoint authenticates itself by the own bundle: only then what it serves proves that this still holds. */
+export function speaksForBundle(conf: ServerConf): boolean {
+  return conf.bundleEndpoint?.profile?.type !== 'https_web';
+}
+
 /** Authorities that the inventory names for a cluster's certificate; undefined: public ones. */
 export async function webAuthorities({ name, bundleEndpoint }: Cluster): Promise<string[] | undefined> {
   if (bundleEndpoint?.profile !== 'https_web' || bundleEndpoint.webPkiCA === undefined) return undefined;

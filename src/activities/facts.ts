@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { Context } from '@temporalio/activity';
 import type { FindMembersRequest, FoundMembers, ReadFactsRequest } from '../contract/activities.js';
 import type { ControlFacts } from '../contract/control.js';
@@ -51,17 +52,20 @@ import {
 } from '../spire/bundle.js';
 import { fetchBundleEndpoint } from '../spire/endpoint.js';
 import { readServerConf, recordedPeers } from '../spire/serverConf.js';
-import type { Clusters } from './clusters.js';
+import type { Clusters, OpenCluster } from './clusters.js';
 import { readControllerManager } from './controllerManager.js';
 import { readControl } from './controlFacts.js';
-import { endpointIdentity, webAuthorities } from './endpoint.js';
+import { endpointIdentity, speaksForBundle, webAuthorities } from './endpoint.js';
 import { declaredExposure, readEndpointObjects, resolveExposure } from './exposureFacts.js';
+import { endpointDifference } from './observe.js';
 import { readConfigHash } from './operatorControl.js';
 import { requiredPermissions } from './permissions.js';
 import { parseRecord, readServerConfMap, readTemplate, runsWritten } from './server.js';
 
 /** What may be gone with the next attempt; a cluster that cannot be reached is not waited for. */
 const PASSING: ReadonlySet<Problem['type']> = new Set(['KubernetesUnavailable', 'ExecFailed', 'SpireUnavailable']);
+/** An endpoint that takes longer is not waited for: its server is asked. */
+const PROOF_MS = 2_000;
 /** So often a cluster is read before what passes counts as a problem. */
 const TRIES = 3;
 
@@ -149,15 +153,19 @@ class Problems {
 
 async function readClusterFacts(
   clusters: Clusters,
-  { cluster: name, permissions, maxAgeMs = 0 }: ReadFactsRequest,
+  { cluster: name, permissions, maxAgeMs = 0, storedReading }: ReadFactsRequest,
   problems: Problems,
 ): Promise<ClusterFacts | undefined> {
-  const { connection, spire } = await clusters.get(name);
+  const open = await clusters.get(name);
+  const { connection, spire } = open;
   const { cluster } = connection;
   const signal = Context.current().cancellationSignal;
   // Nothing else can be asked of a cluster that cannot be reached or does not accept the credentials.
   await requestJson(connection, { method: 'GET', path: '/version', attempt: 'ask its version' });
 
+  // Before a change, a bundle that was read a while ago will do where the endpoint proves that it holds.
+  const earlier = permissions === undefined ? spire.recentBundle(maxAgeMs) : spire.provableBundle();
+  const seen = storedReading === undefined ? undefined : spire.storedSince(storedReading, maxAgeMs);
   // All at once; what of it is reported depends on what else is wrong.
   const reads = new Problems(name);
   const asked = new Problems(name);
@@ -172,8 +180,8 @@ async function readClusterFacts(
     reads.collect(listObjects(connection, CLUSTER_SPIFFE_ID)),
     Promise.all([
       asked.collect(reading.then((found) => spire.version(signal, imageId(found, cluster.server)))),
-      asked.collect((async () => spire.recentBundle(maxAgeMs) ?? spire.bundle(signal))()),
-      asked.collect(spire.storedBundles(signal)),
+      asked.collect((async () => earlier ?? spire.bundle(signal))()),
+      asked.collect((async () => seen ?? spire.storedBundles(signal))()),
     ]),
   ]);
   // It is awaited below; until then something else may fail.
@@ -220,10 +228,20 @@ async function readClusterFacts(
       `${name}: the inventory says className ${cluster.className}, but SPIRE controller manager watches ${className}: it would ignore every object of the engine. Correct or remove className in the inventory.`,
     );
   }
-  const [version, own, stored] = answers;
-  if (!conf || own === undefined || stored === undefined || version === undefined || exposure === undefined)
+  const [version, found, stored] = answers;
+  if (!conf || found === undefined || stored === undefined || version === undefined || exposure === undefined)
     return undefined;
   if (endpointObjects === undefined || relationships === undefined || identities === undefined) return undefined;
+  const { httpsProxy } = await clusters.read();
+  const selector = set.spec.selector.matchLabels ?? {};
+  const context = { namespace: cluster.namespace, selector, serverConf: conf, exposure, trustDomain: conf.trustDomain };
+  const endpointUrl = exposureStrategy(exposure.type).endpointUrl(exposureContext(context), endpointObjects);
+  const isProven =
+    permissions === undefined ||
+    earlier === undefined ||
+    (await provesBundle(open, endpointUrl, conf, earlier, httpsProxy));
+  const own = isProven ? found : await problems.collect(spire.bundle(signal));
+  if (own === undefined) return undefined;
   const bundle = parseBundle(own);
   checkTrustDomain(name, conf.trustDomain, own, problems);
   const port = endpointPort(conf);
@@ -237,19 +255,15 @@ async function readClusterFacts(
   const rolledOut =
     control.type === 'configMap' && recorded && runsWritten(conf, peers, template, isRolledOut(set, pod));
   const facts: ClusterFacts = {
+    ...context,
     cluster: name,
-    namespace: cluster.namespace,
     server: cluster.server,
-    trustDomain: conf.trustDomain,
     spireVersion: version,
     className: cluster.className ?? className ?? DEFAULT_CLASS_NAME,
-    exposure,
     profile: profileFacts(cluster, conf),
     control,
     bundle: bundleFacts(bundle),
-    selector: set.spec.selector.matchLabels ?? {},
     endpointObjects,
-    serverConf: conf,
     serverConfRecorded: recorded,
     recordedPeers: peers,
     statefulSet: {
@@ -263,12 +277,26 @@ async function readClusterFacts(
     identities: identities.map(readIdentity),
     ...(federation === undefined ? {} : { federation }),
   };
-  const endpointUrl = exposureStrategy(exposure.type).endpointUrl(exposureContext(facts), endpointObjects);
   if (endpointUrl === undefined) return facts;
-  const { httpsProxy } = await clusters.read();
   const problem =
     permissions !== undefined ? await webProblem(connection, conf, endpointUrl, own, httpsProxy) : undefined;
   return { ...facts, endpointUrl, ...(problem === undefined ? {} : { profile: { ...facts.profile, problem } }) };
+}
+
+/** Whether the endpoint, authenticated by a server's own bundle as it was a while ago, serves just its keys now. */
+async function provesBundle(
+  { connection: { cluster }, spire }: OpenCluster,
+  endpointUrl: string | undefined,
+  conf: ServerConf,
+  bundle: string,
+  httpsProxy: string | undefined,
+): Promise<boolean> {
+  if (endpointUrl === undefined || !speaksForBundle(conf)) return false;
+  const askedAt = Date.now();
+  const difference = endpointDifference(cluster, endpointUrl, conf, bundle, httpsProxy);
+  if ((await Promise.race([difference, delay(PROOF_MS, 'late', { ref: false })])) !== undefined) return false;
+  spire.proveBundle(bundle, askedAt);
+  return true;
 }
 
 /** How the endpoint is to authenticate itself: as the inventory says, else as server.conf has it. */

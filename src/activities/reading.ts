@@ -45,7 +45,7 @@ const SAYS_NOTHING: ReadonlySet<FederatorErrorType> = new Set([
 export function readingActivities(clusters: Clusters) {
   return {
     /**
-     * Reads what a cluster's edges are judged by: two commands in SPIRE server's pod and its log; all objects come from
+     * Reads what a cluster's edges are judged by: two or three commands in SPIRE server's pod and its log; all objects come from
      * watches. What keeps it from reading is part of the answer, not an error.
      */
     async readCluster(request: ReadClusterRequest): Promise<ClusterReading> {
@@ -173,8 +173,8 @@ async function readServer(
 }
 
 /**
- * One command after the other: each is a process in the container of a server that has other work, and nobody waits for
- * a reading so much that two at once would be worth it.
+ * One command after the other: each is a process in the container of a server that has other work, and what two at once
+ * would gain is a fraction of a second.
  */
 async function askServer(spire: SpireServer, { withAgents }: ReadClusterRequest, signal: AbortSignal) {
   const own = await spire.bundle(signal);

@@ -1,6 +1,7 @@
 import { Context } from '@temporalio/activity';
 import type {
   ApplyRelationshipsRequest,
+  ArrivalOutcome,
   AwaitBundlesRequest,
   AwaitRefreshesRequest,
   DeleteBundlesRequest,
@@ -32,7 +33,7 @@ import { noticedWithinMs } from '../spire/controllerManager.js';
 import { fetchBundleEndpoint } from '../spire/endpoint.js';
 import { serverTarget } from '../spire/server.js';
 import type { Clusters, OpenCluster } from './clusters.js';
-import { endpointIdentity } from './endpoint.js';
+import { endpointIdentity, speaksForBundle } from './endpoint.js';
 import { Nudge } from './nudge.js';
 import { readServerConfMap } from './server.js';
 import { readServerConf } from '../spire/serverConf.js';
@@ -47,8 +48,6 @@ const ELSEWHERE_AFTER_MS = 3_000;
 const STORED_WITHIN_MS = 5_000;
 /** A server presents its old certificate for up to this long (spire: its rotator's tick is 5 s). */
 const OLD_CERTIFICATE_MS = 6_000;
-/** A bundle that was read no longer ago need not be read again to be compared with what the endpoint serves. */
-const RECENT_MS = 60_000;
 /** Commands run at once in one pod. Each is a process there, in the memory of SPIRE server's container. */
 const EXECS_AT_ONCE = 4;
 
@@ -76,8 +75,9 @@ export function relationshipActivities(clusters: Clusters) {
       const conf = readServerConf(text);
       const { trustDomain } = conf;
       const startedAt = Date.now();
-      // An endpoint that proves itself, and serves just what the server said a moment ago, proves that it still holds.
-      let own = endpointUrl === undefined ? undefined : open.spire.recentBundle(RECENT_MS);
+      // An endpoint that proves itself, and serves just what the server said a while ago, proves that it still holds.
+      const mayProve = endpointUrl !== undefined && speaksForBundle(conf);
+      let own = mayProve ? open.spire.provableBundle() : undefined;
       return waitFor(
         async (): Promise<Look<ReadBundleOutcome>> => {
           own ??= await open.spire.bundle(signal);
@@ -90,6 +90,7 @@ export function relationshipActivities(clusters: Clusters) {
           };
           if (endpointUrl === undefined) return { done: true, value };
           const identity = await endpointIdentity(open.connection.cluster, conf, own);
+          const askedAt = Date.now();
           let served: string;
           try {
             served = await fetchBundleEndpoint({ cluster, url: endpointUrl, identity, httpsProxy });
@@ -101,7 +102,8 @@ export function relationshipActivities(clusters: Clusters) {
               error.type === 'EndpointNotAuthentic' && profile !== undefined && 'servingCertFile' in profile;
             // A server that is just restarting, or has just rotated, may show its old certificate for some seconds.
             if (lasting && Date.now() - startedAt > OLD_CERTIFICATE_MS) throw error;
-            if (error.type === 'EndpointNotAuthentic') own = undefined;
+            // It may have waited for long.
+            if (error.type === 'EndpointNotAuthentic' || own !== open.spire.provableBundle()) own = undefined;
             return { done: false, seen: error.message };
           }
           const { equal, missing, extra } = compareBundles(parseBundle(served), bundle);
@@ -109,6 +111,7 @@ export function relationshipActivities(clusters: Clusters) {
             own = undefined;
             return { done: false, seen: `the endpoint lacks ${missing.length} and has ${extra.length} other keys` };
           }
+          if (mayProve) open.spire.proveBundle(own, askedAt);
           return { done: true, value };
         },
         {
@@ -135,7 +138,7 @@ export function relationshipActivities(clusters: Clusters) {
      * relationships that is after a fetch that SPIRE server itself made. Where a stored bundle cannot authenticate its
      * peer, which SPIRE never mends by itself, the relationship is made anew with the peer's current bundle.
      */
-    async awaitBundles(request: AwaitBundlesRequest): Promise<StepOutcome> {
+    async awaitBundles(request: AwaitBundlesRequest): Promise<ArrivalOutcome> {
       const { cluster, peers, relationships, appliedBeforeRestart = false, timeoutMs } = request;
       const open = await clusters.get(cluster);
       const signal = Context.current().cancellationSignal;
@@ -171,7 +174,7 @@ export function relationshipActivities(clusters: Clusters) {
       // Without a bundle that could authenticate the peer, a fetch is in vain: one has shown that, from then on it is looked for.
       const isAhead = ({ trustDomain }: Arrival) => stored?.has(trustDomain) === false && Date.now() < patienceEnds;
       return waitFor(
-        async (): Promise<Look<StepOutcome>> => {
+        async (): Promise<Look<ArrivalOutcome>> => {
           const awaited = late();
           if (awaited.some(isAhead)) stored = await look();
           const refused = await eachLimited(awaited, EXECS_AT_ONCE, async (each) =>
@@ -188,7 +191,9 @@ export function relationshipActivities(clusters: Clusters) {
           const first = missing.find((each) => each !== undefined);
           if (first !== undefined) return { done: false, seen: first };
           const note = arrivals.map((each) => each.note).join(', ');
-          return { done: true, value: { changed: arrivals.some((each) => each.renewed), note } };
+          const changed = arrivals.some((each) => each.renewed);
+          const { storedReading } = open.spire;
+          return { done: true, value: { changed, note, ...(storedReading === undefined ? {} : { storedReading }) } };
         },
         {
           what: `${cluster} stores exactly the keys of ${peers.map((peer) => peer.cluster).join(', ')}`,

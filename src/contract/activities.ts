@@ -26,6 +26,12 @@ export interface StepOutcome {
   stays?: string;
 }
 
+/** Of a wait for bundles. */
+export interface ArrivalOutcome extends StepOutcome {
+  /** Names the reading that saw the bundles, or a later one; see ReadFactsRequest. */
+  storedReading?: string;
+}
+
 /** An edit of server.conf takes effect when the pod that runs with the old one is replaced. */
 export interface EditOutcome extends StepOutcome {
   /** UID of SPIRE server's pod at that time, where there was one and the edit changed anything. */
@@ -41,10 +47,18 @@ export interface ClusterRequest {
 export type PermissionUse = 'change' | 'probe' | 'monitor';
 
 export interface ReadFactsRequest extends ClusterRequest {
-  /** Also asked, before a change: whether the engine's account may do all that these take. Absent: it is not asked. */
+  /**
+   * Also asked, before a change: whether the engine's account may do all that these take. The own bundle is then one that
+   * was just read, or was read a while ago and is proven by its endpoint now. Absent: it is not asked.
+   */
   permissions?: PermissionUse[];
-  /** The own bundle and the kinds that the cluster offers may be as old as this, in milliseconds. Absent: as they are now. */
+  /**
+   * The own bundle (since it was read or proven), the kinds that the cluster offers and what storedReading saw may be as
+   * old as this, in milliseconds. Absent: as they are now.
+   */
   maxAgeMs?: number;
+  /** What that reading saw stored will do, where the worker that made it is asked. Absent: what is stored now. */
+  storedReading?: string;
 }
 
 export interface ApplyObjectRequest extends ClusterRequest {
@@ -333,7 +347,7 @@ export interface FederatorActivities {
   removeFederationFromServer(request: RemoveFederationRequest): Promise<StepOutcome>;
   readBundle(request: ReadBundleRequest): Promise<ReadBundleOutcome>;
   applyRelationships(request: ApplyRelationshipsRequest): Promise<StepOutcome>;
-  awaitBundles(request: AwaitBundlesRequest): Promise<StepOutcome>;
+  awaitBundles(request: AwaitBundlesRequest): Promise<ArrivalOutcome>;
   awaitRefreshes(request: AwaitRefreshesRequest): Promise<StepOutcome>;
   removeRelationships(request: RemoveRelationshipsRequest): Promise<StepOutcome>;
   deleteBundles(request: DeleteBundlesRequest): Promise<StepOutcome>;

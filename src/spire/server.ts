@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { FederatorError } from '../contract/errors.js';
 import type { AgentFacts, EntryFacts } from '../contract/workload.js';
 import type { ClusterConnection } from '../kubernetes/connect.js';
@@ -15,6 +16,13 @@ const VERSION = /^v?\d+\.\d+/;
 
 /** Words of exec for a binary that is not at that path. */
 const NO_SUCH_BINARY = /no such file or directory.*|executable file not found|not found in \$PATH|exec format error/i;
+
+/**
+ * For so long after a server was asked for its own bundle, its endpoint may speak for it: the monitor asks it anew every
+ * 75 s by default. No longer, for whoever has stolen a CA that was revoked since could stand in for the endpoint, but not
+ * for the cluster's Kubernetes API.
+ */
+const PROVABLE_MS = 2 * 60_000;
 
 /** Subject key identifiers (hex) of a server's CAs. */
 export interface Authorities {
@@ -34,7 +42,11 @@ export function serverTarget({ cluster }: ClusterConnection): ExecTarget {
  */
 export class SpireServer {
   private binary: string | undefined;
-  private newestBundle: { text: string; askedAt: number } | undefined;
+  private newestBundle: { text: string; askedAt: number; provenAt: number } | undefined;
+  private newestStored: { bundles: ReadonlyMap<string, TrustBundle>; reading: number; askedAt: number } | undefined;
+  private readings = 0;
+  /** Tells these readings from those of other workers, and of other connections to the same server. */
+  private readonly id = randomUUID();
   /** By the digest of the image, which says what is in it. */
   private readonly versions = new Map<string, string>();
 
@@ -44,21 +56,53 @@ export class SpireServer {
   async bundle(signal?: AbortSignal): Promise<string> {
     const askedAt = Date.now();
     const text = await this.read(['bundle', 'show', '-format', 'spiffe'], signal);
-    this.newestBundle = { text, askedAt };
+    if (askedAt >= (this.newestBundle?.askedAt ?? 0)) this.newestBundle = { text, askedAt, provenAt: askedAt };
     return text;
   }
 
-  /** The bundle as it was when it was asked for within that time; undefined when it was not. It may be another one now. */
+  /**
+   * The bundle as it was when it was asked for, or proven, within that time; undefined when it was not. It may be another
+   * one now.
+   */
   recentBundle(maxAgeMs: number): string | undefined {
-    return this.newestBundle !== undefined && Date.now() - this.newestBundle.askedAt <= maxAgeMs
-      ? this.newestBundle.text
-      : undefined;
+    return Date.now() - (this.newestBundle?.provenAt ?? 0) <= maxAgeMs ? this.provableBundle() : undefined;
+  }
+
+  /** The bundle as it was when it was last asked for, as long as its endpoint may prove that it is so still. */
+  provableBundle(): string | undefined {
+    const newest = this.newestBundle;
+    return newest !== undefined && Date.now() - newest.askedAt <= PROVABLE_MS ? newest.text : undefined;
+  }
+
+  /** Notes that the endpoint, authenticated by this bundle, served just its keys. */
+  proveBundle(text: string, provenAt: number): void {
+    if (this.newestBundle?.text === text) this.newestBundle = { ...this.newestBundle, provenAt };
   }
 
   /** Every foreign bundle it stores by trust domain, with the hint that SPIRE polls by. */
   async storedBundles(signal?: AbortSignal): Promise<Map<string, TrustBundle>> {
+    const reading = ++this.readings;
+    const askedAt = Date.now();
     // In JSON: no bundles at all is not an empty answer then, as it is when exec loses the output.
-    return parseStoredBundles(await this.read(['bundle', 'list', '-output', 'json'], signal));
+    const bundles = parseStoredBundles(await this.read(['bundle', 'list', '-output', 'json'], signal));
+    if (reading > (this.newestStored?.reading ?? 0)) this.newestStored = { bundles, reading, askedAt };
+    return bundles;
+  }
+
+  /** Names the newest reading of the stored bundles; undefined when there was none. */
+  get storedReading(): string | undefined {
+    return this.newestStored && `${this.id}/${this.newestStored.reading}`;
+  }
+
+  /**
+   * What a reading, or one that began after it, found stored, asked for within that time; undefined when it was not, or
+   * not through this connection.
+   */
+  storedSince(name: string, maxAgeMs: number): ReadonlyMap<string, TrustBundle> | undefined {
+    const [id, reading] = name.split('/');
+    const newest = this.newestStored;
+    if (id !== this.id || newest === undefined || newest.reading < Number(reading)) return undefined;
+    return Date.now() - newest.askedAt <= maxAgeMs ? newest.bundles : undefined;
   }
 
   /** Number of agents that are attested and not banned. */
@@ -193,6 +237,7 @@ export class SpireServer {
   ): Promise<'done' | 'was done before'> {
     const args = ['localauthority', 'x509', action, '-authorityID', authorityId];
     const result = await this.exec(args, { signal });
+    this.newestBundle = undefined;
     if (result.exitCode === 0) return 'done';
     if (/already tainted|already active/i.test(words(result))) return 'was done before';
     throw this.failed(`${action} its CA ${authorityId}`, result);

@@ -1,5 +1,10 @@
 import { ActivityFailure, ApplicationFailure } from '@temporalio/workflow';
-import type { AwaitBundlesRequest, ReadBundleOutcome, ReadBundleRequest, StepOutcome } from '../contract/activities.js';
+import type {
+  ArrivalOutcome,
+  AwaitBundlesRequest,
+  ReadBundleOutcome,
+  ReadBundleRequest,
+} from '../contract/activities.js';
 import type { FederatorErrorType } from '../contract/errors.js';
 import { regionOf } from './regions.js';
 
@@ -13,9 +18,9 @@ const ELSEWHERE: FederatorErrorType = 'BundleElsewhere';
  */
 export async function awaitBundlesFrom(
   request: AwaitBundlesRequest,
-  wait: (request: AwaitBundlesRequest) => Promise<StepOutcome>,
+  wait: (request: AwaitBundlesRequest) => Promise<ArrivalOutcome>,
   read: (request: ReadBundleRequest) => Promise<ReadBundleOutcome>,
-): Promise<StepOutcome> {
+): Promise<ArrivalOutcome> {
   const { cluster, federation, refreshHintSeconds, timeoutMs } = request;
   const deadline = Date.now() + timeoutMs;
   const readAgain = async (peer: AwaitBundlesRequest['peers'][number]) => {

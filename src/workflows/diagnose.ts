@@ -19,7 +19,7 @@ import { observeMembers, possibleMembers } from './verify.js';
 const DIAGNOSE = { id: 'diagnose', title: 'Diagnose' };
 const ATTEMPTS = 3;
 /** How long one cluster may take to be read. */
-const READING_MS = 15_000;
+const READING_MS = 20_000;
 /** A fetch of one bundle may take this long. */
 const REFRESH_MS = 10_000;
 /** A fetch that fails is tried so often. */

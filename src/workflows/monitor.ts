@@ -58,7 +58,7 @@ const HURRIED = 20;
 /** Between two looks at which readings are due: Temporal's timers are no finer (temporal: history.timerProcessorMaxTimeShift). */
 const STEP_MS = 1_000;
 /** How long one cluster may take to be read. */
-const READING_MS = 15_000;
+const READING_MS = 20_000;
 /** What is known is acted on after this long, though slow clusters have not answered. */
 const ACT_AFTER_MS = 4_000;
 /** How long a fetch on demand may take: a peer that hangs is found out by it. */

@@ -14,7 +14,7 @@ const REPAIR_MS = 5 * 60_000;
 /** Agents fetch bundles every 5 s (spire: agent sync_interval): the workloads of the peers know the key after this. */
 const AGENTS_MS = 10_000;
 const LOOK_AGAIN_MS = 2_000;
-const READING_MS = 15_000;
+const READING_MS = 20_000;
 const REFRESH_MS = 10_000;
 
 /**

@@ -106,6 +106,8 @@ class Setup {
   /** Own bundles as peers are told of them, for some before their restart. */
   private readonly served = new Map<string, Promise<ReadBundleOutcome | undefined>>();
   private readonly restarted = new Set<string>();
+  /** By cluster, the reading that saw the bundles of its peers; none where relationships ended since. */
+  private readonly storedReadings = new Map<string, string>();
   /** Clusters whose SPIRE server may be down: its settings are being changed, and it has not served its bundle since. */
   private readonly unproven = new Set<string>();
   /** SPIRE servers that are members already, and are relied upon, restart so many at a time; undoing, too. */
@@ -135,6 +137,7 @@ class Setup {
         this.plan.verify,
         this.input.federation,
         members.map((member) => member.facts.cluster),
+        this.storedReadings,
       ),
     );
     const [probes] = await Promise.all([
@@ -341,7 +344,7 @@ class Setup {
         keyIds: (await this.bundles.get(trusted.cluster))?.keyIds ?? [],
       })),
     );
-    await this.step(awaitBundles, () =>
+    const arrived = await this.step(awaitBundles, () =>
       runStep('awaitBundles', awaitBundles, timeouts.attempts, {
         cluster,
         federation,
@@ -354,6 +357,9 @@ class Setup {
     );
     await this.applyPolicies(member);
     await this.endRelationships(member);
+    if (arrived?.storedReading !== undefined && member.ending.edges.length === 0) {
+      this.storedReadings.set(cluster, arrived.storedReading);
+    }
   }
 
   /** Only now: SPIRE refuses an entry whole that names a trust domain whose bundle is not stored. */

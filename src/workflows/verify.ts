@@ -1,3 +1,4 @@
+import type { ReadFactsRequest } from '../contract/activities.js';
 import type { VerifyInput } from '../contract/change.js';
 import type { ClusterFacts } from '../contract/facts.js';
 import { worstVerdict, type VerifyResult } from '../contract/verify.js';
@@ -38,13 +39,18 @@ export async function possibleMembers(federation: string): Promise<string[]> {
  * The last step of a change: fails with all that is not as it must be. The endpoints are not asked again: the steps
  * before this one proved them, by the engine's own eyes and by a fetch of each peer. Nor do outcomes of ClusterSPIFFEIDs
  * count: most are somebody else's, and SPIRE controller manager reports on them up to 10 s late.
+ * @param storedReadings by cluster, those that need not be repeated while they are recent
  */
 export async function verifyMembers(
   step: StepName,
   federation: string,
   clusters: readonly string[],
+  storedReadings: ReadonlyMap<string, string>,
 ): Promise<ClusterFacts[]> {
-  const members = await readMembers(step, federation, clusters, PROVEN_MS);
+  const members = await readMembers(step, federation, clusters, (cluster) => {
+    const storedReading = storedReadings.get(cluster);
+    return { maxAgeMs: PROVEN_MS, ...(storedReading === undefined ? {} : { storedReading }) };
+  });
   const wrong = verifyFederation(federation, members).filter(
     ({ name, verdict }) => name !== 'identity' && (verdict === 'failed' || verdict === 'unknown'),
   );
@@ -56,11 +62,11 @@ function readMembers(
   step: StepName,
   federation: string,
   clusters: readonly string[],
-  maxAgeMs?: number,
+  reuse: (cluster: string) => Pick<ReadFactsRequest, 'maxAgeMs' | 'storedReading'> = () => ({}),
 ): Promise<MemberObservation[]> {
   return Promise.all(
     clusters.map(async (cluster) => {
-      const request = { cluster, federation, ...(maxAgeMs === undefined ? {} : { maxAgeMs }) };
+      const request = { cluster, federation, ...reuse(cluster) };
       const { facts, problems } = await runStep('readFacts', part(step, `read ${cluster}`), ATTEMPTS, request);
       return { cluster, problems, ...(facts === undefined ? {} : { facts }) };
     }),

@@ -48,6 +48,8 @@ export class RecordedActivities {
   readonly notified: NotifyRequest[] = [];
   /** Why the monitor is paused, as far as a scheduled look is told. */
   paused: string | undefined;
+  /** Readings of stored bundles that later ones need not repeat, as they were given, by step. */
+  readonly reused: Record<string, string | undefined> = {};
   /** What a followed log tells; by default nothing. */
   refreshes: (request: FollowRefreshesRequest) => RefreshWindow = ({ cluster }) => ({ cluster, polls: [] });
   private readonly clusters = new Map<string, ClusterFacts>();
@@ -124,7 +126,8 @@ export class RecordedActivities {
   get activities(): FederatorActivities {
     const noted = { changed: true };
     return {
-      readFacts: this.record('readFacts', ({ cluster }) => {
+      readFacts: this.record('readFacts', ({ cluster, storedReading }) => {
+        this.reused[Context.current().info.activityId] = storedReading;
         if (this.clusters.has(candidateOf(cluster) ?? cluster)) return { facts: this.facts(cluster), problems: [] };
         return { problems: [{ cluster, type: 'ClusterUnreachable', message: `${cluster}: it is nowhere.` }] };
       }),
@@ -204,7 +207,7 @@ export class RecordedActivities {
           ...Object.fromEntries(arrived.map(({ trustDomain, bundle }) => [trustDomain, bundle])),
         };
         this.change(cluster, { storedBundles });
-        return { changed: false };
+        return { changed: false, storedReading: `of ${cluster}` };
       }),
       awaitRefreshes: this.record('awaitRefreshes', () => ({ changed: false })),
       removeRelationships: this.record('removeRelationships', ({ cluster, relationships }) => {

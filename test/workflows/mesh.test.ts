@@ -123,6 +123,17 @@ describe('addCluster', () => {
     expect(of('configureServer', 'rolloutServer').map(({ cluster }) => cluster)).toEqual(['c', 'c']);
   });
 
+  test('what was seen to have arrived is not asked for again at once, and is before the change', async () => {
+    const recorded = twoAndOne('dynamic');
+    await environment.run(recorded, 'addCluster', input, result);
+    expect(recorded.reused).toMatchObject({
+      'readFacts/a': undefined,
+      'verify/all/read a': 'of a',
+      'verify/all/read b': 'of b',
+      'verify/all/read c': 'of c',
+    });
+  });
+
   test('a member of which it is not known whether it was restarted waits for its turn, and keeps no settled one', async () => {
     const recorded = twoAndOne('dynamic');
     recorded.change('a', { statefulSet: { portDeclared: true, portAdded: true, federationHash: 'another' } });
@@ -206,6 +217,7 @@ describe('setupMesh', () => {
     const input = setupMeshInputSchema.parse({ federation: FEDERATION, topology: 'hub', hub: 'b', ...QUICK });
     await environment.run(recorded, 'setupMesh', input, result);
     const trusted = (cluster: string) => recorded.facts(cluster).relationships.map(({ trustDomain }) => trustDomain);
+    expect(recorded.reused['verify/all/read a']).toBe('of a');
     expect([trusted('a'), trusted('b'), trusted('c')]).toEqual([['b.test'], ['a.test', 'c.test'], ['b.test']]);
   });
 
@@ -218,6 +230,7 @@ describe('setupMesh', () => {
     };
     expect(await environment.run(recorded, 'setupMesh', input, failure)).toBe('no\nEvery cluster is as it was before.');
     const ended = recorded.calls.findIndex(({ id }) => id === 'endRelationships/a');
+    expect(recorded.reused).toMatchObject({ 'verify/all/read a': undefined });
     const names = (calls: readonly Call[]) =>
       calls.filter(({ cluster }) => cluster === 'a').map(({ name }) => name as string);
     expect(names(recorded.calls.slice(0, ended)).slice(-3)).toEqual(['readBundle', 'awaitBundles', 'awaitPolicies']);
