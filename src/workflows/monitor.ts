@@ -39,6 +39,7 @@ import { WatchedFederation } from '../federation/watchedFederation.js';
 import type { diagnose } from './diagnose.js';
 import type { notify } from './notify.js';
 import { readCluster, refreshEdges, runCheck } from './activities.js';
+import { refreshRegions } from './regions.js';
 import { inTraceOfItsOwn } from './traces.js';
 import { movesOn } from './versioning.js';
 
@@ -67,6 +68,10 @@ const REFRESH_MS = 10_000;
 /**
  * Watches over a federation for as long as it lives: reads every cluster once a round, judges every edge from these
  * readings, and has what is wrong repaired, or says what a person has to do.
+ *
+ * Timers, not the clock, say when something is due. A worker that has just started may be queried before it is given the
+ * next workflow task; what came since the last one is then worked off by the clock of that last one, and commands that
+ * depended on it would be others in every later replay.
  */
 export async function monitor({ state, ...input }: MonitorInput): Promise<FederationHealth> {
   return new Monitor(new WatchedFederation(input, Date.now(), state), state?.told).run();
@@ -154,8 +159,8 @@ class Monitor {
       const began = Date.now();
       await inTraceOfItsOwn('MonitorRound', () => this.round(began));
       const next = began + this.watched.roundMs;
-      while (!this.isOver && !this.woken && Date.now() < next) {
-        await condition(() => this.isOver || this.woken || this.late, Math.max(1, next - Date.now()));
+      for (let isDue = false; !this.isOver && !this.woken && !isDue;) {
+        isDue = !(await condition(() => this.isOver || this.woken || this.late, Math.max(1, next - Date.now())));
         if (this.late) await inTraceOfItsOwn('MonitorEvaluation', () => this.evaluate());
       }
       if (this.stopped) break;
@@ -186,6 +191,7 @@ class Monitor {
     this.alarmed = false;
     this.inRound = true;
     if (watched.paused?.until !== undefined && watched.paused.until <= now) watched.paused = undefined;
+    refreshRegions(watched.rounds, watched.roundMs);
     await this.beginReadings(isAwaited);
     await condition(() => this.reading.size === 0 || this.stopped, ACT_AFTER_MS);
     watched.rounds++;
@@ -204,15 +210,14 @@ class Monitor {
     // Readings take well below a second: further apart they are no less of a burst, and only later.
     const evenGapMs = Math.min(STEP_MS, (this.watched.roundMs * SPREAD) / clusters.length);
     const hurries = () => isAwaited || this.woken || this.alarmed;
-    const startedAt = Date.now();
-    for (let begun = 0; begun < clusters.length && !this.stopped;) {
+    for (let begun = 0, steps = 0; begun < clusters.length && !this.stopped;) {
       const hurried = hurries();
-      const even = Math.floor((Date.now() - startedAt) / evenGapMs) + Math.max(1, Math.floor(STEP_MS / evenGapMs));
+      const even = Math.floor((steps * STEP_MS) / evenGapMs) + Math.max(1, Math.floor(STEP_MS / evenGapMs));
       const due = hurried ? begun + HURRIED : even;
       for (const cluster of clusters.slice(begun, due)) void this.read(cluster);
       begun = Math.max(begun, due);
       if (begun >= clusters.length) return;
-      await condition(() => this.stopped || hurries() !== hurried, STEP_MS);
+      if (!(await condition(() => this.stopped || hurries() !== hurried, STEP_MS))) steps++;
     }
   }
 

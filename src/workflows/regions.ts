@@ -38,6 +38,7 @@ export interface Region {
 
 // A workflow has its modules to itself: this is what one run knows.
 let known: (ClusterRegions & { at: number }) | undefined;
+let outdated = false;
 let asking: Promise<ClusterRegions> | undefined;
 
 /** The region of a cluster; undefined: it is for the workers of the workflows themselves. */
@@ -59,9 +60,18 @@ export async function clustersByRegion(longestMs = Infinity): Promise<{ region?:
   return [...names.map((name) => ({ region: { name, patienceMs }, clusters: of(name) })), { clusters: of(null) }];
 }
 
+/**
+ * Has regions asked for anew every five minutes, by work that comes back again and again: how often is known for sure in a
+ * replay, the time of day is not (see monitor).
+ * @param times it has come back so far
+ */
+export function refreshRegions(times: number, everyMs: number): void {
+  if (times % Math.max(1, Math.round(KNOWN_MS / everyMs)) === 0) outdated = true;
+}
+
 async function regionsFor(cluster?: string): Promise<ClusterRegions> {
   const isListed = cluster === undefined || known?.regions[cluster] !== undefined;
-  if (known !== undefined && Date.now() - known.at < (isListed ? KNOWN_MS : UNLISTED_MS)) return known;
+  if (known !== undefined && (isListed ? !outdated : Date.now() - known.at < UNLISTED_MS)) return known;
   asking ??= CancellationScope.nonCancellable(ask).finally(() => (asking = undefined));
   return asking;
 }
@@ -70,6 +80,7 @@ async function regionsFor(cluster?: string): Promise<ClusterRegions> {
 async function ask(): Promise<ClusterRegions> {
   try {
     known = { ...(await readRegions()), at: Date.now() };
+    outdated = false;
     return known;
   } catch (error) {
     log.warn('Regions could not be read', { error });

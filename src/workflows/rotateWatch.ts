@@ -32,6 +32,7 @@ import { federationSettings, trusts } from '../federation/settings.js';
 import { followNow, runStep } from './activities.js';
 import { nothingFound, preflightFailure, rootFailure } from './failure.js';
 import { findMembers } from './facts.js';
+import { refreshRegions } from './regions.js';
 import type { rotateCa } from './rotateCa.js';
 import { movesOn } from './versioning.js';
 
@@ -149,6 +150,7 @@ class RotateWatch {
     const isFollowed = clusters <= FOLLOWED_AT_ONCE;
     while (!this.draining) {
       const cursor = this.cursors.get(cluster);
+      refreshRegions(this.windows, WINDOW_MS / clusters);
       const window = await followNow({
         cluster,
         federation,
