@@ -1,4 +1,5 @@
 import type { ChildProcess } from 'node:child_process';
+import { rotateCa } from '../../sandbox/client.js';
 import type { Resource } from '../../sandbox/kubernetes.js';
 import type { ChangeResult } from '../../src/contract/change.js';
 import type { VerifyResult } from '../../src/contract/verify.js';
@@ -41,6 +42,18 @@ function trustDomainOf(cluster: string): string {
   return `apps.${cluster}.sandbox.test`;
 }
 
+async function ownKeys(cluster: string): Promise<Set<string>> {
+  const own = parseBundle(await spireServer(testbed.directory, cluster, 'bundle', 'show', '-format', 'spiffe'));
+  return new Set(own.keys.map(({ id }) => id));
+}
+
+/** What a cluster stores of its peer. */
+async function keysOfPeer(cluster: string): Promise<Set<string>> {
+  const list = await spireServer(testbed.directory, cluster, 'bundle', 'list', '-format', 'spiffe');
+  const stored = parseBundleList(list).get(trustDomainOf(peerOf(cluster)));
+  return new Set(stored?.keys.map(({ id }) => id));
+}
+
 beforeAll(async () => {
   testbed = await Testbed.start();
   before = await snapshot();
@@ -71,12 +84,9 @@ describe('a bare setupPair on an inventory of two clusters', () => {
   });
 
   test.each(CLUSTERS)('%s stores exactly the keys of its peer, by their own words', async (cluster) => {
-    const peer = peerOf(cluster);
-    const own = parseBundle(await spireServer(testbed.directory, peer, 'bundle', 'show', '-format', 'spiffe'));
-    const list = await spireServer(testbed.directory, cluster, 'bundle', 'list', '-format', 'spiffe');
-    const stored = parseBundleList(list).get(trustDomainOf(peer));
-    expect(new Set(stored?.keys.map(({ id }) => id))).toEqual(new Set(own.keys.map(({ id }) => id)));
-    expect(own.keys.length).toBeGreaterThan(0);
+    const own = await ownKeys(peerOf(cluster));
+    expect(await keysOfPeer(cluster)).toEqual(own);
+    expect(own.size).toBeGreaterThan(0);
   });
 
   test.each(CLUSTERS)(
@@ -383,6 +393,23 @@ describe('what is not of the federation itself', () => {
     3 * MINUTE,
   );
 });
+
+test(
+  'a CA that was made since a bundle was read a moment ago is not missed',
+  async () => {
+    const setup = () => testbed.federator('start-workflow', 'setupPair', '--no-probe', '--no-monitor', '--json');
+    expect((await setup()).code).toBe(0);
+    const known = await ownKeys('client-1');
+    await rotateCa({ directory: testbed.directory, cluster: 'client-1', revoke: false });
+    const { code, stderr } = await setup();
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    const keys = await ownKeys('client-1');
+    expect(keys.size).toBeGreaterThan(known.size);
+    expect(await keysOfPeer('server-1')).toEqual(keys);
+    expect((await testbed.federator('teardown')).code).toBe(0);
+  },
+  2 * MINUTE,
+);
 
 test('the worker is one process that a SIGTERM ends cleanly', async () => {
   await testbed.stopWorker(worker);
