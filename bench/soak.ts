@@ -153,7 +153,6 @@ class Soak {
       if (seen !== undefined && isWanted(seen)) return seen;
       await delay(LOOK_MS);
     }
-    console.error(JSON.stringify(seen, undefined, 2));
     throw new Error(
       `not within ${HEALED_WITHIN_MS / 60_000} min: ${what}; ${seen === undefined ? 'no worker answers' : stateOf(seen)}`,
     );
