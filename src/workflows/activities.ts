@@ -12,7 +12,7 @@ import type { PlannedStep } from '../contract/change.js';
 import { atAskersTime, fetchesAtAskersTime } from '../federation/clocks.js';
 import { awaitBundlesFrom } from './awaitBundles.js';
 import type { Limit } from './limit.js';
-import { inRegion, isNotTakenUp, isNoWorker, noWorker, regionOf, type Region } from './regions.js';
+import { distrustRegions, inRegion, isNotTakenUp, isNoWorker, noWorker, regionOf, type Region } from './regions.js';
 
 /** A worker that stops heartbeating this long is taken for dead, and its step is given to another. */
 const HEARTBEAT_TIMEOUT = '5 seconds';
@@ -172,6 +172,8 @@ export async function runUndo<K extends Activity>(
     } catch (error) {
       if (Date.now() - begun >= undoPatienceMs(error, turns)) throw error;
     }
+    // Meanwhile a cluster may be given to those who reach it.
+    distrustRegions();
     await sleep(pauseMs);
   }
 }

@@ -60,13 +60,18 @@ export async function clustersByRegion(longestMs = Infinity): Promise<{ region?:
   return [...names.map((name) => ({ region: { name, patienceMs }, clusters: of(name) })), { clusters: of(null) }];
 }
 
+/** Has regions asked for anew before the next activity. */
+export function distrustRegions(): void {
+  outdated = true;
+}
+
 /**
  * Has regions asked for anew every five minutes, by work that comes back again and again: how often is known for sure in a
  * replay, the time of day is not (see monitor).
  * @param times it has come back so far
  */
 export function refreshRegions(times: number, everyMs: number): void {
-  if (times % Math.max(1, Math.round(KNOWN_MS / everyMs)) === 0) outdated = true;
+  if (times % Math.max(1, Math.round(KNOWN_MS / everyMs)) === 0) distrustRegions();
 }
 
 async function regionsFor(cluster?: string): Promise<ClusterRegions> {

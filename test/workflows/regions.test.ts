@@ -137,7 +137,10 @@ test('without a worker of the region, looks say that they cannot see', async () 
   expect(report).toMatchObject({ ok: false, problems: [{ type: 'NoWorker' }] });
 });
 
-test('a region whose workers end in the middle is waited for by the undo', async () => {
+test.each([
+  { what: 'that comes back', region: 'eu' },
+  { what: 'that the cluster is given to meanwhile', region: 'us' },
+])('where the workers of a region end in the middle, the undo waits for one $what', async ({ region }) => {
   const recorded = clusters('a', 'b');
   recorded.regionPatienceMs = 5_000;
   const message = await environment.run(
@@ -145,8 +148,8 @@ test('a region whose workers end in the middle is waited for by the undo', async
     'setupPair',
     { ...SETUP, timeouts: { ...SETUP.timeouts, attempts: 5 } },
     async (handle) => {
-      const worker = () => environment.regionWorker(handle.workflowId, 'eu', reaching(recorded, ['b']));
-      const first = await worker();
+      const worker = (name: string) => environment.regionWorker(handle.workflowId, name, reaching(recorded, ['b']));
+      const first = await worker('eu');
       const reached = new Promise<void>((resolve) => {
         recorded.interfere = ({ name, cluster }) => {
           if (name === 'configureServer' && cluster === 'b') {
@@ -165,7 +168,8 @@ test('a region whose workers end in the middle is waited for by the undo', async
         MINUTE,
       );
       recorded.interfere = () => undefined;
-      return (await worker()).runUntil(failureMessage(handle));
+      recorded.regions = { b: region };
+      return (await worker(region)).runUntil(failureMessage(handle));
     },
   );
   expect(message).toMatch(NO_WORKER);
