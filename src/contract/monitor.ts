@@ -58,7 +58,8 @@ export interface EdgeState {
   differsSince?: number;
   freshAt?: number;
   silentSince?: number;
-  suspectedAt?: number;
+  /** Since when no fetch on demand got through. */
+  fetchFailsSince?: number;
 }
 
 export interface MonitorState {

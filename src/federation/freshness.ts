@@ -37,6 +37,8 @@ export interface EdgeEvidence {
   retryAfterMs: number;
   /** What came of a fetch on demand that was made because something was suspicious. */
   refresh?: EdgeRefresh;
+  /** Since when none of those got through. */
+  fetchFailsSince?: number;
   /** When the newest regular poll was, where the next one is due and the log would show it. */
   silentSince?: number;
   /** The stored bundle has no hint: the next regular poll is far away. */
@@ -49,6 +51,8 @@ export interface EdgeJudgement {
   evidence: string;
   /** It looks bad, but only a fetch on demand can tell. */
   suspicious: boolean;
+  /** Such a fetch failed, which counts only if one fails again this many milliseconds after it. */
+  retryInMs?: number;
 }
 
 /** A SPIRE server may be away for this long without anybody being told: a restart, a rescheduled pod. */
@@ -76,7 +80,8 @@ export function silenceLimitMs(intervalMs: number): number {
 
 /**
  * Judges one edge. The keys decide; the log alone never raises an alarm, as its silence may have other reasons, and one
- * failed poll does not: a fetch on demand has to fail as well.
+ * failed poll does not: a fetch on demand has to fail as well, and a while later where a moment's trouble on the way would
+ * explain both.
  */
 export function judgeEdge(evidence: EdgeEvidence): EdgeJudgement {
   const { now, pollIntervalMs: interval, stored, own, differsSince, pollError, refresh } = evidence;
@@ -97,31 +102,32 @@ export function judgeEdge(evidence: EdgeEvidence): EdgeJudgement {
   if (stored === undefined || own === undefined) return unknown('nothing was read yet');
   const since = differsSince ?? now;
   const differedMs = Math.max(0, Math.min(evidence.trustingReadAt, evidence.trustedReadAt) - since);
+  const equal = stored === own;
+  const silentMs = evidence.trustingReadAt - (evidence.silentSince ?? evidence.trustingReadAt);
   const failed = refresh !== undefined && !refresh.ok;
   if (failed) {
     const cause = refresh.cause ?? 'endpointUnreachable';
-    // Fetched only because keys differ: what may be a moment's trouble on the way is tried again before it counts.
-    const isFirst =
-      differsSince !== undefined &&
-      pollError === undefined &&
+    const failsSince = Math.min(pollError?.at ?? refresh.at, evidence.fetchFailsSince ?? refresh.at);
+    const retryInMs = evidence.retryAfterMs - (refresh.at - failsSince);
+    const mayBeOver =
+      cause === 'endpointUnreachable' &&
       evidence.wasBroken !== true &&
-      refresh.at - since < evidence.retryAfterMs;
-    if (isFirst && cause === 'endpointUnreachable' && now - since <= lagLimitMs(interval)) {
-      return { ...differing(differedMs), suspicious: now - since > evidence.retryAfterMs };
+      silentMs <= pollDueMs(interval) &&
+      now - since <= lagLimitMs(interval);
+    if (mayBeOver && retryInMs > 0) {
+      const judged = equal ? fresh('keys are equal, but a fetch failed just now') : differing(differedMs);
+      return { ...judged, suspicious: now - refresh.at > retryInMs, retryInMs };
     }
     // It stays broken until a fetch works, and is tried again all the while.
     const evidenceOf = `a fetch on demand failed too: ${refresh.message ?? cause}`;
     return { ...broken(cause, evidenceOf), suspicious: now - refresh.at > evidence.retryAfterMs };
   }
-  const equal = stored === own;
   const refreshedSince = (at: number) => refresh !== undefined && refresh.at >= at;
   if (equal) {
     if (pollError !== undefined && !refreshedSince(pollError.at))
       return { ...fresh('keys are equal, but the newest poll failed'), suspicious: true };
-    const { silentSince, trustingReadAt, withoutHint } = evidence;
-    const silentMs = trustingReadAt - (silentSince ?? trustingReadAt);
     const recently = now - pollDueMs(interval);
-    if (withoutHint === true && !refreshedSince(recently))
+    if (evidence.withoutHint === true && !refreshedSince(recently))
       return { ...fresh('keys are equal, but the stored bundle has no refresh hint'), suspicious: true };
     if (silentMs > pollDueMs(interval)) {
       const seconds = Math.round(silentMs / 1000);

@@ -209,6 +209,19 @@ export class WatchedFederation {
       .slice(0, REFRESHES_PER_ROUND);
   }
 
+  /** Trust domains that were fetched in vain, which may have been a moment's trouble, and when that can be told. */
+  failedJustNow(cluster: string): { trustDomains: string[]; retryInMs: number } {
+    const failed = this.peersOf(cluster).flatMap((peer) => {
+      const retryInMs = this.edges.get(edgeName(cluster, peer))?.judgement.retryInMs;
+      const trustDomain = this.clusters.get(peer)?.trustDomain;
+      return retryInMs === undefined || trustDomain === undefined ? [] : [{ trustDomain, retryInMs }];
+    });
+    return {
+      trustDomains: failed.map(({ trustDomain }) => trustDomain),
+      retryInMs: Math.max(0, ...failed.map(({ retryInMs }) => retryInMs)),
+    };
+  }
+
   /** Takes in what came of fetches on demand. @returns whether it shows that anything has gone wrong */
   takeRefreshes(cluster: string, refreshes: Record<string, EdgeRefresh>, now: number): boolean {
     const stored = { ...this.stored.get(cluster) };
@@ -217,7 +230,11 @@ export class WatchedFederation {
       const refresh = refreshes[trustDomain];
       if (refresh === undefined) continue;
       const edge = this.edges.get(edgeName(cluster, peer));
-      if (edge !== undefined) edge.refresh = refresh;
+      if (edge !== undefined) {
+        edge.refresh = refresh;
+        if (refresh.ok) delete edge.fetchFailsSince;
+        else edge.fetchFailsSince ??= refresh.at;
+      }
       const before = stored[trustDomain];
       if (refresh.stored === undefined) delete stored[trustDomain];
       else stored[trustDomain] = { refreshHintSeconds: before?.refreshHintSeconds ?? 0, fingerprint: refresh.stored };
@@ -375,8 +392,8 @@ export class WatchedFederation {
   /** What the next run of the monitor needs to go on as if nothing had been. */
   get state(): MonitorState {
     const edges = [...this.edges].filter(
-      ([, { judgement, silentSince, suspectedAt }]) =>
-        judgement.verdict !== 'fresh' || silentSince !== undefined || suspectedAt !== undefined,
+      ([, { judgement, silentSince, fetchFailsSince }]) =>
+        judgement.verdict !== 'fresh' || silentSince !== undefined || fetchFailsSince !== undefined,
     );
     const bundles = [...this.stored.values()].reduce((sum, each) => sum + Object.keys(each).length, 0);
     return {
@@ -429,9 +446,12 @@ export class WatchedFederation {
     if (lastPoll === undefined) delete edge.silentSince;
     else if (lastPoll > 0) edge.silentSince = lastPoll;
     else edge.silentSince ??= now - pollDueMs(this.pollIntervalMs);
-    // A regular poll has worked since.
+    // A regular poll has worked since; without a hint there is none for a long time.
     const isOver = edge.differsSince === undefined && pollError === undefined && lastPoll === undefined;
-    if (edge.refresh?.ok === false && isOver && stored !== null) delete edge.refresh;
+    if (edge.refresh?.ok !== true && isOver && stored !== null && stored?.refreshHintSeconds !== 0) {
+      delete edge.refresh;
+      delete edge.fetchFailsSince;
+    }
     const before = edge.judgement.verdict;
     edge.judgement = judgeEdge({
       now,
@@ -449,6 +469,7 @@ export class WatchedFederation {
       ...(edge.differsSince === undefined ? {} : { differsSince: edge.differsSince }),
       ...(pollError === undefined ? {} : { pollError }),
       ...(edge.refresh === undefined ? {} : { refresh: edge.refresh }),
+      ...(edge.fetchFailsSince === undefined ? {} : { fetchFailsSince: edge.fetchFailsSince }),
       ...(edge.silentSince === undefined ? {} : { silentSince: edge.silentSince }),
       withoutHint: stored?.refreshHintSeconds === 0,
     });

@@ -82,6 +82,7 @@ setWorkflowOptions(movesOn, monitor);
 
 class Monitor {
   private readonly reading = new Set<string>();
+  private readonly retrying = new Set<string>();
   private stopped = false;
   private woken = false;
   private inRound = false;
@@ -237,7 +238,7 @@ class Monitor {
       });
       if (watched.take(reading, Date.now())) this.alarmed = true;
       if (reading.server?.agents !== undefined) this.counted.add(cluster);
-      if (watched.paused === undefined) await this.refresh(cluster);
+      if (watched.paused === undefined) await this.refresh(cluster, watched.suspicious(cluster));
     } catch (error) {
       if (isCancellation(error)) return;
       // No worker could do it, which says nothing about the cluster.
@@ -246,12 +247,31 @@ class Monitor {
       this.reading.delete(cluster);
       if (asked !== this.evaluated) this.late = true;
     }
+    await this.retry(cluster);
+  }
+
+  /** What failed for the first time is tried again before the next round: a link may be cut for a moment. */
+  private async retry(cluster: string): Promise<void> {
+    const { watched } = this;
+    const { trustDomains, retryInMs } = watched.failedJustNow(cluster);
+    if (trustDomains.length === 0 || this.retrying.has(cluster)) return;
+    this.retrying.add(cluster);
+    const asked = this.evaluated;
+    try {
+      await condition(() => this.stopped, Math.max(1, retryInMs));
+      if (this.stopped || watched.paused !== undefined) return;
+      await this.refresh(cluster, trustDomains);
+    } catch (error) {
+      if (!isCancellation(error)) log.warn('Bundles could not be fetched', { cluster, error });
+    } finally {
+      this.retrying.delete(cluster);
+      if (asked !== this.evaluated) this.late = true;
+    }
   }
 
   /** What looks bad is tried: only a fetch that fails now makes it bad, and one that works mends it. */
-  private async refresh(cluster: string): Promise<void> {
+  private async refresh(cluster: string, trustDomains: string[]): Promise<void> {
     const { watched } = this;
-    const trustDomains = watched.suspicious(cluster);
     if (trustDomains.length === 0) return;
     const title = `Have ${cluster} fetch the bundles of ${trustDomains.join(', ')}`;
     const refreshes = await refreshEdges(title, {

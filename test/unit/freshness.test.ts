@@ -67,8 +67,43 @@ const table: {
     cause: 'unknownAuthority',
   },
   {
+    what: 'a poll and a fetch on demand that failed at about the same time',
+    given: {
+      pollError: { at: ago(29_000), cause: 'endpointUnreachable', message: 'refused' },
+      fetchFailsSince: NOW,
+      refresh: failed('endpointUnreachable'),
+    },
+    verdict: 'fresh',
+  },
+  {
+    what: 'a poll and a fetch on demand that failed at about the same time, a while ago',
+    given: {
+      pollError: { at: ago(32_000), cause: 'endpointUnreachable', message: 'refused' },
+      fetchFailsSince: ago(31_000),
+      refresh: failed('endpointUnreachable', ago(31_000)),
+    },
+    verdict: 'fresh',
+    suspicious: true,
+  },
+  {
+    what: 'a failed poll, and a fetch on demand that failed much later',
+    given: {
+      pollError: { at: ago(30_000), cause: 'endpointUnreachable', message: 'refused' },
+      fetchFailsSince: NOW,
+      refresh: failed('endpointUnreachable'),
+    },
+    verdict: 'broken',
+    cause: 'endpointUnreachable',
+  },
+  {
+    what: 'fetches on demand that fail, of a bundle without a hint',
+    given: { withoutHint: true, fetchFailsSince: ago(30_000), refresh: failed('endpointUnreachable') },
+    verdict: 'broken',
+    cause: 'endpointUnreachable',
+  },
+  {
     what: 'a fetch on demand that failed a while ago, and is tried again',
-    given: { refresh: failed('endpointUnreachable', ago(40_000)) },
+    given: { wasBroken: true, refresh: failed('endpointUnreachable', ago(40_000)) },
     verdict: 'broken',
     cause: 'endpointUnreachable',
     suspicious: true,
@@ -97,7 +132,12 @@ const table: {
   },
   {
     what: 'keys that differ, where a later fetch did not get through either',
-    given: { own: 'next', differsSince: ago(31_000), refresh: failed('endpointUnreachable') },
+    given: {
+      own: 'next',
+      differsSince: ago(31_000),
+      fetchFailsSince: ago(30_500),
+      refresh: failed('endpointUnreachable'),
+    },
     verdict: 'broken',
     cause: 'endpointUnreachable',
   },

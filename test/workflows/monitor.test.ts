@@ -247,6 +247,66 @@ test('one failed poll raises nothing when a fetch on demand works', async () => 
   expect(recorded.names).toContain('refreshEdges');
 });
 
+describe('a poll and a fetch on demand that fail at the same moment', () => {
+  /** No round comes by itself within a test, and the retry does. */
+  const INTERVAL_S = 12;
+
+  /** Has every fetch of a←b fail that `isCut` says so of, the regular poll before the first one included. */
+  async function cut<T>(
+    isCut: (fetches: number) => boolean,
+    use: (handle: WorkflowHandle, fetches: () => number) => T,
+  ) {
+    const recorded = federation();
+    const { reading } = recorded;
+    const fetches = () => recorded.names.filter((name) => name === 'refreshEdges').length;
+    return watch(
+      recorded,
+      async (handle) => {
+        await until(handle, ({ verdict }) => verdict === 'ok');
+        const failure = { at: Date.now(), cause: 'endpointUnreachable' as const, message: 'refused' };
+        recorded.reading = (cluster) => {
+          const { server, ...rest } = reading(cluster);
+          const pollErrors = { 'b.test': failure };
+          if (server === undefined || cluster !== 'a') return reading(cluster);
+          return { ...rest, server: { ...server, pollErrors } };
+        };
+        recorded.refreshed = () =>
+          isCut(fetches())
+            ? { ...failure, at: Date.now(), ok: false, stored: 'b-key' }
+            : { at: Date.now(), ok: true, stored: 'b-key' };
+        const seen = await check(handle);
+        expect(seen).toMatchObject({ verdict: 'ok', counts: { fresh: 2 }, findings: [] });
+        expect(fetches()).toBe(1);
+        return use(handle, fetches);
+      },
+      { intervalSeconds: INTERVAL_S },
+    );
+  }
+
+  test('raise nothing where a later fetch works', async () => {
+    await cut(
+      (fetches) => fetches === 1,
+      async (handle, fetches) => {
+        await until(handle, () => fetches() === 2);
+        expect(await check(handle)).toMatchObject({ verdict: 'ok', findings: [] });
+        expect(fetches()).toBe(2);
+      },
+    );
+  });
+
+  test('are found out in the same round where a later fetch fails', async () => {
+    await cut(
+      () => true,
+      async (handle, fetches) => {
+        const { rounds } = await health(handle);
+        const found = await until(handle, ({ findings }) => findings.length > 0);
+        expect(found).toMatchObject({ rounds, findings: [{ id: 'endpointUnreachable@a←b' }] });
+        expect(fetches()).toBe(2);
+      },
+    );
+  });
+});
+
 test('a cluster that cannot be asked once is not unknown; twice it is, and its edges are nobody’s fault', async () => {
   const recorded = federation();
   const { reading } = recorded;
