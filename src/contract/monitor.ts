@@ -62,6 +62,14 @@ export interface EdgeState {
   fetchFailsSince?: number;
 }
 
+/** How often in a row a finding was worked on, and when last, in milliseconds since the Unix epoch. */
+export interface RepairAttempts {
+  count: number;
+  at: number;
+  /** The pause after it is not over. */
+  cooling: boolean;
+}
+
 export interface MonitorState {
   since: number;
   rounds: number;
@@ -69,8 +77,8 @@ export interface MonitorState {
   /** By the edge's name; edges that were fresh in the last round are not listed. */
   edges: Record<string, EdgeState>;
   findings: OpenFinding[];
-  /** When each finding was last worked on, in milliseconds since the Unix epoch, and how often in a row. */
-  attempts: Record<string, { count: number; at: number }>;
+  /** By the finding's id. */
+  attempts: Record<string, RepairAttempts>;
   approved: string[];
   repairs: RepairRecord[];
   repairsDone: number;

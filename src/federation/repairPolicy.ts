@@ -3,9 +3,12 @@ export const MAX_ATTEMPTS = 3;
 /** The pause after the first attempt; it doubles with each. */
 const COOL_DOWN_MS = 30_000;
 
+/** How long what was worked on so often in a row is left alone, in milliseconds. */
+export function coolDownMs(attempts: number, roundMs: number): number {
+  return Math.max(COOL_DOWN_MS, roundMs) * 2 ** (attempts - 1);
+}
+
 /** Whether the next attempt may be made. */
-export function isDue(attempts: { count: number; at: number } | undefined, now: number, roundMs: number): boolean {
-  if (attempts === undefined) return true;
-  if (attempts.count >= MAX_ATTEMPTS) return false;
-  return now - attempts.at >= Math.max(COOL_DOWN_MS, roundMs) * 2 ** (attempts.count - 1);
+export function isDue(attempts: { count: number; cooling: boolean } | undefined): boolean {
+  return attempts === undefined || (attempts.count < MAX_ATTEMPTS && !attempts.cooling);
 }

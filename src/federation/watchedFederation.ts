@@ -22,12 +22,13 @@ import type {
   MembershipChange,
   MonitorSettings,
   MonitorState,
+  RepairAttempts,
 } from '../contract/monitor.js';
 import { edgeName } from '../contract/names.js';
 import { clockFindings } from './clocks.js';
 import { edgeFinding, endpointFinding, serverFinding } from './edgeFinding.js';
 import { judgeEdge, pollDueMs, pollIntervalMs, restartGraceMs, type EdgeJudgement } from './freshness.js';
-import { isDue, MAX_ATTEMPTS } from './repairPolicy.js';
+import { coolDownMs, isDue, MAX_ATTEMPTS } from './repairPolicy.js';
 import { trusts } from './settings.js';
 
 /** Edges that are listed one by one; of more than that, only those that are not fresh. */
@@ -58,7 +59,7 @@ export class WatchedFederation {
   private readonly crashLoops = new Map<string, string>();
   private readonly edges = new Map<string, Edge>();
   private readonly open = new Map<string, OpenFinding>();
-  private readonly attempts = new Map<string, { count: number; at: number }>();
+  private readonly attempts = new Map<string, RepairAttempts>();
   private readonly approved = new Set<string>();
   private configFindings: Finding[] = [];
   private repairs: RepairRecord[] = [];
@@ -324,25 +325,41 @@ export class WatchedFederation {
   }
 
   /** Findings that are to be worked on now, the causes before what follows from them. */
-  due(now: number): OpenFinding[] {
+  get due(): OpenFinding[] {
     const { automatic } = this.settings.repair;
     return [...this.open.values()].filter(
       (finding) =>
         finding.action !== undefined &&
         (automatic || this.approved.has(finding.id)) &&
         (finding.state === 'found' || finding.state === 'repairing') &&
-        isDue(this.attempts.get(finding.id), now, this.roundMs),
+        isDue(this.attempts.get(finding.id)),
     );
   }
 
-  /** Notes that these are being worked on. */
-  begin(findings: readonly OpenFinding[], now: number): void {
-    for (const { id } of findings) {
-      this.attempts.set(id, { count: (this.attempts.get(id)?.count ?? 0) + 1, at: now });
+  /** Notes that these are being worked on. @returns what has to cool down before it is again */
+  begin(findings: readonly OpenFinding[], now: number): RepairAttempts[] {
+    return findings.map(({ id }) => {
+      const attempts = { count: (this.attempts.get(id)?.count ?? 0) + 1, at: now, cooling: true };
+      this.attempts.set(id, attempts);
       const finding = this.open.get(id);
-      if (finding !== undefined)
-        Object.assign(finding, { state: 'repairing', attempts: this.attempts.get(id)?.count ?? 0 });
+      if (finding !== undefined) Object.assign(finding, { state: 'repairing', attempts: attempts.count });
+      return attempts;
+    });
+  }
+
+  /** What cools down still. */
+  get cooling(): RepairAttempts[] {
+    return [...this.attempts.values()].filter(({ cooling }) => cooling);
+  }
+
+  /** What ends to cool down at the same time, by when that is, in milliseconds since the Unix epoch. */
+  coolDownEnds(attempts: readonly RepairAttempts[]): Map<number, RepairAttempts[]> {
+    const ends = new Map<number, RepairAttempts[]>();
+    for (const each of attempts) {
+      const end = each.at + coolDownMs(each.count, this.roundMs);
+      ends.set(end, [...(ends.get(end) ?? []), each]);
     }
+    return ends;
   }
 
   /** Takes in what repairs came to. */

@@ -1,5 +1,6 @@
 import {
   ApplicationFailure,
+  CancellationScope,
   allHandlersFinished,
   condition,
   continueAsNew,
@@ -13,6 +14,7 @@ import {
   setCurrentDetails,
   setHandler,
   setWorkflowOptions,
+  sleep,
   startChild,
   upsertSearchAttributes,
   workflowInfo,
@@ -30,6 +32,7 @@ import {
   type MembershipChange,
   type MonitorInput,
   type PauseRequest,
+  type RepairAttempts,
 } from '../contract/monitor.js';
 import { diagnoseWorkflowId, notifyWorkflowId } from '../contract/names.js';
 import { CHECKS_REPORTED } from '../contract/scheduledHealth.js';
@@ -156,6 +159,8 @@ class Monitor {
 
   async run(): Promise<FederationHealth> {
     const { watched } = this;
+    void this.endPause();
+    this.coolDown(watched.cooling);
     for (;;) {
       const began = Date.now();
       await inTraceOfItsOwn('MonitorRound', () => this.round(began));
@@ -191,7 +196,6 @@ class Monitor {
     this.woken = false;
     this.alarmed = false;
     this.inRound = true;
-    if (watched.paused?.until !== undefined && watched.paused.until <= now) watched.paused = undefined;
     refreshRegions(watched.rounds, watched.roundMs);
     await this.beginReadings(isAwaited);
     await condition(() => this.reading.size === 0 || this.stopped, ACT_AFTER_MS);
@@ -362,9 +366,9 @@ class Monitor {
     const { opened, closed } = watched.reconcile(Date.now());
     for (const { id, evidence } of opened) log.warn('Found', { finding: id, evidence });
     for (const { id } of closed) log.info('Over', { finding: id });
-    const due = watched.due(Date.now());
+    const { due } = watched;
     if (due.length === 0) return;
-    watched.begin(due, Date.now());
+    this.coolDown(watched.begin(due, Date.now()));
     await runCheck('requestRepair', `Have repaired: ${due.map(({ id }) => id).join(', ')}`.slice(0, 200), {
       federation: watched.federation,
       members: watched.knownMembers,
@@ -389,8 +393,27 @@ class Monitor {
   private pause(reason: string, forSeconds: number | undefined): FederationHealth {
     const until = forSeconds === undefined ? {} : { until: Date.now() + forSeconds * 1000 };
     this.watched.paused = { reason, ...until };
+    void this.endPause();
     this.show();
     return this.watched.health(Date.now());
+  }
+
+  /** Ends the pause that there is at its time, unless it is another one by then. */
+  private async endPause(): Promise<void> {
+    const { paused } = this.watched;
+    if (paused?.until === undefined) return;
+    const isOther = () => this.watched.paused !== paused;
+    const ms = Math.max(1, paused.until - Date.now());
+    if (!(await CancellationScope.nonCancellable(() => condition(isOther, ms)))) this.watched.paused = undefined;
+  }
+
+  private coolDown(attempts: readonly RepairAttempts[]): void {
+    for (const [end, ending] of this.watched.coolDownEnds(attempts)) {
+      const ms = Math.max(1, end - Date.now());
+      void CancellationScope.nonCancellable(() => sleep(ms)).then(() => {
+        for (const each of ending) each.cooling = false;
+      });
+    }
   }
 
   private show(): void {

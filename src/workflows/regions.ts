@@ -4,6 +4,7 @@ import {
   CancellationScope,
   log,
   proxyActivities,
+  sleep,
   TimeoutFailure,
   workflowInfo,
   type ActivityOptions,
@@ -14,7 +15,7 @@ import { regionTaskQueue } from '../contract/names.js';
 
 /** A workflow that lives on asks again after this; the inventory may be another one. */
 const KNOWN_MS = 5 * 60_000;
-/** For a cluster that was not listed, it asks again after this already. */
+/** For a cluster that was not listed, it asks again after this already; a timer says when, not the clock (see monitor). */
 const UNLISTED_MS = 10_000;
 
 const NO_WORKER: FederatorErrorType = 'NoWorker';
@@ -37,8 +38,10 @@ export interface Region {
 }
 
 // A workflow has its modules to itself: this is what one run knows.
-let known: (ClusterRegions & { at: number }) | undefined;
+let known: ClusterRegions | undefined;
 let outdated = false;
+/** A cluster was not listed just now. */
+let unlisted = false;
 let asking: Promise<ClusterRegions> | undefined;
 
 /** The region of a cluster; undefined: it is for the workers of the workflows themselves. */
@@ -76,15 +79,20 @@ export function refreshRegions(times: number, everyMs: number): void {
 
 async function regionsFor(cluster?: string): Promise<ClusterRegions> {
   const isListed = cluster === undefined || known?.regions[cluster] !== undefined;
-  if (known !== undefined && (isListed ? !outdated : Date.now() - known.at < UNLISTED_MS)) return known;
+  if (known !== undefined && (isListed ? !outdated : unlisted)) return known;
   asking ??= CancellationScope.nonCancellable(ask).finally(() => (asking = undefined));
-  return asking;
+  const asked = await asking;
+  if (cluster !== undefined && asked.regions[cluster] === undefined && !unlisted) {
+    unlisted = true;
+    void CancellationScope.nonCancellable(() => sleep(UNLISTED_MS)).then(() => (unlisted = false));
+  }
+  return asked;
 }
 
 /** An inventory that cannot be read is reported by the activities, which read it as well; until then nothing has changed. */
 async function ask(): Promise<ClusterRegions> {
   try {
-    known = { ...(await readRegions()), at: Date.now() };
+    known = await readRegions();
     outdated = false;
     return known;
   } catch (error) {

@@ -13,6 +13,7 @@ import {
   type MonitorInput,
   type MonitorSettings,
   type MonitorState,
+  type PauseRequest,
 } from '../../src/contract/monitor.js';
 import { WatchedFederation } from '../../src/federation/watchedFederation.js';
 import { federate, RecordedActivities } from '../support/recordedActivities.js';
@@ -354,6 +355,38 @@ test('nothing is raised while a change runs, nor while it is paused', async () =
     await handle.executeUpdate(RESUME_UPDATE);
     await until(handle, () => recorded.requested.length > before || before > 0);
   });
+});
+
+test('a pause ends at its time, in whichever run, and a shorter one that was replaced does not end it', async () => {
+  await watch(
+    federation(),
+    async (handle) => {
+      await until(handle, ({ verdict }) => verdict === 'ok');
+      await handle.executeUpdate(PAUSE_UPDATE, { args: [{ reason: 'a moment', forSeconds: 0.2 }] });
+      const { rounds } = await handle.executeUpdate<FederationHealth, [PauseRequest]>(PAUSE_UPDATE, {
+        args: [{ reason: 'maintenance', forSeconds: 12 }],
+      });
+      const later = await until(handle, (now) => now.rounds > rounds + 3);
+      expect(later.paused).toMatchObject({ reason: 'maintenance' });
+      await until(handle, ({ paused, verdict }) => paused === undefined && verdict === 'ok');
+      expect(Date.now()).toBeGreaterThanOrEqual(later.paused?.until ?? Infinity);
+    },
+    { roundsPerRun: 3 },
+  );
+});
+
+test('what a run before has tried is tried again only once it has cooled down', async () => {
+  const recorded = federation();
+  recorded.change('a', { storedBundles: {} });
+  const id = 'neverBootstrapped@a←b';
+  const at = Date.now() - 27_000;
+  const { state } = new WatchedFederation(SETTINGS, at);
+  const seen = await watch(recorded, (handle) => until(handle, ({ findings }) => findings[0]?.attempts === 2), {
+    state: { ...state, attempts: { [id]: { count: 1, at, cooling: true } } },
+  });
+  expect(seen.findings).toMatchObject([{ id, state: 'repairing' }]);
+  expect(recorded.requested).toEqual([[id]]);
+  expect(Date.now() - at).toBeGreaterThanOrEqual(30_000);
 });
 
 test('a CA that changed waits for approval where the policy says so', async () => {

@@ -14,6 +14,13 @@ import { failureMessage, WorkflowEnvironment } from '../support/workflowEnvironm
 const MINUTE = 60_000;
 const FEDERATION = 'spread';
 const SETUP = setupPairInputSchema.parse({ federation: FEDERATION, clusters: ['a', 'b'], timeouts: { attempts: 2 } });
+const MONITOR: MonitorSettings = {
+  federation: FEDERATION,
+  clusters: ['a', 'b'],
+  refreshHintSeconds: 300,
+  intervalSeconds: 0.3,
+  repair: { automatic: true, caChange: 'automatic' },
+};
 const NO_WORKER = /^b: no worker of region eu is there.*Start one that can reach b \(npm run worker -- --regions eu\)/;
 
 let environment: WorkflowEnvironment;
@@ -203,17 +210,30 @@ test('keys of a peer that has rotated meanwhile are read again in the region of 
   expect(log.filter((name) => name === 'readBundle')).toHaveLength(2);
 });
 
+test('a cluster that is not listed is asked for again after a while, and not with every reading', async () => {
+  const recorded = clusters('a', 'b');
+  federate(recorded, FEDERATION, 'a', 'b');
+  let asked = 0;
+  const here = reaching(recorded, ['a', 'b']);
+  const readRegions = () =>
+    Promise.resolve({ regions: { a: null, ...(++asked > 3 ? { b: null } : {}) }, patienceMs: 0 });
+  const seen = await environment.run({ activities: { ...here, readRegions } }, 'monitor', MONITOR, async (handle) => {
+    let known: FederationHealth | undefined;
+    await eventually(async () => {
+      known = await handle.query<FederationHealth>(HEALTH_QUERY);
+      expect(asked).toBeGreaterThan(3);
+    }, MINUTE);
+    await handle.signal(STOP_SIGNAL);
+    await handle.result();
+    return known;
+  });
+  expect(seen?.rounds).toBeGreaterThan(2 * asked);
+});
+
 test('the monitor does not blame a cluster whose region has no worker, and says what is missing', async () => {
   const recorded = clusters('a', 'b');
   federate(recorded, FEDERATION, 'a', 'b');
-  const settings: MonitorSettings = {
-    federation: FEDERATION,
-    clusters: ['a', 'b'],
-    refreshHintSeconds: 300,
-    intervalSeconds: 0.3,
-    repair: { automatic: true, caChange: 'automatic' },
-  };
-  await runWithoutRegion(recorded, 'monitor', settings, async (handle) => {
+  await runWithoutRegion(recorded, 'monitor', MONITOR, async (handle) => {
     const until = (wanted: object) =>
       eventually(async () => expect(await handle.query<FederationHealth>(HEALTH_QUERY)).toMatchObject(wanted), MINUTE);
     const blind = { cluster: 'b', evidence: expect.stringMatching(NO_WORKER) as string };
