@@ -79,6 +79,8 @@ export interface MonitorState {
   findings: OpenFinding[];
   /** By the finding's id. */
   attempts: Record<string, RepairAttempts>;
+  /** The rounds in which a finding came back, by its id. */
+  returns?: Record<string, number[]>;
   approved: string[];
   repairs: RepairRecord[];
   repairsDone: number;

@@ -1,5 +1,8 @@
 /** So often the same thing is repaired in a row; then a person has to look. */
 export const MAX_ATTEMPTS = 3;
+/** So often what was repaired may come back within so many rounds (50 minutes, at the default interval). */
+export const MOST_RETURNS = 10;
+export const RETURN_ROUNDS = 40;
 /** The pause after the first attempt; it doubles with each. */
 const COOL_DOWN_MS = 30_000;
 

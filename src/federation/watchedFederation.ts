@@ -28,7 +28,7 @@ import { edgeName } from '../contract/names.js';
 import { clockFindings } from './clocks.js';
 import { edgeFinding, endpointFinding, serverFinding } from './edgeFinding.js';
 import { judgeEdge, pollDueMs, pollIntervalMs, restartGraceMs, type EdgeJudgement } from './freshness.js';
-import { coolDownMs, isDue, MAX_ATTEMPTS } from './repairPolicy.js';
+import { coolDownMs, isDue, MAX_ATTEMPTS, MOST_RETURNS, RETURN_ROUNDS } from './repairPolicy.js';
 import { trusts } from './settings.js';
 
 /** Edges that are listed one by one; of more than that, only those that are not fresh. */
@@ -39,6 +39,7 @@ const BUNDLES_CARRIED = 2_000;
 const REPAIRS_KEPT = 50;
 /** Fetches on demand per cluster and round: a cluster that is cut off from all others is not flooded. */
 const REFRESHES_PER_ROUND = 5;
+const RETURNS = `it came back more than ${MOST_RETURNS} times in ${RETURN_ROUNDS} rounds: something undoes the repair`;
 
 interface Edge extends EdgeState {
   judgement: EdgeJudgement;
@@ -60,6 +61,7 @@ export class WatchedFederation {
   private readonly edges = new Map<string, Edge>();
   private readonly open = new Map<string, OpenFinding>();
   private readonly attempts = new Map<string, RepairAttempts>();
+  private readonly returns = new Map<string, number[]>();
   private readonly approved = new Set<string>();
   private configFindings: Finding[] = [];
   private repairs: RepairRecord[] = [];
@@ -88,6 +90,7 @@ export class WatchedFederation {
     this.repairsDone = state.repairsDone;
     for (const finding of state.findings) this.open.set(finding.id, finding);
     for (const [id, each] of Object.entries(state.attempts)) this.attempts.set(id, each);
+    for (const [id, rounds] of Object.entries(state.returns ?? {})) this.returns.set(id, rounds);
     for (const id of state.approved) this.approved.add(id);
     const judgement = nothingRead();
     for (const trusting of settings.clusters) {
@@ -310,9 +313,11 @@ export class WatchedFederation {
     const opened: OpenFinding[] = [];
     for (const [id, finding] of current) {
       const known = this.open.get(id);
+      if (known === undefined) this.noteReturn(id);
       const attempts = this.attempts.get(id)?.count ?? 0;
       const next: OpenFinding = {
         ...finding,
+        ...(this.returnsTooOften(id) ? { evidence: `${finding.evidence}; ${RETURNS}` } : {}),
         id,
         since: known?.since ?? now,
         attempts,
@@ -322,6 +327,18 @@ export class WatchedFederation {
       if (known === undefined) opened.push(next);
     }
     return { opened, closed };
+  }
+
+  private noteReturn(id: string): void {
+    const rounds = [...(this.returns.get(id) ?? []), this.rounds];
+    this.returns.set(id, rounds.filter((round) => round > this.rounds - RETURN_ROUNDS).slice(-MOST_RETURNS - 1));
+    for (const [other, [...seen]] of this.returns)
+      if ((seen.at(-1) ?? 0) <= this.rounds - RETURN_ROUNDS) this.returns.delete(other);
+  }
+
+  /** Whether something else undoes the repairs of a finding: more of them would only restart servers for ever. */
+  private returnsTooOften(id: string): boolean {
+    return (this.returns.get(id)?.length ?? 0) > MOST_RETURNS;
   }
 
   /** Findings that are to be worked on now, the causes before what follows from them. */
@@ -376,6 +393,7 @@ export class WatchedFederation {
     if (finding?.action === undefined) return false;
     this.approved.add(id);
     this.attempts.delete(id);
+    this.returns.delete(id);
     finding.state = 'found';
     return true;
   }
@@ -422,6 +440,7 @@ export class WatchedFederation {
       ),
       findings: [...this.open.values()],
       attempts: Object.fromEntries(this.attempts),
+      ...(this.returns.size === 0 ? {} : { returns: Object.fromEntries(this.returns) }),
       approved: [...this.approved],
       repairs: this.repairs,
       repairsDone: this.repairsDone,
@@ -535,7 +554,7 @@ export class WatchedFederation {
   ): OpenFinding['state'] {
     if (action === undefined) return 'person';
     if (needsApproval !== undefined && !this.approved.has(id)) return 'approval';
-    if ((this.attempts.get(id)?.count ?? 0) >= MAX_ATTEMPTS) return 'escalated';
+    if ((this.attempts.get(id)?.count ?? 0) >= MAX_ATTEMPTS || this.returnsTooOften(id)) return 'escalated';
     if (!this.settings.repair.automatic && !this.approved.has(id)) return 'approval';
     return known?.state === 'repairing' ? 'repairing' : 'found';
   }
