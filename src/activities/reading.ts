@@ -75,16 +75,18 @@ export function readingActivities(clusters: Clusters) {
       const { spire } = await clusters.get(cluster);
       const { cancellationSignal } = Context.current();
       const outcomes = await eachLimited(trustDomains, REFRESHES_AT_ONCE, async (trustDomain): Promise<EdgeRefresh> => {
+        const began = Date.now();
+        const ended = () => ({ at: Date.now(), tookMs: Date.now() - began });
         try {
           await spire.refresh(trustDomain, cancellationSignal, timeoutMs);
-          return { at: Date.now(), ok: true };
+          return { ...ended(), ok: true };
         } catch (error) {
           if (!(error instanceof FederatorError)) throw error;
           const { type, message } = error;
           // Of a cluster that cannot be asked, nothing is known of what it would have fetched.
           if (SAYS_NOTHING.has(type)) throw error;
           const cause = type === 'NotReady' ? 'relationshipMissing' : classifyPollError(message);
-          return { at: Date.now(), ok: false, cause, message };
+          return { ...ended(), ok: false, cause, message };
         }
       });
       const stored = await spire.storedBundles(cancellationSignal);

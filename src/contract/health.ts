@@ -40,7 +40,10 @@ export interface PollError {
 
 /** What came of a fetch that the engine made a SPIRE server do. */
 export interface EdgeRefresh {
+  /** When it ended. */
   at: number;
+  /** How long it took, in milliseconds. */
+  tookMs?: number;
   ok: boolean;
   cause?: EdgeCause;
   message?: string;

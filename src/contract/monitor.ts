@@ -40,8 +40,7 @@ export interface ClusterState {
   downSince?: number;
   problem?: string;
   endpointProblem?: string;
-  /** In how many readings in a row the endpoint did not serve what it should. */
-  endpointFailures?: number;
+  endpointFailsSince?: number;
   /** Digest of the configuration when it was last found to be as it must be. */
   goodConfig?: string;
   /** Start of the SPIRE server whose log showed polls. */

@@ -30,7 +30,7 @@ export function edgeFinding(
   }
   // A server that does not run is a finding of its own.
   if (verdict !== 'broken' || cause === undefined || cause === 'serverDown') return undefined;
-  // Whether an endpoint serves nobody is a finding of its own, once it was seen twice.
+  // That an endpoint serves nobody is a finding of its own.
   if (cause === 'endpointUnreachable' && stateOf(trusted)?.endpointProblem !== undefined) return undefined;
   const action = ACTIONS[cause];
   const needsApproval = cause === 'unknownAuthority' && repair.caChange === 'approval';

@@ -31,14 +31,17 @@ export interface EdgeEvidence {
   differsSince?: number;
   /** What was judged before: it stays broken until a fetch works. */
   wasBroken?: boolean;
+  /** Since when the endpoint of the trusted cluster has not served the engine. */
+  endpointFailsSince?: number;
   /** The newest poll failed, by the log. */
   pollError?: PollError;
   /** How old a failed fetch may be before it is tried again. */
   retryAfterMs: number;
   /** What came of a fetch on demand that was made because something was suspicious. */
   refresh?: EdgeRefresh;
-  /** Since when none of those got through. */
+  /** Since when none of those got through, and when the newest did that got through. */
   fetchFailsSince?: number;
+  gotThroughAt?: number;
   /** When the newest regular poll was, where the next one is due and the log would show it. */
   silentSince?: number;
   /** The stored bundle has no hint: the next regular poll is far away. */
@@ -53,6 +56,14 @@ export interface EdgeJudgement {
   suspicious: boolean;
   /** Such a fetch failed, which counts only if one fails again this many milliseconds after it. */
   retryInMs?: number;
+}
+
+/** For how long a way may fail without anybody being told, at the most: half a round where that is less. */
+const MOMENT_MS = 15_000;
+
+/** How long after a failed fetch another has to fail, so that it counts. */
+export function retryAfterMs(roundMs: number): number {
+  return Math.min(MOMENT_MS, roundMs / 2);
 }
 
 /** A SPIRE server may be away for this long without anybody being told: a restart, a rescheduled pod. */
@@ -103,19 +114,20 @@ export function judgeEdge(evidence: EdgeEvidence): EdgeJudgement {
   const since = differsSince ?? now;
   const differedMs = Math.max(0, Math.min(evidence.trustingReadAt, evidence.trustedReadAt) - since);
   const equal = stored === own;
-  const silentMs = evidence.trustingReadAt - (evidence.silentSince ?? evidence.trustingReadAt);
   const failed = refresh !== undefined && !refresh.ok;
   if (failed) {
     const cause = refresh.cause ?? 'endpointUnreachable';
-    const failsSince = Math.min(pollError?.at ?? refresh.at, evidence.fetchFailsSince ?? refresh.at);
+    // One that hangs fails for as long as it takes.
+    const fetchFailsSince = evidence.fetchFailsSince ?? refresh.at - (refresh.tookMs ?? 0);
+    const pollFailedSince = pollError !== undefined && pollError.at > (evidence.gotThroughAt ?? 0);
+    const failsSince = Math.min(fetchFailsSince, pollFailedSince ? pollError.at : fetchFailsSince);
     const retryInMs = evidence.retryAfterMs - (refresh.at - failsSince);
     const mayBeOver =
-      cause === 'endpointUnreachable' &&
-      evidence.wasBroken !== true &&
-      silentMs <= pollDueMs(interval) &&
-      now - since <= lagLimitMs(interval);
-    if (mayBeOver && retryInMs > 0) {
+      cause === 'endpointUnreachable' && evidence.wasBroken !== true && now - since <= lagLimitMs(interval);
+    // What is wrong may be the peer itself, which only a reading of it can tell.
+    if (mayBeOver && (retryInMs > 0 || evidence.trustedReadAt < failsSince)) {
       const judged = equal ? fresh('keys are equal, but a fetch failed just now') : differing(differedMs);
+      if (retryInMs <= 0) return { ...judged, suspicious: false };
       return { ...judged, suspicious: now - refresh.at > retryInMs, retryInMs };
     }
     // It stays broken until a fetch works, and is tried again all the while.
@@ -126,6 +138,10 @@ export function judgeEdge(evidence: EdgeEvidence): EdgeJudgement {
   if (equal) {
     if (pollError !== undefined && !refreshedSince(pollError.at))
       return { ...fresh('keys are equal, but the newest poll failed'), suspicious: true };
+    const { endpointFailsSince } = evidence;
+    if (endpointFailsSince !== undefined && !refreshedSince(endpointFailsSince))
+      return { ...fresh('keys are equal, but the engine cannot fetch from the endpoint'), suspicious: true };
+    const silentMs = evidence.trustingReadAt - (evidence.silentSince ?? evidence.trustingReadAt);
     const recently = now - pollDueMs(interval);
     if (evidence.withoutHint === true && !refreshedSince(recently))
       return { ...fresh('keys are equal, but the stored bundle has no refresh hint'), suspicious: true };

@@ -27,7 +27,7 @@ import type {
 import { edgeName } from '../contract/names.js';
 import { clockFindings } from './clocks.js';
 import { edgeFinding, endpointFinding, serverFinding } from './edgeFinding.js';
-import { judgeEdge, pollDueMs, pollIntervalMs, restartGraceMs, type EdgeJudgement } from './freshness.js';
+import { judgeEdge, pollDueMs, pollIntervalMs, restartGraceMs, retryAfterMs, type EdgeJudgement } from './freshness.js';
 import { coolDownMs, isDue, MAX_ATTEMPTS, MOST_RETURNS, RETURN_ROUNDS } from './repairPolicy.js';
 import { trusts } from './settings.js';
 
@@ -40,10 +40,13 @@ const REPAIRS_KEPT = 50;
 /** Fetches on demand per cluster and round: a cluster that is cut off from all others is not flooded. */
 const REFRESHES_PER_ROUND = 5;
 const RETURNS = `it came back more than ${MOST_RETURNS} times in ${RETURN_ROUNDS} rounds: something undoes the repair`;
+/** Peers that try at once whether they reach a cluster that looks bad: more of them would tell nothing else. */
+const WITNESSES = 3;
 
 interface Edge extends EdgeState {
   judgement: EdgeJudgement;
   refresh?: EdgeRefresh;
+  gotThroughAt?: number;
 }
 
 /**
@@ -187,7 +190,8 @@ export class WatchedFederation {
         // What exposes it may be gone just now: everybody knew the address that it had.
         endpointUrl: server.endpointUrl ?? state.endpointUrl,
         endpointProblem: server.endpointProblem,
-        endpointFailures: server.endpointProblem === undefined ? 0 : (state.endpointFailures ?? 0) + 1,
+        endpointFailsSince:
+          server.endpointProblem === undefined ? undefined : (state.endpointFailsSince ?? reading.readAt),
         caRotatesAt: server.caRotatesAt,
         caExpiresAt: server.caExpiresAt,
         agents: server.agents ?? state.agents,
@@ -207,10 +211,23 @@ export class WatchedFederation {
 
   /** Trust domains that this cluster's SPIRE server should fetch now, to tell whether what looks bad is bad. */
   suspicious(cluster: string): string[] {
+    const triedAt = (peer: string) => this.edges.get(edgeName(cluster, peer))?.refresh?.at ?? 0;
     return this.peersOf(cluster)
-      .filter((peer) => this.edges.get(edgeName(cluster, peer))?.judgement.suspicious === true)
+      .filter((peer) => this.isSuspicious(cluster, peer))
+      .sort((a, b) => triedAt(a) - triedAt(b))
       .flatMap((peer) => this.clusters.get(peer)?.trustDomain ?? [])
       .slice(0, REFRESHES_PER_ROUND);
+  }
+
+  /** Some of those who should try now whether they still reach this cluster, rather than when they are read themselves. */
+  suspectedBy(cluster: string): string[] {
+    return this.trustersOf(cluster)
+      .filter((peer) => this.isSuspicious(peer, cluster))
+      .slice(0, WITNESSES);
+  }
+
+  private isSuspicious(trusting: string, trusted: string): boolean {
+    return this.edges.get(edgeName(trusting, trusted))?.judgement.suspicious === true;
   }
 
   /** Trust domains that were fetched in vain, which may have been a moment's trouble, and when that can be told. */
@@ -228,6 +245,8 @@ export class WatchedFederation {
 
   /** Takes in what came of fetches on demand. @returns whether it shows that anything has gone wrong */
   takeRefreshes(cluster: string, refreshes: Record<string, EdgeRefresh>, now: number): boolean {
+    // It may have left meanwhile.
+    if (!this.clusters.has(cluster)) return false;
     const stored = { ...this.stored.get(cluster) };
     for (const peer of this.peersOf(cluster)) {
       const trustDomain = this.clusters.get(peer)?.trustDomain ?? '';
@@ -235,9 +254,13 @@ export class WatchedFederation {
       if (refresh === undefined) continue;
       const edge = this.edges.get(edgeName(cluster, peer));
       if (edge !== undefined) {
+        // Two may overlap.
+        if (edge.refresh !== undefined && edge.refresh.at > refresh.at) continue;
         edge.refresh = refresh;
-        if (refresh.ok) delete edge.fetchFailsSince;
-        else edge.fetchFailsSince ??= refresh.at;
+        if (refresh.ok) {
+          edge.gotThroughAt = refresh.at;
+          delete edge.fetchFailsSince;
+        } else edge.fetchFailsSince ??= refresh.at - (refresh.tookMs ?? 0);
       }
       const before = stored[trustDomain];
       if (refresh.stored === undefined) delete stored[trustDomain];
@@ -436,7 +459,7 @@ export class WatchedFederation {
       rounds: this.rounds,
       clusters: Object.fromEntries(this.clusters),
       edges: Object.fromEntries(
-        edges.map(([name, { judgement: _judgement, refresh: _refresh, ...edge }]) => [name, edge]),
+        edges.map(([name, { judgement: _judgement, refresh: _refresh, gotThroughAt: _at, ...edge }]) => [name, edge]),
       ),
       findings: [...this.open.values()],
       attempts: Object.fromEntries(this.attempts),
@@ -457,6 +480,11 @@ export class WatchedFederation {
   /** Members that a cluster trusts: all, or with a hub that one. */
   private peersOf(cluster: string): string[] {
     return this.names.filter((peer) => trusts(this.settings.hub, cluster, peer));
+  }
+
+  /** Members that trust a cluster: all, or with a hub that one. */
+  private trustersOf(cluster: string): string[] {
+    return this.names.filter((peer) => trusts(this.settings.hub, peer, cluster));
   }
 
   /** @returns whether the edge has gone wrong */
@@ -488,13 +516,14 @@ export class WatchedFederation {
       delete edge.refresh;
       delete edge.fetchFailsSince;
     }
-    const before = edge.judgement.verdict;
+    const { verdict: before, cause: causeBefore } = edge.judgement;
     edge.judgement = judgeEdge({
       now,
       trustingReadAt: a?.readAt ?? now,
       trustedReadAt: b?.readAt ?? now,
-      wasBroken: before === 'broken',
-      retryAfterMs: this.roundMs / 2,
+      // Of a server that did not run, no fetch has told anything.
+      wasBroken: before === 'broken' && causeBefore !== 'serverDown',
+      retryAfterMs: retryAfterMs(this.roundMs),
       pollIntervalMs: this.pollIntervalMs,
       trustingReadable: readable(a),
       trustedReadable: readable(b),
@@ -506,6 +535,8 @@ export class WatchedFederation {
       ...(pollError === undefined ? {} : { pollError }),
       ...(edge.refresh === undefined ? {} : { refresh: edge.refresh }),
       ...(edge.fetchFailsSince === undefined ? {} : { fetchFailsSince: edge.fetchFailsSince }),
+      ...(edge.gotThroughAt === undefined ? {} : { gotThroughAt: edge.gotThroughAt }),
+      ...(b?.endpointFailsSince === undefined ? {} : { endpointFailsSince: b.endpointFailsSince }),
       ...(edge.silentSince === undefined ? {} : { silentSince: edge.silentSince }),
       withoutHint: stored?.refreshHintSeconds === 0,
     });
@@ -521,10 +552,11 @@ export class WatchedFederation {
         findings.push(serverFinding(cluster, state.problem ?? '', crashLoop));
       }
     }
-    for (const [cluster, { endpointProblem, endpointFailures = 0, downSince }] of this.clusters) {
-      if (endpointProblem === undefined || endpointFailures < 2 || downSince !== undefined) continue;
+    for (const [cluster, { endpointProblem, downSince }] of this.clusters) {
+      if (endpointProblem === undefined || downSince !== undefined) continue;
       if (findings.some(({ check, scope }) => scope === cluster && EXPLAINING.has(check))) continue;
-      // Where the peers reach it, the engine's own way to it is what is broken, and no restart mends that.
+      // Where the peers reach it, the engine's own way to it is what is broken, and no restart mends that; where they do
+      // not, they have tried more than once.
       const unreached = this.names.some(
         (peer) => this.edges.get(edgeName(peer, cluster))?.judgement.cause === 'endpointUnreachable',
       );

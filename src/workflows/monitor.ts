@@ -86,6 +86,7 @@ setWorkflowOptions(movesOn, monitor);
 class Monitor {
   private readonly reading = new Set<string>();
   private readonly retrying = new Set<string>();
+  private readonly trying = new Set<string>();
   private stopped = false;
   private woken = false;
   private inRound = false;
@@ -93,6 +94,8 @@ class Monitor {
   private alarmed = false;
   /** A reading came after its round was evaluated. */
   private late = false;
+  /** Evaluations begun, and rounds that are over. */
+  private looks = 0;
   private evaluated = 0;
   private verdict: string | undefined;
   private tellings = 0;
@@ -229,7 +232,7 @@ class Monitor {
   private async read(cluster: string): Promise<void> {
     const { watched } = this;
     this.reading.add(cluster);
-    const asked = this.evaluated;
+    const { looks } = this;
     try {
       const knownStored = watched.knownStored(cluster);
       const reading = await readCluster(`Read ${cluster}`, {
@@ -242,15 +245,27 @@ class Monitor {
       });
       if (watched.take(reading, Date.now())) this.alarmed = true;
       if (reading.server?.agents !== undefined) this.counted.add(cluster);
-      if (watched.paused === undefined) await this.refresh(cluster, watched.suspicious(cluster));
+      if (watched.paused === undefined) {
+        for (const peer of watched.suspectedBy(cluster)) void this.tryNow(peer);
+        await this.refresh(cluster, watched.suspicious(cluster));
+      }
     } catch (error) {
       if (isCancellation(error)) return;
       // No worker could do it, which says nothing about the cluster.
       log.warn('A cluster could not be read', { cluster, error });
     } finally {
       this.reading.delete(cluster);
-      if (asked !== this.evaluated) this.late = true;
+      if (looks !== this.looks) this.late = true;
     }
+    await this.retry(cluster);
+  }
+
+  /** Has a cluster fetch what looks bad though it is not its turn; one that is being read does so in the end. */
+  private async tryNow(cluster: string): Promise<void> {
+    if (this.reading.has(cluster) || this.trying.has(cluster)) return;
+    this.trying.add(cluster);
+    await this.fetchAndLook(cluster, this.watched.suspicious(cluster));
+    this.trying.delete(cluster);
     await this.retry(cluster);
   }
 
@@ -260,16 +275,18 @@ class Monitor {
     const { trustDomains, retryInMs } = watched.failedJustNow(cluster);
     if (trustDomains.length === 0 || this.retrying.has(cluster)) return;
     this.retrying.add(cluster);
-    const asked = this.evaluated;
+    await CancellationScope.nonCancellable(() => condition(() => this.stopped, Math.max(1, retryInMs)));
+    if (!this.stopped && watched.paused === undefined) await this.fetchAndLook(cluster, trustDomains);
+    this.retrying.delete(cluster);
+  }
+
+  private async fetchAndLook(cluster: string, trustDomains: string[]): Promise<void> {
     try {
-      await condition(() => this.stopped, Math.max(1, retryInMs));
-      if (this.stopped || watched.paused !== undefined) return;
       await this.refresh(cluster, trustDomains);
+      // A round that is under way takes it in.
+      this.late = true;
     } catch (error) {
       if (!isCancellation(error)) log.warn('Bundles could not be fetched', { cluster, error });
-    } finally {
-      this.retrying.delete(cluster);
-      if (asked !== this.evaluated) this.late = true;
     }
   }
 
@@ -291,6 +308,7 @@ class Monitor {
   private async evaluate(): Promise<void> {
     const { watched } = this;
     this.late = false;
+    this.looks++;
     const isWorthIt = () => watched.changedClusters.length > 0 || watched.hasTrouble(Date.now());
     try {
       if (watched.paused === undefined && isWorthIt()) {
@@ -404,7 +422,10 @@ class Monitor {
     if (paused?.until === undefined) return;
     const isOther = () => this.watched.paused !== paused;
     const ms = Math.max(1, paused.until - Date.now());
-    if (!(await CancellationScope.nonCancellable(() => condition(isOther, ms)))) this.watched.paused = undefined;
+    if (await CancellationScope.nonCancellable(() => condition(isOther, ms))) return;
+    this.watched.paused = undefined;
+    // What went wrong meanwhile is acted on.
+    this.late = true;
   }
 
   private coolDown(attempts: readonly RepairAttempts[]): void {

@@ -236,9 +236,42 @@ const table: {
   },
   {
     what: 'a peer that hangs',
-    given: { silentSince: ago(pollDueMs(INTERVAL) + 1), refresh: failed('endpointUnreachable') },
+    given: {
+      silentSince: ago(pollDueMs(INTERVAL) + 1),
+      refresh: { ...failed('endpointUnreachable'), tookMs: 30_000 },
+    },
     verdict: 'broken',
     cause: 'endpointUnreachable',
+  },
+  {
+    what: 'a moment in which a peer cannot be reached, while its regular polls are missing',
+    given: { silentSince: ago(pollDueMs(INTERVAL) + 1), refresh: failed('endpointUnreachable') },
+    verdict: 'fresh',
+  },
+  {
+    what: 'fetches that fail since the peer was last read: it may be restarting',
+    given: { trustedReadAt: ago(31_000), fetchFailsSince: ago(30_000), refresh: failed('endpointUnreachable') },
+    verdict: 'fresh',
+  },
+  {
+    what: 'a failed poll before a fetch that worked, and one that failed just now',
+    given: {
+      pollError: { at: ago(40_000), cause: 'endpointUnreachable', message: 'refused' },
+      gotThroughAt: ago(35_000),
+      refresh: failed('endpointUnreachable'),
+    },
+    verdict: 'fresh',
+  },
+  {
+    what: 'an endpoint that stopped to serve the engine',
+    given: { endpointFailsSince: ago(1_000), refresh: worked(ago(2_000)) },
+    verdict: 'fresh',
+    suspicious: true,
+  },
+  {
+    what: 'an endpoint that does not serve the engine, and its peers all the same',
+    given: { endpointFailsSince: ago(10_000), refresh: worked(ago(9_000)) },
+    verdict: 'fresh',
   },
   { what: 'a restart of the trusted server', given: { trustedDownSince: ago(30_000) }, verdict: 'lagging' },
   {

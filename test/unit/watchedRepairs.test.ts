@@ -56,3 +56,54 @@ test('what comes back seldom is repaired every time', () => {
     for (let rounds = 0; rounds < RETURN_ROUNDS / MOST_RETURNS; rounds++) find(watched);
   }
 });
+
+describe('of many peers that look bad', () => {
+  const PEERS = Array.from({ length: 8 }, (_, index) => `p${index}`);
+  const domain = (cluster: string) => `${cluster}.test`;
+
+  function reading(cluster: string, readAt: number, pollsFail = false): ClusterReading {
+    const others = ['a', ...PEERS].filter((each) => each !== cluster);
+    const failure = { at: readAt, cause: 'endpointUnreachable' as const, message: 'refused' };
+    const server = {
+      trustDomain: domain(cluster),
+      ownFingerprint: cluster,
+      storedDigest: 'stored',
+      stored: Object.fromEntries(others.map((each) => [domain(each), { fingerprint: each, refreshHintSeconds: 60 }])),
+      pollErrors: pollsFail ? Object.fromEntries(others.map((each) => [domain(each), failure])) : {},
+      silent: {},
+      polls: 1,
+      startedAt: 1,
+      configDigest: 'config',
+      refreshHintSeconds: 60,
+    };
+    return { cluster, readAt, serverDown: false, server };
+  }
+
+  function watched(): WatchedFederation {
+    const federation = new WatchedFederation(settings(['a', ...PEERS]), START);
+    for (const cluster of ['a', ...PEERS]) federation.take(reading(cluster, START), START);
+    return federation;
+  }
+
+  test('those are tried next that were not tried for the longest time', () => {
+    const federation = watched();
+    federation.take(reading('a', START + 1_000, true), START + 1_000);
+    const first = federation.suspicious('a');
+    expect(first).toHaveLength(5);
+    const failed = { at: START + 1_000, ok: false, cause: 'unknownAuthority' as const };
+    const refreshes = Object.fromEntries(first.map((each) => [each, { ...failed, stored: each.replace('.test', '') }]));
+    federation.takeRefreshes('a', refreshes, START + 1_000);
+    const later = START + 60_000;
+    federation.take(reading('a', later, true), later);
+    expect(federation.suspicious('a').slice(0, 3).sort()).toEqual(['p5.test', 'p6.test', 'p7.test']);
+  });
+
+  test('a few try at once whether they reach a cluster whose endpoint does not serve the engine', () => {
+    const federation = watched();
+    expect(federation.suspectedBy('a')).toEqual([]);
+    const { server, ...rest } = reading('a', START + 1_000);
+    if (server === undefined) throw new Error('no server');
+    federation.take({ ...rest, server: { ...server, endpointProblem: 'refused' } }, START + 1_000);
+    expect(federation.suspectedBy('a')).toEqual(['p0', 'p1', 'p2']);
+  });
+});
