@@ -45,9 +45,9 @@ import {
 import {
   bundleFingerprint,
   bundleKeyIds,
-  bundleTrustDomains,
   earliestExpiry,
   parseBundle,
+  requireOwnBundle,
   type TrustBundle,
 } from '../spire/bundle.js';
 import { fetchBundleEndpoint } from '../spire/endpoint.js';
@@ -243,7 +243,7 @@ async function readClusterFacts(
   const own = isProven ? found : await problems.collect(spire.bundle(signal));
   if (own === undefined) return undefined;
   const bundle = parseBundle(own);
-  checkTrustDomain(name, conf.trustDomain, own, problems);
+  await problems.collect((async () => requireOwnBundle(name, conf.trustDomain, own))());
   const port = endpointPort(conf);
   const template = readTemplate(connection, set, port);
   const configHash = readConfigHash(set);
@@ -413,17 +413,6 @@ async function checkKinds(connection: ClusterConnection, problems: Problems, max
     );
   }
   return true;
-}
-
-/** SPIRE's CA certificates name their trust domain, unless an upstream authority issued them. */
-function checkTrustDomain(cluster: string, configured: string, bundle: string, problems: Problems): void {
-  const named = bundleTrustDomains(bundle);
-  if (named.length > 0 && !named.includes(configured)) {
-    problems.add(
-      'BundleMismatch',
-      `${cluster}: server.conf says trust domain ${configured}, but SPIRE server's own bundle is of ${named.join(', ')}. The server was not restarted since the trust domain was changed.`,
-    );
-  }
 }
 
 function bundleFacts(bundle: TrustBundle): BundleFacts {

@@ -20,13 +20,14 @@ import { readLog } from '../kubernetes/log.js';
 import type { ListReference } from '../kubernetes/objects.js';
 import type { Pod, StatefulSet } from '../kubernetes/rollout.js';
 import { isReady, podReason } from '../kubernetes/rollout.js';
-import { keysFingerprint, parseBundle, rotationTimes, type TrustBundle } from '../spire/bundle.js';
+import { keysFingerprint, parseBundle, requireOwnBundle, rotationTimes, type TrustBundle } from '../spire/bundle.js';
 import { serverTarget, type SpireServer } from '../spire/server.js';
 import { readServerConf } from '../spire/serverConf.js';
 import type { Clusters, OpenCluster } from './clusters.js';
 import { resolveExposure } from './exposureFacts.js';
 import { endpointDifference } from './observe.js';
 import { readPolls } from './polls.js';
+import { serverConfIn } from './server.js';
 
 /** A log that says more than this in some minutes is read from its end only. */
 const LOG_LINES = 5_000;
@@ -133,14 +134,15 @@ async function readServer(
     clusters.read(),
   ]);
   const bundle = parseBundle(own);
-  const text =
-    (objects.find(({ kind }) => kind === 'ConfigMap')?.['data'] as Record<string, string> | undefined)?.[
-      'server.conf'
-    ] ?? '';
+  const { text } = serverConfIn(
+    connection.cluster,
+    objects.find(({ kind }) => kind === 'ConfigMap'),
+  );
   const configured = objects.filter(({ kind }) => kind !== 'Pod');
   const storedBundles = summarize(stored);
   const storedDigest = createHash('sha256').update(JSON.stringify(storedBundles)).digest('hex').slice(0, 16);
   const endpoint = readEndpoint(open, objects, text, exposure);
+  requireOwnBundle(request.cluster, endpoint.conf.trustDomain, own);
   const endpointProblem =
     endpoint.url === undefined
       ? endpoint.problem

@@ -12,6 +12,7 @@ import type {
   TemplateBefore,
 } from '../contract/activities.js';
 import { FederatorError } from '../contract/errors.js';
+import type { Cluster } from '../contract/inventory.js';
 import type { KubernetesObject } from '../contract/kubernetes.js';
 import {
   ADOPTED_HASH,
@@ -204,14 +205,23 @@ async function replacePod(connection: ClusterConnection, uid: string): Promise<b
 export async function readServerConfMap(
   connection: ClusterConnection,
 ): Promise<{ map: ServerConfigMap; text: string; annotations: Record<string, string> }> {
-  const { name: cluster, namespace, server } = connection.cluster;
-  const map = await readObject<ServerConfigMap>(connection, {
-    apiVersion: 'v1',
-    kind: 'ConfigMap',
-    metadata: { name: server, namespace },
-  });
+  const { namespace, server: name } = connection.cluster;
+  const found = await readObject(connection, { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name, namespace } });
+  const { map, text } = serverConfIn(connection.cluster, found);
+  return { map, text, annotations: map.metadata.annotations ?? {} };
+}
+
+/** @throws FederatorError NotFound, ServerConfUnreadable */
+export function serverConfIn(
+  { name: cluster, namespace, server }: Cluster,
+  found: KubernetesObject | undefined,
+): { map: ServerConfigMap; text: string } {
+  const map: ServerConfigMap | undefined = found;
   if (map === undefined) {
-    throw new FederatorError('NotFound', `${cluster}: there is no ConfigMap ${server} in namespace ${namespace}.`);
+    throw new FederatorError(
+      'NotFound',
+      `${cluster}: there is no ConfigMap ${server} in namespace ${namespace}. Deploy it again: SPIRE server starts no more without it.`,
+    );
   }
   const text = map.data?.['server.conf'];
   if (text === undefined) {
@@ -220,7 +230,7 @@ export async function readServerConfMap(
       `${cluster}: ConfigMap ${server} has no key server.conf (it has: ${Object.keys(map.data ?? {}).join(', ') || 'none'}).`,
     );
   }
-  return { map, text, annotations: map.metadata.annotations ?? {} };
+  return { map, text };
 }
 
 /** What the engine may have changed in the StatefulSet, as it is now. */

@@ -39,6 +39,8 @@ export interface ClusterState {
   failures: number;
   downSince?: number;
   problem?: string;
+  /** In how many readings in a row it could not be read for a reason that time does not mend. */
+  unreadable?: number;
   endpointProblem?: string;
   endpointFailsSince?: number;
   /** Digest of the configuration when it was last found to be as it must be. */

@@ -55,6 +55,16 @@ export function endpointFinding(cluster: string, evidence: string): Finding {
   };
 }
 
+/** A cluster that answers and yet cannot be read, which takes a person: what the engine would mend it cannot see. */
+export function unreadableFinding(cluster: string, evidence: string): Finding {
+  return {
+    check: 'cluster',
+    scope: cluster,
+    evidence,
+    remedy: `Do what the evidence says; until then nobody knows whether ${cluster} and its peers trust each other.`,
+  };
+}
+
 /** SPIRE server of a cluster does not run. */
 export function serverFinding(cluster: string, problem: string, crashLoop: string | undefined): Finding {
   return {

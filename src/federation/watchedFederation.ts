@@ -1,4 +1,5 @@
 import type { Diagnosis } from '../contract/diagnosis.js';
+import { isRetryable, type FederatorErrorType } from '../contract/errors.js';
 import {
   findingId,
   type ClusterHealth,
@@ -26,7 +27,7 @@ import type {
 } from '../contract/monitor.js';
 import { edgeName } from '../contract/names.js';
 import { clockFindings } from './clocks.js';
-import { edgeFinding, endpointFinding, serverFinding } from './edgeFinding.js';
+import { edgeFinding, endpointFinding, serverFinding, unreadableFinding } from './edgeFinding.js';
 import { judgeEdge, pollDueMs, pollIntervalMs, restartGraceMs, retryAfterMs, type EdgeJudgement } from './freshness.js';
 import { coolDownMs, isDue, MAX_ATTEMPTS, MOST_RETURNS, RETURN_ROUNDS } from './repairPolicy.js';
 import { trusts } from './settings.js';
@@ -162,9 +163,10 @@ export class WatchedFederation {
 
   /** Takes in one reading and judges the cluster's edges anew. @returns whether it shows that anything has gone wrong */
   take(reading: ClusterReading, now: number): boolean {
-    const { cluster, server, problem } = reading;
+    const { cluster } = reading;
     const state = this.clusters.get(cluster);
     if (state === undefined) return false;
+    const { server, problem } = ofKnownTrustDomain(reading, state.trustDomain);
     const isLooping = reading.crashLoop !== undefined && !this.crashLoops.has(cluster);
     const isChanged =
       server !== undefined && ![this.digests.get(cluster), state.goodConfig].includes(server.configDigest);
@@ -176,6 +178,8 @@ export class WatchedFederation {
         state.downSince ??= reading.readAt;
         state.failures = 0;
       } else state.failures++;
+      if (reading.serverDown || problem === undefined || isPassing(problem.type)) delete state.unreadable;
+      else state.unreadable = (state.unreadable ?? 0) + 1;
     } else {
       if (server.stored !== undefined) this.stored.set(cluster, server.stored);
       this.storedDigests.set(cluster, server.storedDigest);
@@ -200,6 +204,7 @@ export class WatchedFederation {
         failures: 0,
         downSince: undefined,
         problem: undefined,
+        unreadable: undefined,
       });
     }
     const turned = this.peersOf(cluster).flatMap((peer) => [
@@ -546,6 +551,7 @@ export class WatchedFederation {
   private currentFindings(now: number): Finding[] {
     const findings: Finding[] = [...this.configFindings];
     for (const [cluster, state] of this.clusters) {
+      if ((state.unreadable ?? 0) >= 2) findings.push(unreadableFinding(cluster, state.problem ?? ''));
       if (state.downSince === undefined) continue;
       const crashLoop = this.crashLoops.get(cluster);
       if (crashLoop !== undefined || now - state.downSince > restartGraceMs(this.pollIntervalMs)) {
@@ -656,6 +662,22 @@ export class WatchedFederation {
   }
 }
 
+/**
+ * The reading, if it is of the SPIRE server that this member is known by. One of another trust domain says nothing of
+ * that one: judged by it, every peer would have to take over a trust domain that nobody federated with.
+ */
+function ofKnownTrustDomain(reading: ClusterReading, known: string | undefined): ClusterReading {
+  const { server, ...rest } = reading;
+  if (server === undefined || known === undefined || server.trustDomain === known) return reading;
+  const message = `${rest.cluster}: its trust domain is ${server.trustDomain} by server.conf, and it was federated as ${known}. Put trust_domain ${known} back; if the other one is meant, remove ${rest.cluster} from the federation and add it again.`;
+  return { ...rest, problem: { type: 'BundleMismatch', message } };
+}
+
+/** Whether what kept a cluster from being read may be over by itself, or is the engine's own trouble. */
+function isPassing(type: FederatorErrorType): boolean {
+  return isRetryable(type) || type === 'NoWorker';
+}
+
 const EXPLAINING: ReadonlySet<string> = new Set([
   'service',
   'route',
@@ -670,6 +692,7 @@ const EXPLAINING: ReadonlySet<string> = new Set([
   'endpoint',
   'server-down',
   'server-crash-loop',
+  'cluster',
 ]);
 
 /** Whether a finding on a cluster or an edge is the reason why this edge is not fresh. */

@@ -194,6 +194,23 @@ export function bundleTrustDomains(text: string): string[] {
   return [...new Set(domains)];
 }
 
+/**
+ * A server.conf that was edited speaks for the server only once that was restarted with it. CA certificates name their
+ * trust domain, unless an upstream authority issued them: then nothing can be told.
+ * @param configured trust domain by server.conf
+ * @param own the bundle that the running server reports as its own
+ * @throws FederatorError BundleMismatch
+ */
+export function requireOwnBundle(cluster: string, configured: string, own: string): void {
+  const named = bundleTrustDomains(own);
+  if (named.length === 0 || named.includes(configured)) return;
+  const actual = named.join(', ');
+  throw new FederatorError(
+    'BundleMismatch',
+    `${cluster}: server.conf says trust domain ${configured}, but SPIRE server's own bundle is of ${actual}: it was edited, and the server not restarted since. Put trust_domain ${actual} back; if it is to change, remove ${cluster} from its federation first.`,
+  );
+}
+
 function hasKey({ keys }: TrustBundle, { use, id }: BundleKey): boolean {
   return keys.some((key) => key.use === use && key.id === id);
 }

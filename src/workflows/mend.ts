@@ -2,7 +2,7 @@ import { isCancellation } from '@temporalio/workflow';
 import type { ReadBundleOutcome } from '../contract/activities.js';
 import type { ClusterFacts } from '../contract/facts.js';
 import { findingId, type Finding, type RepairRecord } from '../contract/health.js';
-import type { RepairInput } from '../contract/monitor.js';
+import type { KnownMember, RepairInput } from '../contract/monitor.js';
 import { DEFAULT_REFRESH_HINT_SECONDS, edgeName } from '../contract/names.js';
 import { diagnoseFederation } from '../federation/diagnosis.js';
 import { planSetup, type MemberPlan } from '../federation/plan.js';
@@ -85,10 +85,7 @@ async function mendDifferences(
   restarts: Limit,
   attempt: (findings: readonly Finding[], work: () => Promise<unknown>) => Promise<void>,
 ): Promise<void> {
-  const read = await readable(
-    federation,
-    members.map(({ cluster }) => cluster),
-  );
+  const read = await readable(federation, members);
   // What exposes an endpoint may be just what is gone: its address is the one that everybody knew.
   const facts = read.map((each) => {
     const endpointUrl = each.endpointUrl ?? members.find(({ cluster }) => cluster === each.cluster)?.endpointUrl;
@@ -276,11 +273,13 @@ async function judge(
   });
 }
 
-async function readable(federation: string, clusters: readonly string[]): Promise<ClusterFacts[]> {
+/** Members that can be read. One that says to be of another trust domain than it is known by is not: its peers keep it. */
+async function readable(federation: string, members: readonly KnownMember[]): Promise<ClusterFacts[]> {
   const read = await Promise.all(
-    clusters.map((cluster) =>
-      runCheck('readFacts', `Read ${cluster}`, { cluster, federation }).then(({ facts }) => facts),
-    ),
+    members.map(async ({ cluster, trustDomain }) => {
+      const { facts } = await runCheck('readFacts', `Read ${cluster}`, { cluster, federation });
+      return facts?.trustDomain === (trustDomain ?? facts?.trustDomain) ? facts : undefined;
+    }),
   );
   return read.filter((facts) => facts !== undefined);
 }

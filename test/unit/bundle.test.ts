@@ -9,6 +9,7 @@ import {
   earliestExpiry,
   parseBundle,
   parseStoredBundles,
+  requireOwnBundle,
   withRefreshHint,
 } from '../../src/spire/bundle.js';
 
@@ -141,5 +142,14 @@ test.each([
 test('a list that is not JSON is refused', () => {
   expect(() => parseStoredBundles('Error: something')).toThrow(
     expect.objectContaining({ type: 'BundleUnreadable' }) as Error,
+  );
+});
+
+test("a server.conf of another trust domain than the running server's bundle is refused, with both and the remedy", () => {
+  const own = text([...authorities, ...jwtKeys]);
+  expect(() => requireOwnBundle('b', 'a.test', own)).not.toThrow();
+  expect(() => requireOwnBundle('b', 'a.test', text(jwtKeys))).not.toThrow();
+  expect(() => requireOwnBundle('b', 'other.test', own)).toThrow(
+    /^b: server\.conf says trust domain other\.test, but .* is of a\.test: .* Put trust_domain a\.test back/,
   );
 });
