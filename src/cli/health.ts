@@ -131,7 +131,7 @@ function repairTable({ repairs }: FederationHealth): string {
         new Date(startedAt).toISOString().slice(11, 19),
         findingId,
         action,
-        outcome === 'healed' ? pc.green(outcome) : pc.red(outcome),
+        outcome === 'failed' ? pc.red(outcome) : pc.green(outcome),
         `${(durationMs / 1000).toFixed(1)} s`,
         evidenceAfter.slice(0, 80),
       ]),

@@ -4,6 +4,7 @@ import type { ClusterFacts } from '../contract/facts.js';
 import { findingId, type Finding, type RepairRecord } from '../contract/health.js';
 import type { KnownMember, RepairInput } from '../contract/monitor.js';
 import { DEFAULT_REFRESH_HINT_SECONDS, edgeName } from '../contract/names.js';
+import type { Check } from '../contract/verify.js';
 import { diagnoseFederation } from '../federation/diagnosis.js';
 import { planSetup, type MemberPlan } from '../federation/plan.js';
 import { absentMembers, planMending, type Mending } from '../federation/mending.js';
@@ -29,13 +30,14 @@ const ARRIVAL_MS = 20_000;
  */
 export async function mend(input: RepairInput, isFree: () => Promise<boolean>): Promise<RepairRecord[]> {
   const startedAt = Date.now();
-  const failures = new Map<string, string>();
-  const attempt = async (findings: readonly Finding[], work: () => Promise<unknown>): Promise<void> => {
+  const tried: Tried = { worked: new Set(), failures: new Map() };
+  const attempt: Attempt = async (findings, work) => {
     try {
-      await work();
+      if ((await work()) === NOTHING_DONE) return;
+      for (const finding of findings) tried.worked.add(findingId(finding));
     } catch (error) {
       if (isCancellation(error)) throw error;
-      for (const finding of findings) failures.set(findingId(finding), rootMessage(error));
+      for (const finding of findings) tried.failures.set(findingId(finding), rootMessage(error));
     }
   };
   const { federation, findings } = input;
@@ -75,16 +77,27 @@ export async function mend(input: RepairInput, isFree: () => Promise<boolean>): 
     (finding) => finding.action !== undefined && finding.action !== 'restoreServerConf' && !stalled.includes(finding),
   );
   if (rest.length > 0 && (await isFree())) await attempt(rest, () => mendDifferences(input, rest, restarts, attempt));
-  return judge(input, failures, startedAt);
+  return judge(input, tried, startedAt);
 }
+
+/** What was done about findings, by their ids. */
+interface Tried {
+  worked: Set<string>;
+  /** The messages of what went wrong. */
+  failures: Map<string, string>;
+}
+
+const NOTHING_DONE = Symbol('nothing done');
+/** Does something about findings, and notes that, or why it did not work. */
+type Attempt = (findings: readonly Finding[], work: () => Promise<unknown>) => Promise<void>;
 
 /** Whatever differs from what a setup of these members would make, as far as the findings ask for it. */
 async function mendDifferences(
   { federation, members, hub }: RepairInput,
   findings: readonly Finding[],
   restarts: Limit,
-  attempt: (findings: readonly Finding[], work: () => Promise<unknown>) => Promise<void>,
-): Promise<void> {
+  attempt: Attempt,
+): Promise<typeof NOTHING_DONE> {
   const read = await readable(federation, members);
   // What exposes an endpoint may be just what is gone: its address is the one that everybody knew.
   const facts = read.map((each) => {
@@ -102,6 +115,8 @@ async function mendDifferences(
       ),
     ),
   );
+  // What is done, and about which of them, each of these says itself.
+  return NOTHING_DONE;
 }
 
 class MemberMending {
@@ -113,19 +128,20 @@ class MemberMending {
     private readonly absent: ReturnType<typeof absentMembers>,
   ) {}
 
-  async run(restarts: Limit): Promise<void> {
+  async run(restarts: Limit): Promise<typeof NOTHING_DONE | undefined> {
     const { member, problems } = this.mending;
     if (problems.length > 0) throw new Error(problems.join(' '));
     const { cluster } = member.facts;
     const { federation } = this;
+    const objects = member.objects.filter(({ step }) => isToDo(step));
+    const restarting = isToDo(member.configureServer) || isToDo(member.rolloutServer);
+    const governing = isToDo(member.policies.apply);
     await Promise.all(
-      member.objects
-        .filter(({ step }) => isToDo(step))
-        .map(({ step, object }) => runMending('applyObject', step.title, { cluster, federation, object })),
+      objects.map(({ step, object }) => runMending('applyObject', step.title, { cluster, federation, object })),
     );
-    if (isToDo(member.configureServer) || isToDo(member.rolloutServer)) await restarts.run(() => this.restart(member));
-    await this.relate(member);
-    if (isToDo(member.policies.apply)) {
+    if (restarting) await restarts.run(() => this.restart(member));
+    const related = await this.relate(member);
+    if (governing) {
       await runMending('applyPolicies', member.policies.apply.title, {
         cluster,
         federation,
@@ -133,6 +149,7 @@ class MemberMending {
         remove: member.policies.removed.map(({ name }) => name),
       });
     }
+    return objects.length > 0 || restarting || related || governing ? undefined : NOTHING_DONE;
   }
 
   private async restart({ facts, peers, configureServer, rolloutServer }: MemberPlan): Promise<void> {
@@ -178,13 +195,14 @@ class MemberMending {
     return runMending('awaitEndpointUrl', title, { cluster, federation, timeoutMs: ARRIVAL_MS });
   }
 
-  private async relate(member: MemberPlan): Promise<void> {
+  /** @returns whether there was anything to do */
+  private async relate(member: MemberPlan): Promise<boolean> {
     const { facts, applyRelationships, awaitBundles, configureServer, rolloutServer } = member;
     const { cluster } = facts;
     const { federation, settings } = this;
     // Where nobody ever knew the address of a peer, there is nothing to be written yet.
     const edges = this.mending.edges.filter(({ trusted }) => trusted.endpointUrl !== undefined);
-    if (edges.length === 0) return;
+    if (edges.length === 0) return false;
     const hub = this.members.find((each) => each.facts.cluster === settings.hub)?.facts.trustDomain;
     const arriving = await Promise.all(
       edges.map(async (edge) => ({
@@ -216,6 +234,7 @@ class MemberMending {
       timeoutMs: ARRIVAL_MS,
       rebootstrapAfterMs: 0,
     });
+    return true;
   }
 
   /** Whether SPIRE server has no such relationship, whatever the object says. */
@@ -237,7 +256,7 @@ class MemberMending {
 /** Looks again, and says of every finding what was done about it and what is to be seen now. */
 async function judge(
   { federation, members, findings }: RepairInput,
-  failures: ReadonlyMap<string, string>,
+  { worked, failures }: Tried,
   startedAt: number,
 ): Promise<RepairRecord[]> {
   const clusters = members.map(({ cluster }) => cluster);
@@ -248,13 +267,11 @@ async function judge(
   const durationMs = Date.now() - startedAt;
   return findings.map((finding): RepairRecord => {
     const id = findingId(finding);
-    const failure = failures.get(id);
     const checks = after.checks.filter(({ scope }) => scope === finding.scope);
-    // What else is wrong there is a finding of its own.
-    const still = checks.filter(
-      ({ name, verdict }) =>
-        verdict === 'failed' && (name === finding.check || !checks.some((each) => each.name === finding.check)),
-    );
+    const seen = judgeFinding(finding, checks, worked.has(id));
+    const failure = failures.get(id);
+    const { outcome, evidenceAfter } =
+      failure === undefined ? seen : { outcome: 'failed' as const, evidenceAfter: failure };
     return {
       findingId: id,
       check: finding.check,
@@ -262,15 +279,34 @@ async function judge(
       cause: finding.check,
       action: finding.action ?? 'none',
       evidenceBefore: finding.evidence,
-      evidenceAfter:
-        failure ??
-        ((still.length > 0 ? still : checks).map(({ name, evidence }) => `${name}: ${evidence}`).join('; ') ||
-          'nothing is wrong'),
-      outcome: failure === undefined && still.length === 0 ? 'healed' : 'failed',
+      evidenceAfter,
+      outcome,
       startedAt,
       durationMs,
     };
   });
+}
+
+/** What a finding came to, by the checks of its scope: healed is what is seen to be well, after something was done. */
+function judgeFinding(
+  { check, scope }: Finding,
+  checks: readonly Check[],
+  worked: boolean,
+): Pick<RepairRecord, 'outcome' | 'evidenceAfter'> {
+  const words = (each: readonly Check[]) => each.map(({ name, evidence }) => `${name}: ${evidence}`).join('; ');
+  // What else is wrong there is a finding of its own.
+  const own = checks.filter(({ name }) => name === check);
+  const still = (own.length > 0 ? own : checks).filter(({ verdict }) => verdict === 'failed');
+  if (still.length > 0) return { outcome: 'failed', evidenceAfter: words(still) };
+  const unknown = checks.filter(({ verdict }) => verdict === 'unknown');
+  if (unknown.length > 0 || checks.length === 0) {
+    const why = words(unknown) || `there is no check of ${scope} any more`;
+    return { outcome: 'failed', evidenceAfter: `whether it is mended could not be told: ${why}` };
+  }
+  if (worked) return { outcome: 'healed', evidenceAfter: words(checks) };
+  return own.length > 0
+    ? { outcome: 'passed', evidenceAfter: `nothing had to be done: ${words(own)}` }
+    : { outcome: 'failed', evidenceAfter: 'nothing was done about it: a change began, or there was nothing to do' };
 }
 
 /** Members that can be read. One that says to be of another trust domain than it is known by is not: its peers keep it. */
