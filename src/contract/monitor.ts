@@ -121,6 +121,8 @@ export interface RepairInput {
   members: KnownMember[];
   findings: Finding[];
   hub?: string;
+  /** Of the federation, where no member has it any more. */
+  refreshHintSeconds?: number;
 }
 
 /** What the repair workflow is signalled with. */

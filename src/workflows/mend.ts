@@ -4,6 +4,7 @@ import type { ClusterFacts } from '../contract/facts.js';
 import { findingId, type Finding, type RepairRecord } from '../contract/health.js';
 import type { KnownMember, RepairInput } from '../contract/monitor.js';
 import { DEFAULT_REFRESH_HINT_SECONDS, edgeName } from '../contract/names.js';
+import { durationSeconds } from '../contract/serverConf.js';
 import type { Check } from '../contract/verify.js';
 import { diagnoseFederation } from '../federation/diagnosis.js';
 import { planSetup, type MemberPlan } from '../federation/plan.js';
@@ -93,7 +94,7 @@ type Attempt = (findings: readonly Finding[], work: () => Promise<unknown>) => P
 
 /** Whatever differs from what a setup of these members would make, as far as the findings ask for it. */
 async function mendDifferences(
-  { federation, members, hub }: RepairInput,
+  { federation, members, hub, refreshHintSeconds }: RepairInput,
   findings: readonly Finding[],
   restarts: Limit,
   attempt: Attempt,
@@ -104,7 +105,10 @@ async function mendDifferences(
     const endpointUrl = each.endpointUrl ?? members.find(({ cluster }) => cluster === each.cluster)?.endpointUrl;
     return endpointUrl === undefined ? each : { ...each, endpointUrl };
   });
-  const settings = { ...resolveSettings({}, federation, facts), ...(hub === undefined ? {} : { hub }) };
+  // What the members have counts; where all of them lost it, what they had.
+  const hasHint = facts.some(({ serverConf }) => durationSeconds(serverConf.bundleEndpoint?.refreshHint) !== undefined);
+  const asked = hasHint ? { hub } : { hub, refreshHintSeconds };
+  const settings = resolveSettings(asked, federation, facts);
   const absent = absentMembers(members, facts);
   const plan = planSetup({ federation, ...settings, probe: false, absent }, facts);
   const mendings = planMending(plan, findings);

@@ -391,6 +391,7 @@ class Monitor {
       federation: watched.federation,
       members: watched.knownMembers,
       findings: due,
+      refreshHintSeconds: watched.monitorSettings.refreshHintSeconds,
       ...(watched.monitorSettings.hub === undefined ? {} : { hub: watched.monitorSettings.hub }),
     });
   }
