@@ -2,8 +2,9 @@ import { createHash } from 'node:crypto';
 import { Context } from '@temporalio/activity';
 import type { ReadClusterRequest, RefreshEdgesRequest } from '../contract/activities.js';
 import { FederatorError, type FederatorErrorType } from '../contract/errors.js';
-import type { ClusterReading, EdgeRefresh, StoredBundle } from '../contract/health.js';
+import type { ClusterReading, EdgeRefresh, Stopped, StoredBundle } from '../contract/health.js';
 import type { ExposureFacts } from '../contract/facts.js';
+import type { Cluster } from '../contract/inventory.js';
 import type { KubernetesObject } from '../contract/kubernetes.js';
 import { BUNDLE_ENDPOINT_OBJECT, DEFAULT_REFRESH_HINT_SECONDS } from '../contract/names.js';
 import { durationSeconds, type ServerConf } from '../contract/serverConf.js';
@@ -109,7 +110,7 @@ async function readServer(
   request: ReadClusterRequest,
   readAt: number,
   signal: AbortSignal,
-): Promise<Pick<ClusterReading, 'serverDown' | 'problem' | 'crashLoop' | 'server'>> {
+): Promise<Omit<ClusterReading, 'cluster' | 'readAt'>> {
   const open = await clusters.get(request.cluster);
   const { connection, spire } = open;
   const exposure = await exposureOf(open);
@@ -117,9 +118,12 @@ async function readServer(
   const pod = objects.find(({ kind }) => kind === 'Pod') as Pod | undefined;
   const name = `${connection.cluster.server}-0`;
   if (pod === undefined || !isReady(pod)) {
-    const why = pod === undefined ? `there is no pod ${name}` : podReason(name, pod);
+    const set = objects.find(({ kind }) => kind === 'StatefulSet') as StatefulSet | undefined;
+    const stopped = whyStopped(connection.cluster, set);
+    const why = stopped?.why ?? (pod === undefined ? `there is no pod ${name}` : podReason(name, pod));
     return {
       serverDown: true,
+      ...(stopped === undefined ? {} : { stopped }),
       ...(pod !== undefined && isCrashLooping(pod, connection.cluster.server) ? { crashLoop: why } : {}),
       problem: { type: 'SpireUnavailable', message: `${request.cluster}: SPIRE server is not running: ${why}.` },
     };
@@ -261,6 +265,21 @@ function summarize(bundles: ReadonlyMap<string, TrustBundle>): Record<string, St
         { fingerprint: keysFingerprint(bundle), refreshHintSeconds: bundle.refreshHintSeconds ?? 0 },
       ]),
   );
+}
+
+/** A pod that is away may come back; one that nobody wants to run does not. */
+function whyStopped({ namespace, server }: Cluster, set: StatefulSet | undefined): Stopped | undefined {
+  if (set === undefined) {
+    return {
+      why: `there is no StatefulSet ${server} in namespace ${namespace}`,
+      remedy: `Somebody deleted it: deploy SPIRE server again as it was, with its volume. See what is left: kubectl -n ${namespace} get statefulsets,persistentvolumeclaims`,
+    };
+  }
+  if (set.spec.replicas !== 0) return undefined;
+  return {
+    why: `StatefulSet ${server} is scaled to 0`,
+    remedy: `kubectl -n ${namespace} scale statefulset ${server} --replicas=1`,
+  };
 }
 
 /** Once may be a restart that went wrong; it is a loop when it ended again. */

@@ -55,7 +55,8 @@ export const CHECKS: Readonly<Record<string, CheckKnowledge>> = {
     command: kubectl('get clusterspiffeids'),
   },
   'server-down': {
-    cause: 'Its pod is gone, cannot be scheduled, cannot pull its image, or is not ready.',
+    cause:
+      'Its pod is gone, cannot be scheduled, cannot pull its image, or is not ready; or its StatefulSet was deleted or scaled to 0.',
     command: kubectl('get pods -A --field-selector metadata.name=spire-server-0 -o wide'),
   },
   'server-crash-loop': {

@@ -69,7 +69,15 @@ export interface ClusterReading {
   serverDown: boolean;
   /** SPIRE server ends again and again: what its container said last. */
   crashLoop?: string;
+  /** SPIRE server is not meant to run, as its StatefulSet has it: nothing but a person brings it back. */
+  stopped?: Stopped;
   server?: ServerReading;
+}
+
+/** Why a SPIRE server will not run by itself, and what to type. */
+export interface Stopped {
+  why: string;
+  remedy: string;
 }
 
 export interface ServerReading {

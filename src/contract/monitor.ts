@@ -1,4 +1,4 @@
-import type { FederationVerdict, Finding, OpenFinding, RepairRecord, StoredBundle } from './health.js';
+import type { FederationVerdict, Finding, OpenFinding, RepairRecord, Stopped, StoredBundle } from './health.js';
 
 /** What the engine may do by itself. */
 export interface RepairPolicy {
@@ -38,6 +38,7 @@ export interface ClusterState {
   readAt?: number;
   failures: number;
   downSince?: number;
+  stopped?: Stopped;
   problem?: string;
   /** In how many readings in a row it could not be read for a reason that time does not mend. */
   unreadable?: number;

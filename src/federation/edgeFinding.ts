@@ -1,4 +1,4 @@
-import type { EdgeCause, Finding, RepairAction } from '../contract/health.js';
+import type { EdgeCause, Finding, RepairAction, Stopped } from '../contract/health.js';
 import type { ClusterState, MonitorSettings } from '../contract/monitor.js';
 import type { EdgeJudgement } from './freshness.js';
 
@@ -66,7 +66,13 @@ export function unreadableFinding(cluster: string, evidence: string): Finding {
 }
 
 /** SPIRE server of a cluster does not run. */
-export function serverFinding(cluster: string, problem: string, crashLoop: string | undefined): Finding {
+export function serverFinding(
+  cluster: string,
+  problem: string,
+  { crashLoop, stopped }: { crashLoop?: string | undefined; stopped?: Stopped | undefined },
+): Finding {
+  if (stopped !== undefined)
+    return { check: 'server-down', scope: cluster, evidence: stopped.why, remedy: stopped.remedy };
   return {
     check: crashLoop === undefined ? 'server-down' : 'server-crash-loop',
     scope: cluster,

@@ -56,13 +56,13 @@ export function afterFetches(reading: ClusterReading, fetches: Readonly<Record<s
 }
 
 function serverChecks(
-  { cluster, server, serverDown, crashLoop, problem }: ClusterReading,
+  { cluster, server, serverDown, problem, ...down }: ClusterReading,
   now: number,
   interval: number,
 ) {
   if (server !== undefined) return caCheck(cluster, server, now, interval);
   if (!serverDown) return [];
-  const { check, evidence, remedy } = serverFinding(cluster, problem?.message ?? 'it does not run', crashLoop);
+  const { check, evidence, remedy } = serverFinding(cluster, problem?.message ?? 'it does not run', down);
   return [checker(cluster)(check, 'failed', evidence, remedy)];
 }
 

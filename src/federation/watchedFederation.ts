@@ -172,6 +172,9 @@ export class WatchedFederation {
       server !== undefined && ![this.digests.get(cluster), state.goodConfig].includes(server.configDigest);
     if (reading.crashLoop === undefined) this.crashLoops.delete(cluster);
     else this.crashLoops.set(cluster, reading.crashLoop);
+    const isStopped = reading.stopped !== undefined && state.stopped === undefined;
+    if (reading.stopped === undefined) delete state.stopped;
+    else state.stopped = reading.stopped;
     if (server === undefined) {
       state.problem = problem?.message ?? 'nothing could be read';
       if (reading.serverDown) {
@@ -211,7 +214,7 @@ export class WatchedFederation {
       this.judge(cluster, peer, now),
       this.judge(peer, cluster, now),
     ]);
-    return isLooping || isChanged || turned.includes(true);
+    return isLooping || isStopped || isChanged || turned.includes(true);
   }
 
   /** Trust domains that this cluster's SPIRE server should fetch now, to tell whether what looks bad is bad. */
@@ -553,9 +556,11 @@ export class WatchedFederation {
     for (const [cluster, state] of this.clusters) {
       if ((state.unreadable ?? 0) >= 2) findings.push(unreadableFinding(cluster, state.problem ?? ''));
       if (state.downSince === undefined) continue;
+      const { stopped } = state;
       const crashLoop = this.crashLoops.get(cluster);
-      if (crashLoop !== undefined || now - state.downSince > restartGraceMs(this.pollIntervalMs)) {
-        findings.push(serverFinding(cluster, state.problem ?? '', crashLoop));
+      const mayComeBack = crashLoop === undefined && stopped === undefined;
+      if (!mayComeBack || now - state.downSince > restartGraceMs(this.pollIntervalMs)) {
+        findings.push(serverFinding(cluster, state.problem ?? '', { crashLoop, stopped }));
       }
     }
     for (const [cluster, { endpointProblem, downSince }] of this.clusters) {
