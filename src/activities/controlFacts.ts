@@ -10,7 +10,8 @@ import {
 import { DEFAULT_PROFILE, SPIRE_SERVER } from '../federation/spireServerPlan.js';
 import type { ClusterConnection } from '../kubernetes/connect.js';
 import { kindExists, patchObject, readObject } from '../kubernetes/objects.js';
-import { readFederation, readSpireServerRecord } from './operatorControl.js';
+import { readSpireServerRecord } from './annotation.js';
+import { readFederation } from './operatorControl.js';
 
 /**
  * How a cluster's SPIRE server is configured. Changes nothing.
@@ -33,7 +34,7 @@ export async function readControl(
     if (createOnly === undefined) return { type, told };
     return { type, told, createOnly, ...(federation === undefined ? {} : { federation }) };
   }
-  const record = readSpireServerRecord(evidence.spireServer);
+  const record = readSpireServerRecord(name, evidence.spireServer);
   const refused = preflight && federation === undefined ? await refusal(connection) : [];
   return {
     type,

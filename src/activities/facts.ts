@@ -13,13 +13,7 @@ import type {
 } from '../contract/facts.js';
 import { DEFAULT_NAMESPACE, DEFAULT_SERVER, type Cluster } from '../contract/inventory.js';
 import type { KubernetesObject } from '../contract/kubernetes.js';
-import {
-  DEFAULT_CLASS_NAME,
-  MANAGED_BY,
-  MANAGED_BY_LABEL,
-  SERVER_CONF_RECORD,
-  SERVER_FEDERATION,
-} from '../contract/names.js';
+import { DEFAULT_CLASS_NAME, MANAGED_BY, MANAGED_BY_LABEL, SERVER_FEDERATION } from '../contract/names.js';
 import { sameProfile, type EndpointProfile, type ServerConf } from '../contract/serverConf.js';
 import { exposureStrategy } from '../federation/exposure.js';
 import { owningFederation } from '../federation/ownership.js';
@@ -51,7 +45,8 @@ import {
   type TrustBundle,
 } from '../spire/bundle.js';
 import { fetchBundleEndpoint } from '../spire/endpoint.js';
-import { readServerConf, recordedPeers } from '../spire/serverConf.js';
+import { readServerConf, recordedPeers, type ServerConfRecord } from '../spire/serverConf.js';
+import { readServerConfRecord } from './annotation.js';
 import type { Clusters, OpenCluster } from './clusters.js';
 import { readControllerManager } from './controllerManager.js';
 import { readControl } from './controlFacts.js';
@@ -60,7 +55,7 @@ import { declaredExposure, readEndpointObjects, resolveExposure } from './exposu
 import { endpointDifference } from './observe.js';
 import { readConfigHash } from './operatorControl.js';
 import { requiredPermissions } from './permissions.js';
-import { parseRecord, readServerConfMap, readTemplate, runsWritten } from './server.js';
+import { readServerConfMap, readTemplate, runsWritten } from './server.js';
 
 /** What may be gone with the next attempt; a cluster that cannot be reached is not waited for. */
 const PASSING: ReadonlySet<Problem['type']> = new Set(['KubernetesUnavailable', 'ExecFailed', 'SpireUnavailable']);
@@ -247,11 +242,12 @@ async function readClusterFacts(
   const port = endpointPort(conf);
   const template = readTemplate(connection, set, port);
   const configHash = readConfigHash(set);
+  const record = control.type === 'configMap' ? readServerConfRecord(name, serverConf?.map) : undefined;
   const federation = membership([...relationships, ...endpointObjects], control, {
-    configMap: serverConf?.annotations[SERVER_CONF_RECORD],
+    configMap: record?.federation,
     statefulSet: template.federation,
   });
-  const { recorded, peers } = readRecord(control, serverConf?.annotations[SERVER_CONF_RECORD]);
+  const { recorded, peers } = writtenBefore(control, record);
   const rolledOut =
     control.type === 'configMap' && recorded && runsWritten(conf, peers, template, isRolledOut(set, pod));
   const facts: ClusterFacts = {
@@ -357,11 +353,13 @@ function rbacNames({ namespace, server }: Cluster): string {
 }
 
 /** Whether the engine configured the server before, and which static peers are its own. */
-function readRecord(control: ControlFacts, annotation: string | undefined): { recorded: boolean; peers: string[] } {
+function writtenBefore(
+  control: ControlFacts,
+  record: ServerConfRecord | undefined,
+): { recorded: boolean; peers: string[] } {
   if (control.type === 'operator') {
     return { recorded: control.record !== undefined, peers: control.record?.peers ?? [] };
   }
-  const record = parseRecord(annotation);
   return { recorded: record !== undefined, peers: record === undefined ? [] : recordedPeers(record) };
 }
 
@@ -380,8 +378,9 @@ async function memberOf(connection: ClusterConnection): Promise<string | undefin
     readObject(connection, { apiVersion: 'apps/v1', kind: 'StatefulSet', metadata }),
     readControl(connection),
   ]);
+  const record = control.type === 'configMap' ? readServerConfRecord(connection.cluster.name, serverConf) : undefined;
   return membership(objects, control, {
-    configMap: serverConf?.metadata.annotations?.[SERVER_CONF_RECORD],
+    configMap: record?.federation,
     statefulSet: server?.metadata.annotations?.[SERVER_FEDERATION],
   });
 }
@@ -393,12 +392,9 @@ async function memberOf(connection: ClusterConnection): Promise<string | undefin
 function membership(
   objects: readonly KubernetesObject[],
   control: ControlFacts,
-  annotations: { configMap: string | undefined; statefulSet: string | undefined },
+  noted: { configMap: string | undefined; statefulSet: string | undefined },
 ): string | undefined {
-  const notes =
-    control.type === 'operator'
-      ? [control.record?.federation]
-      : [parseRecord(annotations.configMap)?.federation, annotations.statefulSet];
+  const notes = control.type === 'operator' ? [control.record?.federation] : [noted.configMap, noted.statefulSet];
   return [...objects.map(owningFederation), ...notes].find((each) => each !== undefined);
 }
 

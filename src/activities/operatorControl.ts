@@ -30,6 +30,7 @@ import { patchObject, readObject } from '../kubernetes/objects.js';
 import { readStatefulSet, waitForRollout, type StatefulSet } from '../kubernetes/rollout.js';
 import { waitFor, type Look } from '../kubernetes/wait.js';
 import { readServerConf } from '../spire/serverConf.js';
+import { readSpireServerRecord, readSpireServerUndo, type SpireServerUndo } from './annotation.js';
 import type { Clusters } from './clusters.js';
 import type { ServerControl } from './control.js';
 import { optimistically, readServerConfMap, readTemplate } from './server.js';
@@ -39,13 +40,6 @@ const CONFIG_HASH = 'ztwim.openshift.io/spire-server-config-hash';
 
 type SpireServer = KubernetesObject & { spec?: { federation?: SpireServerFederation } };
 
-/** How to undo the patch of one change; kept on SpireServer, written together with the patch. */
-interface SpireServerUndo extends Pick<SpireServerRecord, 'before' | 'written'> {
-  changeId: string;
-  /** The record annotation as it was. */
-  record: string | null;
-}
-
 /** Patching SpireServer, and waiting until ZTWIM's operator has acted on it. */
 export function operatorControl(clusters: Clusters): ServerControl {
   return {
@@ -54,7 +48,7 @@ export function operatorControl(clusters: Clusters): ServerControl {
       const { connection } = await clusters.get(cluster);
       return optimistically(async () => {
         const server = await readSpireServer(connection);
-        const { live, record, annotations } = settingsOf(server);
+        const { live, record, annotations } = settingsOf(cluster, server);
         const target = wantedSpireServer(live, record, wanted);
         if (spireServerDifferences(live, target).length === 0) return { changed: false };
         const next = spireServerRecord(federation, live, record, target, wanted);
@@ -88,7 +82,8 @@ export function operatorControl(clusters: Clusters): ServerControl {
       let replaces: string | undefined;
       const changed = await optimistically(async () => {
         const server = await readSpireServer(connection);
-        const { live, undo } = settingsOf(server);
+        const live = readFederation(server);
+        const undo = readSpireServerUndo(cluster, server);
         if (undo?.changeId !== changeId || live === undefined) return false;
         const target = undonePatch(live, undo);
         replaces = await hashToReplace(connection, live, target);
@@ -99,7 +94,7 @@ export function operatorControl(clusters: Clusters): ServerControl {
         return true;
       });
       await awaitReconciled(connection, { replaces, timeoutMs });
-      const { live } = settingsOf(await readSpireServer(connection));
+      const live = readFederation(await readSpireServer(connection));
       return { changed, ...(stays === undefined || live === undefined ? {} : { stays }) };
     },
 
@@ -107,7 +102,7 @@ export function operatorControl(clusters: Clusters): ServerControl {
       const { connection } = await clusters.get(cluster);
       const changed = await optimistically(async () => {
         const server = await readSpireServer(connection);
-        if (settingsOf(server).undo?.changeId !== changeId) return false;
+        if (readSpireServerUndo(cluster, server)?.changeId !== changeId) return false;
         await annotate(connection, server, { [SPIRE_SERVER_UNDO]: null });
         return true;
       });
@@ -120,7 +115,7 @@ export function operatorControl(clusters: Clusters): ServerControl {
       let replaces: string | undefined;
       const changed = await optimistically(async () => {
         const server = await readSpireServer(connection);
-        const { live, record } = settingsOf(server);
+        const { live, record } = settingsOf(cluster, server);
         if (record === undefined) return false;
         const target = live === undefined ? undefined : takenBack(live, record);
         const annotations = { [SPIRE_SERVER_RECORD]: null, [SPIRE_SERVER_UNDO]: null };
@@ -139,7 +134,7 @@ export function operatorControl(clusters: Clusters): ServerControl {
       const { connection } = await clusters.get(cluster);
       const changed = await optimistically(async () => {
         const server = await readSpireServer(connection);
-        const { live, record, annotations } = settingsOf(server);
+        const { live, record, annotations } = settingsOf(cluster, server);
         if (live === undefined) return false;
         const adopted = JSON.stringify(adoptedSpireServer(federation, live, record, trustDomains));
         if (adopted === annotations[SPIRE_SERVER_RECORD]) return false;
@@ -154,12 +149,6 @@ export function operatorControl(clusters: Clusters): ServerControl {
 /** Hash of the configuration that the operator started the server's pod with. */
 export function readConfigHash(set: StatefulSet): string | undefined {
   return set.spec.template.metadata?.annotations?.[CONFIG_HASH];
-}
-
-/** The record that the engine left on SpireServer. */
-export function readSpireServerRecord(server: KubernetesObject | undefined): SpireServerRecord | undefined {
-  const annotation = server?.metadata.annotations?.[SPIRE_SERVER_RECORD];
-  return annotation === undefined ? undefined : (JSON.parse(annotation) as SpireServerRecord);
 }
 
 /** spec.federation of SpireServer; the rest of the spec, which may hold a database's password, is not looked at. */
@@ -177,20 +166,16 @@ async function readSpireServer(connection: ClusterConnection): Promise<Kubernete
   );
 }
 
-function settingsOf(server: KubernetesObject): {
+function settingsOf(
+  cluster: string,
+  server: KubernetesObject,
+): {
   live: SpireServerFederation | undefined;
   record: SpireServerRecord | undefined;
-  undo: SpireServerUndo | undefined;
   annotations: Record<string, string>;
 } {
   const { annotations = {} } = server.metadata;
-  const undo = annotations[SPIRE_SERVER_UNDO];
-  return {
-    live: readFederation(server),
-    record: readSpireServerRecord(server),
-    undo: undo === undefined ? undefined : (JSON.parse(undo) as SpireServerUndo),
-    annotations,
-  };
+  return { live: readFederation(server), record: readSpireServerRecord(cluster, server), annotations };
 }
 
 async function patchSpireServer(

@@ -28,28 +28,12 @@ import { durationSeconds, type ServerConf, type WantedFederation } from '../cont
 import type { ClusterConnection } from '../kubernetes/connect.js';
 import { deleteObject, patchObject, readObject } from '../kubernetes/objects.js';
 import { readPod, readStatefulSet, waitForRollout, type StatefulSet } from '../kubernetes/rollout.js';
-import {
-  adoptServerConf,
-  applySplice,
-  planServerConf,
-  restoreServerConf,
-  spliceBetween,
-  type ServerConfRecord,
-  type TextSplice,
-} from '../spire/serverConf.js';
+import { adoptServerConf, applySplice, planServerConf, restoreServerConf, spliceBetween } from '../spire/serverConf.js';
+import { readServerConfRecord, readServerConfUndo, type ServerConfUndo } from './annotation.js';
 import type { Clusters } from './clusters.js';
 import type { ServerControl } from './control.js';
 
 export type ServerConfigMap = KubernetesObject & { data?: Record<string, string> };
-
-/** How to undo the edit of one change; kept on the ConfigMap, written together with the edit. */
-interface ServerConfUndo {
-  changeId: string;
-  /** Turns the text that the change wrote back into the text it found. */
-  splice: TextSplice;
-  /** The record annotation as it was. */
-  record: string | null;
-}
 
 /** Stands for the port where the engine added none: what is declared is others', and stays. */
 const NO_PORT = 0;
@@ -69,7 +53,7 @@ export function configMapControl(clusters: Clusters): ServerControl {
       return optimistically(async () => {
         const { map, text, annotations } = await readServerConfMap(connection);
         const recorded = annotations[SERVER_CONF_RECORD];
-        const plan = planServerConf(text, parseRecord(recorded), wanted);
+        const plan = planServerConf(text, readServerConfRecord(cluster, map), wanted);
         if (!plan.changed) return { changed: false };
         const undo: ServerConfUndo | undefined =
           changeId === undefined
@@ -113,7 +97,10 @@ export function configMapControl(clusters: Clusters): ServerControl {
       const changed = await optimistically(async () => {
         const { map, text, annotations } = await readServerConfMap(connection);
         const known = annotations[SERVER_CONF_RECORD];
-        const record = JSON.stringify({ ...adoptServerConf(text, trustDomains, parseRecord(known)), federation });
+        const record = JSON.stringify({
+          ...adoptServerConf(text, trustDomains, readServerConfRecord(cluster, map)),
+          federation,
+        });
         if (record === known) return false;
         await writeServerConf(connection, map, text, { [SERVER_CONF_RECORD]: record });
         if (known !== undefined) return true;
@@ -137,10 +124,10 @@ export function configMapControl(clusters: Clusters): ServerControl {
     async restoreServer({ cluster, changeId, port, template, timeoutMs }: RestoreServerRequest): Promise<StepOutcome> {
       const { connection } = await clusters.get(cluster);
       const edited = await optimistically(async () => {
-        const { map, text, annotations } = await readServerConfMap(connection);
-        const undo = parseUndo(annotations[SERVER_CONF_UNDO]);
+        const { map, text } = await readServerConfMap(connection);
+        const undo = readServerConfUndo(cluster, map);
         if (undo?.changeId !== changeId) return false;
-        await writeServerConf(connection, map, undoneText(text, undo, annotations[SERVER_CONF_RECORD]), {
+        await writeServerConf(connection, map, undoneText(cluster, map, text, undo), {
           [SERVER_CONF_RECORD]: undo.record,
           [SERVER_CONF_UNDO]: null,
         });
@@ -155,8 +142,8 @@ export function configMapControl(clusters: Clusters): ServerControl {
     async forgetUndo({ cluster, changeId }: ForgetUndoRequest): Promise<StepOutcome> {
       const { connection } = await clusters.get(cluster);
       const changed = await optimistically(async () => {
-        const { map, text, annotations } = await readServerConfMap(connection);
-        if (parseUndo(annotations[SERVER_CONF_UNDO])?.changeId !== changeId) return false;
+        const { map, text } = await readServerConfMap(connection);
+        if (readServerConfUndo(cluster, map)?.changeId !== changeId) return false;
         await writeServerConf(connection, map, text, { [SERVER_CONF_UNDO]: null });
         return true;
       });
@@ -168,8 +155,8 @@ export function configMapControl(clusters: Clusters): ServerControl {
       const { connection } = await clusters.get(cluster);
       let note: string | undefined;
       const edited = await optimistically(async () => {
-        const { map, text, annotations } = await readServerConfMap(connection);
-        const record = parseRecord(annotations[SERVER_CONF_RECORD]);
+        const { map, text } = await readServerConfMap(connection);
+        const record = readServerConfRecord(cluster, map);
         if (record === undefined) return false;
         const restored = restoreServerConf(text, record);
         if (!restored.exact) note = 'server.conf was edited by others since: their edits stay';
@@ -372,23 +359,14 @@ export async function writeServerConf(
 }
 
 /** The text before the change; where others edited meanwhile, the text without what the engine put in. */
-function undoneText(text: string, undo: ServerConfUndo, recorded: string | undefined): string {
+function undoneText(cluster: string, map: ServerConfigMap, text: string, undo: ServerConfUndo): string {
   try {
     return applySplice(text, undo.splice);
   } catch (error) {
-    const record = parseRecord(recorded);
+    const record = readServerConfRecord(cluster, map);
     if (undo.record !== null || record === undefined) throw error;
     return restoreServerConf(text, record).text;
   }
-}
-
-/** The record that an earlier edit left on the ConfigMap. */
-export function parseRecord(annotation: string | undefined): ServerConfRecord | undefined {
-  return annotation === undefined ? undefined : (JSON.parse(annotation) as ServerConfRecord);
-}
-
-function parseUndo(annotation: string | undefined): ServerConfUndo | undefined {
-  return annotation === undefined ? undefined : (JSON.parse(annotation) as ServerConfUndo);
 }
 
 async function awaitRollout(connection: ClusterConnection, timeoutMs: number): Promise<void> {

@@ -2,7 +2,7 @@ import type { IdentityFacts } from '../contract/facts.js';
 import type { KubernetesObject } from '../contract/kubernetes.js';
 import type { LabelSelector } from '../contract/labelSelector.js';
 import { POLICY } from '../contract/names.js';
-import type { Policy } from '../contract/policy.js';
+import { policySchema, type Policy } from '../contract/policy.js';
 import { owningFederation, restorable } from './ownership.js';
 
 interface IdentityBody {
@@ -22,7 +22,7 @@ interface IdentityBody {
 export function readIdentity(object: KubernetesObject): IdentityFacts {
   const { spec = {}, status = {} } = object as IdentityBody;
   const federation = owningFederation(object);
-  const policy = federation === undefined ? undefined : object.metadata.annotations?.[POLICY];
+  const policy = federation === undefined ? undefined : readPolicy(object.metadata.annotations?.[POLICY]);
   return {
     name: object.metadata.name,
     createdAt: object.metadata.creationTimestamp ?? '',
@@ -36,7 +36,18 @@ export function readIdentity(object: KubernetesObject): IdentityFacts {
     namespaceSelector: spec.namespaceSelector ?? {},
     stats: status.stats ?? {},
     ...(federation === undefined ? {} : { federation }),
-    ...(policy === undefined ? {} : { policy: JSON.parse(policy) as Policy }),
+    ...(policy === undefined ? {} : { policy }),
     ...(policy === undefined && spec.federatesWith === undefined ? {} : { object: restorable(object) }),
   };
+}
+
+/** Undefined where somebody edited it beyond reading: then the policy is the one that the other members have. */
+function readPolicy(annotation: string | undefined): Policy | undefined {
+  if (annotation === undefined) return undefined;
+  try {
+    return policySchema.safeParse(JSON.parse(annotation)).data;
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined;
+    throw error;
+  }
 }

@@ -68,6 +68,8 @@ export class WatchedFederation {
   private readonly returns = new Map<string, number[]>();
   private readonly approved = new Set<string>();
   private configFindings: Finding[] = [];
+  /** Clusters that can be read, and of which the last thorough look could not be made. */
+  private refused = new Set<string>();
   private repairs: RepairRecord[] = [];
   private repairsDone = 0;
   private since: number;
@@ -315,10 +317,15 @@ export class WatchedFederation {
     const unread = new Set(
       checks.filter(({ name, verdict }) => name === 'cluster' && verdict !== 'ok').map(({ scope }) => scope),
     );
+    // What keeps a cluster from being looked at, though it can be read: a second look in a row has to see it too.
+    const refused = findings.filter(({ check, scope }) => check === 'cluster' && this.isRead(scope));
+    const lasting = refused.filter(({ scope }) => this.refused.has(scope));
+    this.refused = new Set(refused.map(({ scope }) => scope));
     // Freshness is judged by every round, and by more than one look.
-    this.configFindings = findings.filter(
-      ({ check }) => check !== 'stored-bundle' && check !== 'endpoint' && check !== 'cluster',
-    );
+    this.configFindings = [
+      ...findings.filter(({ check }) => check !== 'stored-bundle' && check !== 'endpoint' && check !== 'cluster'),
+      ...lasting,
+    ];
     for (const [cluster, digest] of this.digests) {
       const state = this.clusters.get(cluster);
       const wrong = this.configFindings.some(({ scope }) => scope === cluster || scope.startsWith(`${cluster}←`));
@@ -574,9 +581,7 @@ export class WatchedFederation {
       if (unreached) findings.push(endpointFinding(cluster, endpointProblem));
     }
     // A cluster that cannot be read now says nothing of any clock.
-    const read = [...this.clusters].filter(
-      ([, { readAt, failures, downSince }]) => readAt !== undefined && failures === 0 && downSince === undefined,
-    );
+    const read = [...this.clusters].filter(([cluster]) => this.isRead(cluster));
     const clocks = clockFindings(
       Object.fromEntries(read.map(([cluster, { clockAheadMs = 0 }]) => [cluster, clockAheadMs])),
     );
@@ -588,6 +593,12 @@ export class WatchedFederation {
         findings.push(finding);
     }
     return findings;
+  }
+
+  /** Whether the newest reading of a cluster told of its SPIRE server. */
+  private isRead(cluster: string): boolean {
+    const { readAt, failures, downSince } = this.clusters.get(cluster) ?? { failures: 0 };
+    return readAt !== undefined && failures === 0 && downSince === undefined;
   }
 
   private stateOf(
