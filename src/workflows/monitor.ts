@@ -57,6 +57,8 @@ const health = defineQuery<FederationHealth>(HEALTH_QUERY);
 
 /** The part of its interval over which a round begins its readings at most: they are work, which is not to come as one burst. */
 const SPREAD = 1 / 2;
+/** The part of its interval by which a round comes early at most, so that federations do not fall into step. */
+const JITTER = 1 / 10;
 /** Readings that a round begins at once when it hurries; the next ones follow a step later. */
 const HURRIED = 20;
 /** Between two looks at which readings are due: Temporal's timers are no finer (temporal: history.timerProcessorMaxTimeShift). */
@@ -97,7 +99,7 @@ class Monitor {
   /** Evaluations begun, and rounds that are over. */
   private looks = 0;
   private evaluated = 0;
-  private verdict: string | undefined;
+  private shown: string | undefined;
   private tellings = 0;
   private readonly counted = new Set<string>();
 
@@ -167,7 +169,7 @@ class Monitor {
     for (;;) {
       const began = Date.now();
       await inTraceOfItsOwn('MonitorRound', () => this.round(began));
-      const next = began + this.watched.roundMs;
+      const next = began + this.watched.roundMs * (1 - JITTER * Math.random());
       for (let isDue = false; !this.isOver && !this.woken && !isDue;) {
         isDue = !(await condition(() => this.isOver || this.woken || this.late, Math.max(1, next - Date.now())));
         if (this.late) await inTraceOfItsOwn('MonitorEvaluation', () => this.evaluate());
@@ -441,10 +443,20 @@ class Monitor {
   private show(): void {
     const now = this.watched.health(Date.now());
     setCurrentDetails(healthDetails(now));
-    if (now.verdict === this.verdict) return;
-    this.verdict = now.verdict;
-    upsertSearchAttributes({ Verdict: [now.verdict] });
+    const attributes = { Verdict: [now.verdict], TrustDomain: troubled(now) };
+    const shown = JSON.stringify(attributes);
+    if (shown === this.shown) return;
+    this.shown = shown;
+    upsertSearchAttributes(attributes);
   }
+}
+
+/** The trust domain whose SPIRE server the first finding is about; none where nothing is wrong. */
+function troubled({ findings, clusters }: FederationHealth): string[] {
+  const [at] = findings[0]?.scope.split('←') ?? [];
+  return clusters.flatMap(({ cluster, trustDomain }) =>
+    cluster === at && trustDomain !== undefined ? [trustDomain] : [],
+  );
 }
 
 function invalid(message: string): ApplicationFailure {

@@ -1,4 +1,5 @@
 import { WorkflowUpdateFailedError, type WorkflowHandle } from '@temporalio/client';
+import { defineSearchAttributeKey } from '@temporalio/common';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { FederationHealth } from '../../src/contract/health.js';
 import {
@@ -17,9 +18,11 @@ import {
 } from '../../src/contract/monitor.js';
 import { WatchedFederation } from '../../src/federation/watchedFederation.js';
 import { federate, RecordedActivities } from '../support/recordedActivities.js';
+import { eventually } from '../support/spireTrustDomain.js';
 import { WorkflowEnvironment } from '../support/workflowEnvironment.js';
 
 const FEDERATION = 'watched';
+const TRUST_DOMAIN = defineSearchAttributeKey('TrustDomain', 'KEYWORD');
 const SETTINGS: MonitorSettings = {
   federation: FEDERATION,
   clusters: ['a', 'b'],
@@ -209,9 +212,12 @@ test('a bundle that is lost is found and repaired, and found once while that las
     await until(handle, ({ findings }) => findings[0]?.state === 'repairing');
     const { rounds } = await health(handle);
     await until(handle, (now) => now.rounds > rounds + 3);
+    const troubled = async () => (await handle.describe()).typedSearchAttributes.get(TRUST_DOMAIN);
+    expect(await troubled()).toBe('a.test');
     recorded.change('a', { storedBundles });
     const healed = await until(handle, ({ verdict }) => verdict === 'ok');
     expect(healed.findings).toEqual([]);
+    await eventually(async () => expect(await troubled()).toBeUndefined(), 60_000);
   });
   expect(recorded.requested).toEqual([['neverBootstrapped@a←b']]);
 });
