@@ -386,7 +386,7 @@ async function applyRelationship(
   const live = await readObject(connection, { ...CFTD, metadata: { name: relationship.name } });
   if (live !== undefined) {
     const differences = relationshipDifferences(readRelationship(live), relationship);
-    if (differences.length === 0 && readRelationship(live).trustDomain === relationship.trustDomain) return false;
+    if (differences.length === 0) return false;
     if (owningFederation(live) !== federation) {
       throw new FederatorError(
         'ForeignObject',

@@ -11,7 +11,7 @@ import { covers, owned, owningFederation, restorable } from './ownership.js';
 import { planPolicies, type PolicyPlan } from './policyPlan.js';
 import { policiesOf } from './policy.js';
 import { probeExposure } from './probe.js';
-import { relationshipDifferences, wantedRelationship } from './relationship.js';
+import { ownRelationship, relationshipDifferences, wantedRelationship } from './relationship.js';
 import { asPeer, endpointPort, serverConfDifferences, wantedFederation } from './serverConfPlan.js';
 import { relationshipKind, trusts } from './settings.js';
 import { step } from './step.js';
@@ -408,9 +408,11 @@ function planEdge(
     federation,
     hub: hubDomain,
   });
-  const before = winner(trusting.relationships.filter((each) => each.trustDomain === trusted.trustDomain));
+  const before =
+    winner(trusting.relationships.filter((each) => each.trustDomain === trusted.trustDomain)) ??
+    ownRelationship(trusting, trusted, federation);
   const named = trusting.relationships.find(
-    (each) => each.name === wanted.name && each.trustDomain !== wanted.trustDomain,
+    (each) => each !== before && each.name === wanted.name && each.trustDomain !== wanted.trustDomain,
   );
   if (named !== undefined) {
     problems.push({

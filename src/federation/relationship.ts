@@ -28,9 +28,7 @@ export function wantedRelationship(
 ): RelationshipFacts {
   const { federation, hub } = of;
   // One that is ours keeps its name: an adopted one was named by others.
-  const ours = trusting.relationships.find(
-    (each) => each.trustDomain === peer.trustDomain && each.federation === federation,
-  );
+  const ours = ownRelationship(trusting, peer, federation);
   return {
     name: ours?.name ?? relationshipName(peer.trustDomain),
     trustDomain: peer.trustDomain,
@@ -42,6 +40,19 @@ export function wantedRelationship(
     ...(isStoredBefore(trusting, peer, ours, federation) ? { storedBefore: true } : {}),
     ...(hub === undefined ? {} : { hub }),
   };
+}
+
+/** What the federation made for a peer; by its name where somebody has given it a trust domain that does not fit it. */
+export function ownRelationship(
+  trusting: ClusterFacts,
+  { trustDomain }: Pick<ClusterFacts, 'trustDomain'>,
+  federation: string,
+): RelationshipFacts | undefined {
+  const own = trusting.relationships.filter((each) => each.federation === federation);
+  const named = own.find(({ name }) => name === relationshipName(trustDomain));
+  if (named?.trustDomain === trustDomain) return named;
+  const isEdited = named !== undefined && named.name !== relationshipName(named.trustDomain);
+  return own.find((each) => each.trustDomain === trustDomain) ?? (isEdited ? named : undefined);
 }
 
 /**
@@ -140,7 +151,7 @@ export function readRelationship(object: KubernetesObject): RelationshipFacts {
 
 /** What of a relationship differs from what is wanted, in the operator's words; empty when nothing does. */
 export function relationshipDifferences(actual: RelationshipFacts, wanted: RelationshipFacts): string[] {
-  const fields = ['bundleEndpointURL', 'profileType', 'endpointSPIFFEID', 'className', 'hub'] as const;
+  const fields = ['trustDomain', 'bundleEndpointURL', 'profileType', 'endpointSPIFFEID', 'className', 'hub'] as const;
   return fields
     .filter((field) => actual[field] !== wanted[field])
     .map((field) => `${field} is ${actual[field] ?? 'missing'} instead of ${wanted[field] ?? 'none'}`);

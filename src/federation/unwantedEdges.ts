@@ -1,6 +1,7 @@
 import type { RemovedRelationship } from '../contract/activities.js';
 import type { PlannedStep } from '../contract/change.js';
 import type { ClusterFacts, RelationshipFacts } from '../contract/facts.js';
+import { ownRelationship } from './relationship.js';
 import { trusts } from './settings.js';
 import { step } from './step.js';
 import { removal } from './teardown.js';
@@ -26,11 +27,16 @@ export function planEnding(
   leftAlone: string[],
 ): EndingPlan {
   const { cluster } = facts;
+  // One of a wanted edge may have got an unwanted trust domain: it is put right.
+  const kept = clusters
+    .filter((peer) => peer !== facts && trusts(hub, cluster, peer.cluster))
+    .map((peer) => ownRelationship(facts, peer, federation));
   const edges = clusters
     .filter((peer) => peer !== facts && !trusts(hub, cluster, peer.cluster))
     .flatMap((trusted) =>
       facts.relationships
         .filter((each) => each.federation === federation && each.trustDomain === trusted.trustDomain)
+        .filter((each) => !kept.includes(each))
         .map((before) => ({ trusted, before, removed: removal(federation, facts, before, leftAlone) })),
     );
   const trustDomains = edges.map(({ before }) => before.trustDomain);

@@ -10,7 +10,7 @@ import { covers } from './ownership.js';
 import { exposureContext } from './plan.js';
 import { maskedBy, policiesOf } from './policy.js';
 import { planPolicies } from './policyPlan.js';
-import { relationshipDifferences, wantedRelationship } from './relationship.js';
+import { ownRelationship, relationshipDifferences, wantedRelationship } from './relationship.js';
 import { asPeer } from './serverConfPlan.js';
 import { federationSettings, trusts } from './settings.js';
 
@@ -242,7 +242,7 @@ function relationshipCheck(of: Of, trusting: ClusterFacts, trusted: ClusterFacts
     .filter((each) => each.trustDomain === trusted.trustDomain)
     .sort((a, b) => (a.createdAt ?? '').localeCompare(b.createdAt ?? ''));
   const remedy = 'Run setupMesh again: it puts the ClusterFederatedTrustDomain right.';
-  const [first] = candidates;
+  const first = candidates[0] ?? ownRelationship(trusting, trusted, of.federation);
   if (first === undefined) {
     return check(
       'relationship',

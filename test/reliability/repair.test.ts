@@ -50,6 +50,16 @@ const FAULTS: Fault[] = [
     action: 'restore',
   },
   {
+    fault: 'trust domain of a relationship edited',
+    alone: 'never heals',
+    make: () =>
+      asAdmin(testbed, 'client-1', (api) =>
+        api.patch(PATHS.relationship(server), { spec: { trustDomain: 'elsewhere.sandbox.test' } }),
+      ),
+    finds: 'relationship@client-1←server-1',
+    action: 'restore',
+  },
+  {
     fault: 'class name removed',
     alone: 'never heals',
     make: () =>

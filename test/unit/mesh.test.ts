@@ -119,6 +119,13 @@ describe('a hub', () => {
     ]);
   });
 
+  test('keeps the relationship of an edge to the hub to which somebody gave the trust domain of another spoke', () => {
+    const [a, b, c] = federatedClusters(FEDERATION, three, 'b') as [ClusterFacts, ClusterFacts, ClusterFacts];
+    const relationships = a.relationships.map((each) => ({ ...each, trustDomain: 'c.test' }));
+    const plan = planSetup({ ...STATIC, hub: 'b' }, [{ ...a, relationships }, b, c]);
+    expect(actions(planSteps(plan))).toEqual(['change applyRelationships/a']);
+  });
+
   test('is left for a mesh as any member is added', () => {
     const plan = planSetup(STATIC, federatedClusters(FEDERATION, three, 'b'));
     expect(actions(planSteps(plan))).toContain('change applyRelationships/a');

@@ -5,6 +5,7 @@ import { worstVerdict, type Verdict } from '../../src/contract/verify.js';
 import { exposureStrategy } from '../../src/federation/exposure.js';
 import { covers, mergePatch, owned, withoutSecrets } from '../../src/federation/ownership.js';
 import { exposureContext, planSetup, planSteps } from '../../src/federation/plan.js';
+import { wantedRelationship } from '../../src/federation/relationship.js';
 import { wantedFederation } from '../../src/federation/serverConfPlan.js';
 import { memberSteps, planTeardown } from '../../src/federation/teardown.js';
 import { federatedClusters, freshCluster, identityFacts } from '../support/freshCluster.js';
@@ -95,6 +96,26 @@ test('a drifted relationship is changed, and only that', () => {
   ]);
 });
 
+test('an own relationship whose trust domain was edited is put right, and one of others by that name stands in the way', () => {
+  const [a, b] = finished();
+  const relationships = a.relationships.map((each) => ({ ...each, trustDomain: 'x.test', storedBefore: true }));
+  const edited = { ...a, relationships };
+  const { problems, members } = planSetup(input, [edited, b]);
+  expect(problems).toEqual([]);
+  expect(members[0]?.edges).toMatchObject([
+    { action: 'change', details: ['b.test: trustDomain is x.test instead of b.test'], before: relationships[0] },
+  ]);
+  const url = 'https://federation.b.test';
+  expect(wantedRelationship(edited, b, url, { federation: FEDERATION })).toEqual({
+    ...a.relationships[0],
+    storedBefore: true,
+  });
+  const foreign = relationships.map(({ federation: _federation, ...rest }) => rest);
+  expect(planSetup(input, [{ ...a, relationships: foreign }, b]).problems).toMatchObject([
+    { cluster: 'a', type: 'ForeignObject' },
+  ]);
+});
+
 test("somebody else's objects are left alone where they fit, and stand in the way where they do not", () => {
   const [a, b] = finished();
   const strange = a.endpointObjects.map((object) => ({ ...object, metadata: { name: object.metadata.name } }));
@@ -180,6 +201,12 @@ const FAULTS: { fault: string; change: (a: ClusterFacts) => Partial<ClusterFacts
       fault: 'server.conf reverted',
       change: () => ({ serverConf: { trustDomain: 'a.test', federatesWith: {} } }),
       finds: 'server-conf',
+      verdict: 'failed',
+    },
+    {
+      fault: 'relationship for another trust domain',
+      change: (a) => ({ relationships: a.relationships.map((each) => ({ ...each, trustDomain: 'x.test' })) }),
+      finds: 'relationship',
       verdict: 'failed',
     },
     { fault: 'relationship gone', change: () => ({ relationships: [] }), finds: 'relationship', verdict: 'failed' },
