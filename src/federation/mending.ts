@@ -2,7 +2,8 @@ import type { ClusterFacts } from '../contract/facts.js';
 import type { Finding } from '../contract/health.js';
 import type { KnownMember } from '../contract/monitor.js';
 import { edgeName } from '../contract/names.js';
-import type { EdgePlan, MemberPlan, SetupPlan } from './plan.js';
+import { exposureStrategy } from './exposure.js';
+import { exposureContext, type EdgePlan, type MemberPlan, type ObjectPlan, type SetupPlan } from './plan.js';
 
 /** A member that cannot be asked; the others must not forget it for that. */
 export interface AbsentMember {
@@ -45,11 +46,30 @@ export function planMending({ members, problems }: SetupPlan, findings: readonly
     );
     return [
       {
-        member,
+        member: { ...member, objects: withoutNeedlessWays(member, members) },
         findings: own,
         edges,
         problems: problems.filter((problem) => problem.cluster === cluster).map(({ message }) => message),
       },
     ];
+  });
+}
+
+/**
+ * A Service that somebody made reachable in more ways than it should be loses them: a setup keeps them until all know
+ * another address, and here every peer does. Where one does not, or none can be asked, they are kept.
+ */
+function withoutNeedlessWays({ facts, objects, obsolete }: MemberPlan, members: readonly MemberPlan[]): ObjectPlan[] {
+  // As the exposure itself has it, not as it was known before.
+  const url = exposureStrategy(facts.exposure.type).endpointUrl(exposureContext(facts), facts.endpointObjects);
+  const known = members
+    .flatMap((each) => each.facts.relationships)
+    .filter(({ trustDomain }) => trustDomain === facts.trustDomain);
+  const isKnown = known.length > 0 && known.every((each) => each.bundleEndpointURL === url);
+  return objects.map((planned) => {
+    const narrowed = obsolete.find(({ before, after }) => after !== undefined && before.kind === planned.object.kind);
+    return !isKnown || narrowed?.after === undefined
+      ? planned
+      : { step: narrowed.step, object: narrowed.after, before: narrowed.before };
   });
 }

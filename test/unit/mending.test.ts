@@ -1,0 +1,49 @@
+import { setupMeshInputSchema, type SetupInput } from '../../src/contract/change.js';
+import type { ClusterFacts } from '../../src/contract/facts.js';
+import { planMending } from '../../src/federation/mending.js';
+import { planSetup } from '../../src/federation/plan.js';
+import { federatedClusters } from '../support/freshCluster.js';
+
+const FEDERATION = 'demo';
+const input: SetupInput = {
+  ...setupMeshInputSchema.parse({ federation: FEDERATION, clusters: ['a', 'b'] }),
+  relationships: 'static',
+  refreshHintSeconds: 300,
+};
+const finding = { check: 'service', scope: 'a', evidence: '', remedy: '', action: 'restore' as const };
+
+/** What is done about the Service of `a`, which has a node port, when `b` knows `a` at `knownAt`. */
+function mendService(
+  knownAt: (url: string) => string,
+  change: Partial<ClusterFacts> = {},
+): [string, string, unknown][] {
+  const [a, b] = federatedClusters(FEDERATION, ['a', 'b']);
+  if (a === undefined || b === undefined) throw new Error('two clusters were asked for');
+  const edited: ClusterFacts = {
+    ...a,
+    ...change,
+    endpointObjects: a.endpointObjects.map((object) =>
+      object.kind === 'Service' ? { ...object, spec: { ...(object['spec'] as object), type: 'NodePort' } } : object,
+    ),
+  };
+  const relationships = b.relationships.map((each) => ({
+    ...each,
+    bundleEndpointURL: knownAt(each.bundleEndpointURL),
+  }));
+  const plan = planSetup(input, [edited, { ...b, relationships }]);
+  const [mending] = planMending(plan, [finding]);
+  return (mending?.member.objects ?? [])
+    .filter(({ object }) => object.kind === 'Service')
+    .map(({ step, object }) => [step.id, step.action, (object['spec'] as { type?: string }).type]);
+}
+
+test('a Service loses the node port that somebody gave it where every peer knows the other address', () => {
+  expect(mendService((url) => url)).toEqual([['narrowService/a', 'change', 'ClusterIP']]);
+});
+
+test('it keeps it where a peer may still use it, also while the way in that is to come has no address', () => {
+  expect(mendService(() => 'https://192.0.2.1:30443')).toEqual([['applyService/a', 'none', 'NodePort']]);
+  const endpointUrl = 'https://192.0.2.1:30443';
+  const exposure = { type: 'ingress', host: 'a.test' } as const;
+  expect(mendService(() => endpointUrl, { endpointUrl, exposure })).toEqual([['applyService/a', 'none', 'NodePort']]);
+});
