@@ -1,8 +1,7 @@
 import { Context } from '@temporalio/activity';
 import type { ApplyObjectRequest, RestoreObjectRequest, StepOutcome } from '../contract/activities.js';
-import { FederatorError } from '../contract/errors.js';
 import type { KubernetesObject } from '../contract/kubernetes.js';
-import { covers, mergePatch, owningFederation, restorable } from '../federation/ownership.js';
+import { mergePatch, owningFederation, restorable } from '../federation/ownership.js';
 import type { ClusterConnection } from '../kubernetes/connect.js';
 import {
   applyObject,
@@ -14,6 +13,7 @@ import {
 } from '../kubernetes/objects.js';
 import { waitFor, type Look } from '../kubernetes/wait.js';
 import type { Clusters } from './clusters.js';
+import { writeOwnObject } from './ownObject.js';
 
 /** Clouds take a minute or two to give a load balancer back. */
 const GONE_WITHIN_MS = 5 * 60_000;
@@ -24,16 +24,7 @@ export function objectActivities(clusters: Clusters) {
     /** @throws FederatorError ForeignObject when somebody else made an object of that name meanwhile */
     async applyObject({ cluster, federation, object }: ApplyObjectRequest): Promise<StepOutcome> {
       const { connection } = await clusters.get(cluster);
-      const live = await readObject(connection, object);
-      if (live !== undefined && owningFederation(live) !== federation) {
-        throw new FederatorError(
-          'ForeignObject',
-          `${cluster}: ${objectName(object)} was made by somebody else. It stays as it is.`,
-        );
-      }
-      if (live !== undefined && covers(live, object)) return { changed: false };
-      await applyObject(connection, object);
-      return { changed: true };
+      return { changed: await writeOwnObject(connection, federation, object) };
     },
 
     async restoreObject({ cluster, federation, reference, before }: RestoreObjectRequest): Promise<StepOutcome> {

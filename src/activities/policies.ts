@@ -1,12 +1,12 @@
 import { Context } from '@temporalio/activity';
 import type { ApplyPoliciesRequest, AwaitPoliciesRequest, StepOutcome } from '../contract/activities.js';
-import { FederatorError } from '../contract/errors.js';
-import { covers, owningFederation } from '../federation/ownership.js';
+import { owningFederation } from '../federation/ownership.js';
 import { CLUSTER_SPIFFE_ID } from '../federation/policy.js';
-import { applyObject, deleteObject, listObjects, readObject } from '../kubernetes/objects.js';
+import { deleteObject, listObjects, readObject } from '../kubernetes/objects.js';
 import { waitFor, type Look } from '../kubernetes/wait.js';
 import { noticedWithinMs } from '../spire/controllerManager.js';
 import type { Clusters } from './clusters.js';
+import { writeOwnObject } from './ownObject.js';
 
 /**
  * SPIRE controller manager acts on a new ClusterSPIFFEID at once. One that selects nothing it never reports on: its
@@ -20,20 +20,7 @@ export function policyActivities(clusters: Clusters) {
     /** @throws FederatorError ForeignObject when somebody else made a ClusterSPIFFEID of that name meanwhile */
     async applyPolicies({ cluster, federation, apply, remove }: ApplyPoliciesRequest): Promise<StepOutcome> {
       const { connection } = await clusters.get(cluster);
-      const applied = await Promise.all(
-        apply.map(async (object) => {
-          const live = await readObject(connection, object);
-          if (live !== undefined && owningFederation(live) !== federation) {
-            throw new FederatorError(
-              'ForeignObject',
-              `${cluster}: ClusterSPIFFEID ${object.metadata.name} was made by somebody else. It stays as it is.`,
-            );
-          }
-          if (live !== undefined && covers(live, object) && covers(object['spec'], live['spec'])) return false;
-          await applyObject(connection, object);
-          return true;
-        }),
-      );
+      const applied = await Promise.all(apply.map((object) => writeOwnObject(connection, federation, object)));
       const removed = await Promise.all(
         remove.map(async (name) => {
           const reference = { ...CLUSTER_SPIFFE_ID, metadata: { name } };

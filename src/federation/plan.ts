@@ -4,6 +4,7 @@ import type { ClusterFacts, Problem, RelationshipFacts } from '../contract/facts
 import type { KubernetesObject } from '../contract/kubernetes.js';
 import { BUNDLE_ENDPOINT_OBJECT } from '../contract/names.js';
 import type { Policy } from '../contract/policy.js';
+import { isAsMade } from './asMade.js';
 import { controlStrategy } from './control.js';
 import { exposureStrategy, keepingWays, type ExposureContext } from './exposure.js';
 import type { AbsentMember } from './mending.js';
@@ -363,7 +364,7 @@ function planObjects(federation: string, facts: ClusterFacts, problems: Problem[
         ...(before === undefined ? {} : { before: restorable(before) }),
       });
       if (before === undefined) return plan('create');
-      if (owningFederation(before) !== undefined) return plan(covers(before, object) ? 'none' : 'change');
+      if (owningFederation(before) !== undefined) return plan(isAsMade(before, object) ? 'none' : 'change');
       if (covers(before['spec'], manifest['spec'])) {
         leftAlone.push(`${name} on ${facts.cluster}: somebody else's, and as it must be`);
       } else {

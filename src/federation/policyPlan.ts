@@ -3,6 +3,7 @@ import type { ClusterFacts, Problem } from '../contract/facts.js';
 import type { KubernetesObject } from '../contract/kubernetes.js';
 import type { Policy } from '../contract/policy.js';
 import { policyName } from '../contract/names.js';
+import { isAsMade } from './asMade.js';
 import { covers } from './ownership.js';
 import { step } from './step.js';
 import { renderPolicy, type TrustedMember } from './policy.js';
@@ -50,7 +51,7 @@ export function planPolicies(
       continue;
     }
     const before = existing?.object;
-    if (before === undefined || !isRendered(before, object)) {
+    if (before === undefined || !isAsMade(before, object)) {
       objects.push({ object, ...(before === undefined ? {} : { before }) });
     }
   }
@@ -82,11 +83,6 @@ export function planPolicies(
     objects,
     removed,
   };
-}
-
-/** Whether a live ClusterSPIFFEID is just what its policy renders to: nothing missing, and nothing added. */
-function isRendered(live: KubernetesObject, wanted: KubernetesObject): boolean {
-  return covers(live, wanted) && covers(wanted['spec'], live['spec']);
 }
 
 /** What a ClusterSPIFFEID gains and loses, in the operator's words. */

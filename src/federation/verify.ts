@@ -3,10 +3,11 @@ import type { FederatorErrorType } from '../contract/errors.js';
 import type { ClusterFacts, Problem, RelationshipFacts } from '../contract/facts.js';
 import { edgeName } from '../contract/names.js';
 import type { Check } from '../contract/verify.js';
+import { isAsMade } from './asMade.js';
 import { checker } from './check.js';
 import { controlStrategy } from './control.js';
 import { admissionProblem, exposureStrategy, managedRouteProblem } from './exposure.js';
-import { covers } from './ownership.js';
+import { covers, owningFederation } from './ownership.js';
 import { exposureContext } from './plan.js';
 import { maskedBy, policiesOf } from './policy.js';
 import { planPolicies } from './policyPlan.js';
@@ -72,7 +73,7 @@ function clusterChecks(
       const name = wanted.kind.toLowerCase();
       const remedy = 'Run setupMesh again: it puts it back.';
       if (live === undefined) return check(name, 'failed', `${wanted.kind} ${wanted.metadata.name} is missing`, remedy);
-      if (!covers(live['spec'], wanted['spec']))
+      if (owningFederation(live) === undefined ? !covers(live['spec'], wanted['spec']) : !isAsMade(live, wanted))
         return check(name, 'failed', `${wanted.kind} ${wanted.metadata.name} was changed`, remedy);
       const problem = admissionProblem(live);
       return problem === undefined

@@ -2,7 +2,7 @@ import { writeFileSync } from 'node:fs';
 import { rotateCa } from '../../sandbox/client.js';
 import type { ClusterApi, Resource } from '../../sandbox/kubernetes.js';
 import type { RepairRecord } from '../../src/contract/health.js';
-import { BUNDLE_ENDPOINT_PORT } from '../../src/contract/names.js';
+import { BUNDLE_ENDPOINT_PORT, BUNDLE_ENDPOINT_PORT_NAME } from '../../src/contract/names.js';
 import { deleteStoredBundle } from '../support/snapshot.js';
 import { Testbed } from '../support/testbed.js';
 import { asAdmin, editFederation, PATHS, trustDomainOf, untilHealth } from '../support/watched.js';
@@ -30,6 +30,14 @@ interface Fault {
 
 const client = trustDomainOf('client-1');
 const server = trustDomainOf('server-1');
+
+/** As the engine makes it. */
+const SERVICE_PORT = {
+  name: BUNDLE_ENDPOINT_PORT_NAME,
+  port: BUNDLE_ENDPOINT_PORT,
+  protocol: 'TCP',
+  targetPort: BUNDLE_ENDPOINT_PORT,
+};
 
 const FAULTS: Fault[] = [
   {
@@ -75,6 +83,44 @@ const FAULTS: Fault[] = [
     action: 'restore',
   },
   {
+    fault: 'selector of the Service narrowed',
+    alone: 'never heals',
+    make: () => editService({ selector: { stranger: 'true' } }),
+    finds: 'service@server-1',
+    action: 'restore',
+  },
+  {
+    fault: 'port of the Service edited',
+    alone: 'never heals',
+    make: () => editService({ ports: [{ ...SERVICE_PORT, port: 9443 }] }),
+    finds: 'service@server-1',
+    action: 'restore',
+  },
+  {
+    fault: 'port added to the Service',
+    alone: 'never heals',
+    make: () => editService({ ports: [SERVICE_PORT, { ...SERVICE_PORT, name: 'stranger', port: 9443 }] }),
+    finds: 'service@server-1',
+    action: 'restore',
+  },
+  {
+    fault: 'Service given a node port',
+    alone: 'never heals',
+    make: () => editService({ type: 'NodePort' }),
+    finds: 'service@server-1',
+    action: 'restore',
+  },
+  {
+    fault: 'Route given another backend besides',
+    alone: 'never heals',
+    make: () =>
+      asAdmin(testbed, 'server-1', (api) =>
+        api.patch(PATHS.route, { spec: { alternateBackends: [{ kind: 'Service', name: 'stranger', weight: 100 }] } }),
+      ),
+    finds: 'route@server-1',
+    action: 'restore',
+  },
+  {
     fault: 'Route deleted',
     alone: 'never heals',
     make: () => asAdmin(testbed, 'server-1', (api) => api.delete(PATHS.route)),
@@ -115,6 +161,18 @@ const FAULTS: Fault[] = [
     make: () =>
       asAdmin(testbed, 'client-1', (api) =>
         api.patch(PATHS.identity(POLICY), { spec: { federatesWith: [client, server] } }),
+      ),
+    finds: 'policy@client-1',
+    action: 'restore',
+  },
+  {
+    fault: 'ClusterSPIFFEID of the engine narrowed',
+    alone: 'never heals',
+    make: () =>
+      asAdmin(testbed, 'client-1', (api) =>
+        api.patch(PATHS.identity(POLICY), {
+          spec: { podSelector: { matchLabels: { stranger: 'true' } }, fallback: true },
+        }),
       ),
     finds: 'policy@client-1',
     action: 'restore',
@@ -188,6 +246,10 @@ test.each(FAULTS)(
   },
   6 * MINUTE,
 );
+
+function editService(spec: object): Promise<unknown> {
+  return asAdmin(testbed, 'server-1', (api) => api.patch(PATHS.service, { spec }));
+}
 
 /** As it is after somebody deployed the StatefulSet again. */
 async function removeEndpointPort(api: ClusterApi): Promise<void> {

@@ -171,6 +171,30 @@ describe('a mesh of clusters that are reached by an Ingress, a load balancer, a 
     MINUTE,
   );
 
+  test(
+    'finds what somebody changed in its Services and its Ingress, and puts it back under the same addresses',
+    async () => {
+      const port = { name: 'federation', port: 9443, protocol: 'TCP', targetPort: 8443 };
+      const annotations = { 'nginx.ingress.kubernetes.io/ssl-passthrough': null };
+      await withAdmin('client-1', (api) => api.patch(INGRESS, { metadata: { annotations } }));
+      await withAdmin('server-1', (api) => api.patch(SERVICE, { spec: { selector: { stranger: 'true' } } }));
+      await withAdmin('edge-1', (api) => api.patch(SERVICE, { spec: { ports: [port] } }));
+      await withAdmin('edge-2', (api) => api.patch(SERVICE, { spec: { type: 'NodePort' } }));
+      const { code, stdout } = await testbed.federator('verify', '--json');
+      const failed = (JSON.parse(stdout) as VerifyResult).checks
+        .filter(({ name, verdict }) => verdict === 'failed' && name !== 'endpoint')
+        .map(({ scope, name }) => `${scope} ${name}`);
+      expect({ code, failed }).toEqual({
+        code: 1,
+        failed: ['client-1 ingress', 'server-1 service', 'edge-1 service', 'edge-2 service'],
+      });
+      succeeded(await setupMesh('--no-probe'));
+      await expectMesh(urls);
+      await expectHealthy();
+    },
+    2 * MINUTE,
+  );
+
   test.each(CLUSTERS)('breaks where the link to %s breaks', async (cluster) => {
     const { hostname, port } = new URL(urls[cluster] ?? '');
     const shake = () => handshake(inventory.httpsProxy, hostname, port === '' ? 443 : Number(port));

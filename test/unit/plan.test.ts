@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { type PlannedStep, type SetupInput, setupMeshInputSchema } from '../../src/contract/change.js';
 import type { ClusterFacts } from '../../src/contract/facts.js';
+import type { KubernetesObject } from '../../src/contract/kubernetes.js';
 import { worstVerdict, type Verdict } from '../../src/contract/verify.js';
 import { exposureStrategy } from '../../src/federation/exposure.js';
 import { covers, mergePatch, owned, withoutSecrets } from '../../src/federation/ownership.js';
@@ -98,7 +99,11 @@ test('a drifted relationship is changed, and only that', () => {
 
 test('an own relationship whose trust domain was edited is put right, and one of others by that name stands in the way', () => {
   const [a, b] = finished();
-  const relationships = a.relationships.map((each) => ({ ...each, trustDomain: 'x.test', storedBefore: true }));
+  const relationships = a.relationships.map((each) => ({
+    ...each,
+    trustDomain: 'x.test',
+    storedBefore: true as const,
+  }));
   const edited = { ...a, relationships };
   const { problems, members } = planSetup(input, [edited, b]);
   expect(problems).toEqual([]);
@@ -183,12 +188,44 @@ test("a teardown takes what the federation made, in SPIRE's order, and nothing o
   expect(planTeardown(FEDERATION, [freshCluster('a')]).changes).toBe(false);
 });
 
+/** An object with other fields in its spec or another metadata. */
+function mergedWith(object: KubernetesObject, { spec, ...rest }: Partial<KubernetesObject>): KubernetesObject {
+  return { ...object, ...rest, spec: { ...(object['spec'] as object), ...(spec as object | undefined) } };
+}
+
 const FAULTS: { fault: string; change: (a: ClusterFacts) => Partial<ClusterFacts>; finds: string; verdict: Verdict }[] =
   [
     {
       fault: 'Route gone',
       change: (a) => ({ endpointObjects: a.endpointObjects.slice(0, 1) }),
       finds: 'route',
+      verdict: 'failed',
+    },
+    {
+      fault: 'Service that selects something else',
+      change: (a) => ({
+        endpointObjects: a.endpointObjects.map((object) =>
+          object.kind === 'Service'
+            ? mergedWith(object, { spec: { selector: { ...a.selector, stranger: 'true' } } })
+            : object,
+        ),
+      }),
+      finds: 'service',
+      verdict: 'failed',
+    },
+    {
+      fault: 'Ingress without its annotations',
+      change: (a) => {
+        const exposure = { type: 'ingress', host: 'a.test' } as const;
+        const endpointObjects = exposureStrategy('ingress')
+          .objects(exposureContext({ ...a, exposure }))
+          .map((object) =>
+            owned({ ...object, status: { loadBalancer: { ingress: [{ ip: '192.0.2.1' }] } } }, FEDERATION),
+          )
+          .map((object) => mergedWith(object, { metadata: { ...object.metadata, annotations: {} } }));
+        return { exposure, endpointObjects };
+      },
+      finds: 'ingress',
       verdict: 'failed',
     },
     {

@@ -1,0 +1,58 @@
+import type { KubernetesObject } from '../contract/kubernetes.js';
+import { covers, mergePatch } from './ownership.js';
+
+type Fields = Readonly<Record<string, unknown>>;
+
+interface ServicePort {
+  name?: string;
+  port?: number;
+  protocol?: string;
+  nodePort?: number;
+}
+
+/**
+ * Whether an object of the engine is as it made it: everything wanted is there, and nothing besides where an addition
+ * changes what the object does.
+ */
+export function isAsMade(live: KubernetesObject, wanted: KubernetesObject): boolean {
+  return covers(live, wanted) && covers(specAsMade(live, wanted), live['spec']);
+}
+
+/**
+ * JSON merge patch (RFC 7386) of the spec that takes out what others put there; undefined where nothing is to be taken
+ * out. Server-side apply leaves keys and list items of others, and fails where a list would then name something twice.
+ */
+export function cleaningPatch(live: KubernetesObject, wanted: KubernetesObject): unknown {
+  const target = specAsMade(live, wanted);
+  return covers(target, live['spec']) ? undefined : mergePatch(live['spec'], target);
+}
+
+/** The live spec without what others added, where that changes what the object does. */
+function specAsMade(live: KubernetesObject, wanted: KubernetesObject): unknown {
+  switch (wanted.kind) {
+    case 'ClusterSPIFFEID':
+      return wanted['spec'];
+    case 'Route': {
+      const { alternateBackends: _backends, ...rest } = (live['spec'] ?? {}) as Fields;
+      return rest;
+    }
+    case 'Service': {
+      const is = (live['spec'] ?? {}) as Fields;
+      const { selector, ports } = wanted['spec'] as { selector: unknown; ports: ServicePort[] };
+      return { ...is, selector, ports: covers(is['ports'], ports) ? is['ports'] : withNodePorts(is, ports) };
+    }
+    default:
+      return live['spec'];
+  }
+}
+
+/** A node port that the API server assigned is part of an address: it must not change with what is put right beside it. */
+function withNodePorts({ ports = [], type }: Fields, wanted: readonly ServicePort[]): ServicePort[] {
+  const needed = type === 'NodePort' || type === 'LoadBalancer';
+  return wanted.map((each) => {
+    const live = (ports as ServicePort[]).find(
+      ({ name, port, protocol }) => name === each.name || (port === each.port && protocol === each.protocol),
+    );
+    return !needed || live?.nodePort === undefined ? each : { nodePort: live.nodePort, ...each };
+  });
+}
