@@ -45,7 +45,7 @@ function relevantParts(object: KubernetesObject): Record<string, unknown> {
   switch (kind) {
     case 'ConfigMap':
       // Its text is compared by the section that matters.
-      return { ...common, annotations: metadata.annotations?.[SERVER_CONF_RECORD] !== undefined };
+      return { ...common, annotations: metadata.annotations?.[SERVER_CONF_RECORD] };
     case 'StatefulSet': {
       const { template, replicas } = (object['spec'] ?? {}) as {
         replicas?: number;
