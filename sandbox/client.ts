@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
-import { existsSync, mkdirSync, openSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import http from 'node:http';
+import os from 'node:os';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -12,6 +13,9 @@ import { SandboxError } from './sandboxError.js';
 import { assignSpireVersions, SPIRE_BUILDS, type SpireVersion, type SpireVersionChoice } from './spireVersions.js';
 import type { SandboxState, SandboxStatus } from './supervisor.js';
 import { toolPath } from './tools/toolPath.js';
+
+/** Of all that runs in a sandbox: a third of the weight of what runs beside it (kernel: sched_prio_to_weight). */
+const NICENESS = 5;
 
 export interface SandboxOptions {
   /** State folder; `.sandbox` of the current folder by default. */
@@ -120,6 +124,7 @@ async function ensureSupervisor(directory: string): Promise<void> {
     },
   );
   supervisor.unref();
+  if (supervisor.pid !== undefined) giveWay(supervisor.pid);
   const deadline = Date.now() + 20_000;
   while (!(await isRunning(directory))) {
     if (supervisor.exitCode !== null || Date.now() > deadline) {
@@ -129,6 +134,15 @@ async function ensureSupervisor(directory: string): Promise<void> {
     }
     await delay(30);
   }
+}
+
+/** Its clusters stand for other machines: where processors are short they give way to what does not run in them. */
+function giveWay(pid: number): void {
+  os.setPriority(pid, Math.max(os.getPriority(), NICENESS));
+  // A kernel that shares out processors among sessions counts priorities within each; this is the one of the session
+  // (sched(7), autogroup), which the supervisor has to itself. Others have no such file.
+  const ofSession = `/proc/${pid}/autogroup`;
+  if (existsSync(ofSession)) writeFileSync(ofSession, String(NICENESS));
 }
 
 async function isRunning(directory: string): Promise<boolean> {
