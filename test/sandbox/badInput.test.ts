@@ -4,6 +4,7 @@ import { parse, stringify } from 'yaml';
 import type { Resource } from '../../sandbox/kubernetes.js';
 import type { Cluster, Inventory } from '../../src/contract/inventory.js';
 import { adminApi, snapshotCluster } from '../support/snapshot.js';
+import { eventually } from '../support/spireTrustDomain.js';
 import { line, Testbed } from '../support/testbed.js';
 
 const CLUSTERS = ['client-1', 'server-1'];
@@ -219,9 +220,11 @@ test.each(CASES)(
     } finally {
       writeFileSync(inventoryFile, inventoryText);
       await restore?.();
+      // A SPIRE server that starts meanwhile would read what the next case does to it.
+      if (restore !== undefined) await settled();
     }
   },
-  MINUTE,
+  3 * MINUTE,
 );
 
 test(
@@ -342,15 +345,16 @@ test(
   MINUTE,
 );
 
-/** Waits until SPIRE server of client-1 is ready again after what a case did to it. */
+/** Waits until SPIRE server of client-1, of the StatefulSet that there is now, is ready after what a case did to it. */
 async function settled(): Promise<void> {
   const api = adminApi(testbed.directory, 'client-1');
-  const deadline = Date.now() + MINUTE;
-  for (;;) {
+  await eventually(async () => {
+    const set = await api.get(`/apis/apps/v1/namespaces/${NAMESPACE}/statefulsets/spire-server`);
     const pod = await api.get(`/api/v1/namespaces/${NAMESPACE}/pods/spire-server-0`);
-    const { conditions = [] } = (pod?.['status'] ?? {}) as { conditions?: { type: string; status: string }[] };
-    if (conditions.some(({ type, status }) => type === 'Ready' && status === 'True')) break;
-    if (Date.now() > deadline) throw new Error('SPIRE server of client-1 did not come back');
-  }
+    expect(pod?.metadata).toMatchObject({ ownerReferences: [{ uid: set?.metadata.uid }] });
+    expect(pod?.['status']).toMatchObject({
+      conditions: expect.arrayContaining([expect.objectContaining({ type: 'Ready', status: 'True' })]) as unknown,
+    });
+  }, 2 * MINUTE);
   api.close();
 }
