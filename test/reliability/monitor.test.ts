@@ -5,7 +5,7 @@ import type { Resource } from '../../sandbox/kubernetes.js';
 import type { FederationHealth, OpenFinding, RepairRecord } from '../../src/contract/health.js';
 import { deleteStoredBundle, spireServer } from '../support/snapshot.js';
 import { Testbed } from '../support/testbed.js';
-import { asAdmin, editFederation, healthOf, PATHS, trustDomainOf, untilHealth } from '../support/watched.js';
+import { asAdmin, editFederation, healthOf, PATHS, trustDomainOf, untilHealth, watchPair } from '../support/watched.js';
 import { WebhookReceiver } from '../support/webhookReceiver.js';
 
 const FEDERATION = 'watched';
@@ -26,12 +26,7 @@ beforeAll(async () => {
   testbed.environment['SPIRE_FEDERATOR_WEBHOOK_URL'] = receiver.url;
   testbed.environment['SPIRE_FEDERATOR_WEBHOOK_SECRET'] = SECRET;
   worker = await testbed.startWorker();
-  const setup = ['start-workflow', 'setupPair', '--federation', FEDERATION, '--refresh-hint', '60', '--no-probe'];
-  const { code, stderr } = await testbed.federatorWith({ SPIRE_FEDERATOR_MONITOR: 'on' }, ...setup);
-  if (code !== 0) throw new Error(stderr);
-  // As often as makes the test quick; SPIRE itself polls every 15 s.
-  const start = ['monitor', 'start', '--federation', FEDERATION, '--clusters', CLUSTERS.join(',')];
-  await testbed.federator(...start, '--refresh-hint', '60', '--interval', '3');
+  await watchPair(testbed, FEDERATION, CLUSTERS);
 }, 4 * MINUTE);
 
 afterAll(async () => {

@@ -5,7 +5,7 @@ import type { RepairRecord } from '../../src/contract/health.js';
 import { BUNDLE_ENDPOINT_PORT, BUNDLE_ENDPOINT_PORT_NAME } from '../../src/contract/names.js';
 import { deleteStoredBundle } from '../support/snapshot.js';
 import { Testbed } from '../support/testbed.js';
-import { asAdmin, editFederation, PATHS, trustDomainOf, untilHealth } from '../support/watched.js';
+import { asAdmin, editFederation, PATHS, trustDomainOf, untilHealth, watchPair } from '../support/watched.js';
 
 const FEDERATION = 'watched';
 const CLUSTERS = ['client-1', 'server-1'];
@@ -201,12 +201,7 @@ const FAULTS: Fault[] = [
 beforeAll(async () => {
   testbed = await Testbed.start();
   await testbed.startWorker();
-  const setup = ['start-workflow', 'setupPair', '--federation', FEDERATION, '--refresh-hint', '60', '--no-probe'];
-  const { code, stderr } = await testbed.federatorWith({ SPIRE_FEDERATOR_MONITOR: 'on' }, ...setup);
-  if (code !== 0) throw new Error(stderr);
-  // As often as makes the test quick; SPIRE itself polls every 15 s.
-  const start = ['monitor', 'start', '--federation', FEDERATION, '--clusters', CLUSTERS.join(',')];
-  await testbed.federator(...start, '--refresh-hint', '60', '--interval', '3');
+  await watchPair(testbed, FEDERATION, CLUSTERS);
 }, 4 * MINUTE);
 
 afterAll(async () => testbed.stop(), MINUTE);

@@ -53,6 +53,15 @@ export async function editFederation(
   });
 }
 
+/** Federates a pair, and has it read as often as makes a test quick; SPIRE itself polls every 15 s. */
+export async function watchPair(testbed: Testbed, federation: string, clusters: readonly string[]): Promise<void> {
+  const setup = ['start-workflow', 'setupPair', '--federation', federation, '--refresh-hint', '60', '--no-probe'];
+  const { code, stderr } = await testbed.federatorWith({ SPIRE_FEDERATOR_MONITOR: 'on' }, ...setup);
+  if (code !== 0) throw new Error(stderr);
+  const start = ['monitor', 'start', '--federation', federation, '--clusters', clusters.join(',')];
+  await testbed.federator(...start, '--refresh-hint', '60', '--interval', '3');
+}
+
 /** What the monitor knows; undefined while nobody answers. */
 export async function healthOf(testbed: Testbed, federation: string): Promise<FederationHealth | undefined> {
   const { stdout } = await testbed.federator('status', '--federation', federation, '--json');
