@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { Context } from '@temporalio/activity';
 import type { EndpointUrlRequest, Observation, ObserveRequest } from '../contract/activities.js';
 import { FederatorError } from '../contract/errors.js';
@@ -9,7 +10,7 @@ import { compareBundles, parseBundle } from '../spire/bundle.js';
 import { fetchBundleEndpoint } from '../spire/endpoint.js';
 import type { SpireServer } from '../spire/server.js';
 import { readServerConf } from '../spire/serverConf.js';
-import type { Clusters } from './clusters.js';
+import type { Clusters, OpenCluster } from './clusters.js';
 import { endpointIdentity } from './endpoint.js';
 import { readExposure } from './exposureFacts.js';
 import { readServerConfMap } from './server.js';
@@ -37,14 +38,19 @@ export function observeActivities(clusters: Clusters) {
     },
 
     async observe({ cluster, endpointUrl, peers }: ObserveRequest): Promise<Observation> {
-      const { connection, spire } = await clusters.get(cluster);
+      const open = await clusters.get(cluster);
+      const { connection, spire } = open;
       const signal = Context.current().cancellationSignal;
       const [endpointProblem, counts] = await Promise.all([
         endpointUrl === undefined
           ? 'it has no address'
           : clusters.read().then(async ({ httpsProxy }) => {
               const [own, { text }] = await Promise.all([spire.bundle(signal), readServerConfMap(connection)]);
-              return endpointDifference(connection.cluster, endpointUrl, readServerConf(text), own, httpsProxy);
+              return lastingEndpointProblem(
+                open,
+                { url: endpointUrl, conf: readServerConf(text), own, httpsProxy },
+                signal,
+              );
             }),
         countFederated(spire, peers, signal),
       ]);
@@ -71,14 +77,26 @@ async function countFederated(
   return counts;
 }
 
-/** What keeps an endpoint from serving, authenticated, just the server's own keys; undefined when nothing does. */
+/**
+ * How long SPIRE's endpoint may serve what it served before: what it read of its datastore holds for a second
+ * (pkg/server/cache/dscache, datastoreCacheExpiry), and its answer takes time.
+ */
+const ENDPOINT_CACHE_MS = 2_000;
+
+interface EndpointProblem {
+  message: string;
+  /** IDs of the keys that differ; none where the endpoint could not be read. */
+  keys: string[];
+}
+
+/** What keeps an endpoint from serving, authenticated, just these keys at this moment; undefined when nothing does. */
 export async function endpointDifference(
   cluster: Cluster,
   url: string,
   conf: ServerConf,
   own: string,
   httpsProxy: string | undefined,
-): Promise<string | undefined> {
+): Promise<EndpointProblem | undefined> {
   try {
     const served = await fetchBundleEndpoint({
       cluster: cluster.name,
@@ -87,9 +105,31 @@ export async function endpointDifference(
       httpsProxy,
     });
     const { equal, missing, extra } = compareBundles(parseBundle(served), parseBundle(own));
-    return equal ? undefined : `${url} lacks ${missing.length} of the server's keys and serves ${extra.length} others`;
+    if (equal) return undefined;
+    return {
+      message: `${url} lacks ${missing.length} of the server's keys and serves ${extra.length} others`,
+      keys: [...missing, ...extra].map(({ id }) => id),
+    };
   } catch (error) {
-    if (error instanceof FederatorError) return error.message;
+    if (error instanceof FederatorError) return { message: error.message, keys: [] };
     throw error;
   }
+}
+
+/**
+ * The same, but of keys only what lasts: a server that rotates its CA just now has a key that its endpoint does not serve
+ * yet, and is not to be restarted for that.
+ */
+export async function lastingEndpointProblem(
+  { connection: { cluster }, spire }: OpenCluster,
+  endpoint: { url: string; conf: ServerConf; own: string; httpsProxy: string | undefined },
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  const { url, conf, own, httpsProxy } = endpoint;
+  const first = await endpointDifference(cluster, url, conf, own, httpsProxy);
+  if (first === undefined || first.keys.length === 0) return first?.message;
+  await delay(ENDPOINT_CACHE_MS, undefined, { signal });
+  const second = await endpointDifference(cluster, url, conf, await spire.bundle(signal), httpsProxy);
+  const isSame = second?.keys.length === 0 || second?.keys.some((key) => first.keys.includes(key)) === true;
+  return isSame ? second?.message : undefined;
 }

@@ -26,7 +26,7 @@ import { serverTarget, type SpireServer } from '../spire/server.js';
 import { readServerConf } from '../spire/serverConf.js';
 import type { Clusters, OpenCluster } from './clusters.js';
 import { resolveExposure } from './exposureFacts.js';
-import { endpointDifference } from './observe.js';
+import { lastingEndpointProblem } from './observe.js';
 import { readPolls } from './polls.js';
 import { serverConfIn } from './server.js';
 
@@ -150,7 +150,7 @@ async function readServer(
   const endpointProblem =
     endpoint.url === undefined
       ? endpoint.problem
-      : await within(signal, endpointDifference(connection.cluster, endpoint.url, endpoint.conf, own, httpsProxy));
+      : await within(signal, lastingEndpointProblem(open, { ...endpoint, url: endpoint.url, own, httpsProxy }, signal));
   const startedAt = containerStart(pod, connection.cluster.server);
   const aheadMs = clockAheadMs(connection);
   const { lastPolls, ...polled } = readPolls(log, Object.keys(storedBundles), request.pollIntervalMs, {
