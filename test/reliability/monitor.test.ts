@@ -3,7 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { rotateCa } from '../../sandbox/client.js';
 import type { Resource } from '../../sandbox/kubernetes.js';
 import type { FederationHealth, OpenFinding, RepairRecord } from '../../src/contract/health.js';
-import { deleteStoredBundle, spireServer } from '../support/snapshot.js';
+import { deleteStoredBundle, pollLines, spireServer } from '../support/snapshot.js';
 import { Testbed } from '../support/testbed.js';
 import { asAdmin, editFederation, healthOf, PATHS, trustDomainOf, untilHealth, watchPair } from '../support/watched.js';
 import { WebhookReceiver } from '../support/webhookReceiver.js';
@@ -229,6 +229,8 @@ test(
   async () => {
     const { repairs } = await untilWell();
     const bundle = await spireServer(testbed.directory, 'server-1', 'bundle', 'show', '-format', 'spiffe');
+    // It would mend what the script is in the middle of.
+    await testbed.federator('monitor', 'pause', '--federation', FEDERATION, '--reason', 'a script is at it');
     await testbed.addFault({ kind: 'cut', from: 'client-1', to: 'server-1' });
     await deleteStoredBundle(testbed.directory, 'client-1', server);
     await asAdmin(testbed, 'client-1', async (api) => {
@@ -242,12 +244,21 @@ test(
         spec: { ...spec, trustDomainBundle: bundle },
       });
     });
+    while ((await storedKeys()) === 0) await delay(1_000);
+    // Its own poll of the endpoint fails, and the next one goes by the hint of what is stored.
+    const storedAt = Date.now();
+    const hasPolled = async () =>
+      (await pollLines(testbed.directory, 'client-1')).some(
+        ({ kind, at, error = '' }) => kind === 'failed' && at > storedAt && !error.includes('local copy'),
+      );
+    while (!(await hasPolled())) await delay(1_000);
+    await testbed.federator('monitor', 'resume', '--federation', FEDERATION);
     await untilFound(`endpointUnreachable@${EDGE}`, 'person');
     await testbed.heal();
     const done = await untilHealed(repairs.length, `pollerStalled@${EDGE}`);
     expect(done.find(({ check }) => check === 'pollerStalled')).toMatchObject({ action: 'restart', outcome: 'healed' });
   },
-  6 * MINUTE,
+  8 * MINUTE,
 );
 
 test(

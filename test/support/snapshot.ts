@@ -1,9 +1,12 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { ClusterApi, eventually, type Resource } from '../../sandbox/kubernetes.js';
-import { connectCluster } from '../../src/kubernetes/connect.js';
-import { execInPod } from '../../src/kubernetes/exec.js';
+import { connectCluster, type ClusterConnection } from '../../src/kubernetes/connect.js';
+import { execInPod, type ExecTarget } from '../../src/kubernetes/exec.js';
+import { readLog } from '../../src/kubernetes/log.js';
 import { clusterSchema } from '../../src/contract/inventory.js';
+import { parsePollLine, type PollLine } from '../../src/spire/pollLog.js';
+import { serverTarget } from '../../src/spire/server.js';
 
 /** Kinds that live a life of their own, whoever changes what: they say nothing about what was put back. */
 const UNSTABLE = new Set([
@@ -34,16 +37,30 @@ export function adminApi(directory: string, cluster: string): ClusterApi {
 }
 
 /** Runs a command of SPIRE server in its pod, as an administrator. */
-export async function spireServer(directory: string, cluster: string, ...args: string[]): Promise<string> {
+export function spireServer(directory: string, cluster: string, ...args: string[]): Promise<string> {
+  return atServer(directory, cluster, async (connection, target) => {
+    const { stdout, stderr, exitCode } = await execInPod(connection, target, ['./spire-server', ...args]);
+    if (exitCode !== 0) throw new Error(`spire-server ${args.join(' ')}: ${stderr}${stdout}`);
+    return stdout;
+  });
+}
+
+/** What SPIRE server's log says of its polls, the newest last. */
+export async function pollLines(directory: string, cluster: string): Promise<PollLine[]> {
+  const log = await atServer(directory, cluster, (connection, target) => readLog(connection, target));
+  return log.flatMap((line) => parsePollLine(line) ?? []);
+}
+
+async function atServer<T>(
+  directory: string,
+  cluster: string,
+  work: (connection: ClusterConnection, target: ExecTarget) => Promise<T>,
+): Promise<T> {
   const connection = await connectCluster(
     clusterSchema.parse({ name: cluster, kubeconfig: { path: path.join(directory, cluster, 'kubeconfig') } }),
   );
   try {
-    const { namespace, server } = connection.cluster;
-    const target = { namespace, pod: `${server}-0`, container: server };
-    const { stdout, stderr, exitCode } = await execInPod(connection, target, ['./spire-server', ...args]);
-    if (exitCode !== 0) throw new Error(`spire-server ${args.join(' ')}: ${stderr}${stdout}`);
-    return stdout;
+    return await work(connection, serverTarget(connection));
   } finally {
     connection.close();
   }
