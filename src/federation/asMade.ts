@@ -36,14 +36,42 @@ function specAsMade(live: KubernetesObject, wanted: KubernetesObject): unknown {
       const { alternateBackends: _backends, ...rest } = (live['spec'] ?? {}) as Fields;
       return rest;
     }
+    case 'Ingress': {
+      // The wanted rule takes all there is; a default backend would get what is for nobody.
+      const { defaultBackend: _backend, ...rest } = (live['spec'] ?? {}) as Fields;
+      return rest;
+    }
     case 'Service': {
-      const is = (live['spec'] ?? {}) as Fields;
+      const is = withoutLimits((live['spec'] ?? {}) as Fields);
       const { selector, ports } = wanted['spec'] as { selector: unknown; ports: ServicePort[] };
       return { ...is, selector, ports: covers(is['ports'], ports) ? is['ports'] : withNodePorts(is, ports) };
     }
     default:
       return live['spec'];
   }
+}
+
+/** What somebody can set on a Service so that only some get through, or others than those who are meant to. */
+const LIMITS = [
+  'externalIPs',
+  'loadBalancerSourceRanges',
+  'publishNotReadyAddresses',
+  'sessionAffinityConfig',
+  'trafficDistribution',
+];
+/** Of fields that the API server fills in, what it fills in (kubernetes: pkg/apis/core/v1/defaults.go, SetDefaults_Service). */
+const DEFAULTS: Fields = {
+  externalTrafficPolicy: 'Cluster',
+  internalTrafficPolicy: 'Cluster',
+  sessionAffinity: 'None',
+};
+
+function withoutLimits(spec: Fields): Fields {
+  return Object.fromEntries(
+    Object.entries(spec)
+      .filter(([key]) => !LIMITS.includes(key))
+      .map(([key, value]) => [key, DEFAULTS[key] ?? value]),
+  );
 }
 
 /** A node port that the API server assigned is part of an address: it must not change with what is put right beside it. */

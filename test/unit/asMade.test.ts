@@ -24,12 +24,22 @@ function withSpec(object: KubernetesObject, spec: object): KubernetesObject {
 const service = made({ type: 'route' }, 'Service');
 const [port] = (service['spec'] as { ports: Record<string, unknown>[] }).ports;
 /** As the API server completes it. */
-const live = withSpec(service, { clusterIP: '10.0.0.7', clusterIPs: ['10.0.0.7'], sessionAffinity: 'None' });
+const live = withSpec(service, {
+  clusterIP: '10.0.0.7',
+  clusterIPs: ['10.0.0.7'],
+  internalTrafficPolicy: 'Cluster',
+  sessionAffinity: 'None',
+});
+const balancer = made({ type: 'loadBalancer' }, 'Service');
+const liveBalancer = withSpec(balancer, { allocateLoadBalancerNodePorts: true, externalTrafficPolicy: 'Cluster' });
+const ingress = made({ type: 'ingress', host: 'a.test' }, 'Ingress');
 const policy = renderPolicy({ type: 'label', name: 'p', labels: { app: 'x' } }, facts, [], FEDERATION);
 const route = made({ type: 'route' }, 'Route');
 
 test.each([
   ['Service', live, service],
+  ['Service with a load balancer', liveBalancer, balancer],
+  ['Ingress', withSpec(ingress, { ingressClassName: 'of-the-cluster' }), ingress],
   ['Route', withSpec(route, { host: 'assigned.test', wildcardPolicy: 'None' }), route],
   ['ClusterSPIFFEID', { ...policy, status: { stats: {} } }, policy],
 ])('%s as the API server completes it is as made', (_kind, completed, wanted) => {
@@ -50,6 +60,38 @@ test.each<[string, KubernetesObject, KubernetesObject, unknown]>([
     withSpec(live, { ports: [port, { ...port, name: 'stranger', port: 9443 }] }),
     service,
     { ports: [port] },
+  ],
+  [
+    'whom a Service lets in, and by which addresses',
+    withSpec(live, {
+      externalIPs: ['192.0.2.9'],
+      externalTrafficPolicy: 'Local',
+      internalTrafficPolicy: 'Local',
+      sessionAffinity: 'ClientIP',
+      sessionAffinityConfig: { clientIP: { timeoutSeconds: 10 } },
+      publishNotReadyAddresses: true,
+    }),
+    service,
+    {
+      externalIPs: null,
+      externalTrafficPolicy: 'Cluster',
+      internalTrafficPolicy: 'Cluster',
+      sessionAffinity: 'None',
+      sessionAffinityConfig: null,
+      publishNotReadyAddresses: null,
+    },
+  ],
+  [
+    'whom a load balancer lets in',
+    withSpec(liveBalancer, { loadBalancerSourceRanges: ['192.0.2.0/24'], externalTrafficPolicy: 'Local' }),
+    balancer,
+    { loadBalancerSourceRanges: null, externalTrafficPolicy: 'Cluster' },
+  ],
+  [
+    'a default backend of an Ingress',
+    withSpec(ingress, { defaultBackend: { service: { name: 'stranger', port: { number: 80 } } } }),
+    ingress,
+    { defaultBackend: null },
   ],
   [
     'a backend besides the one of a Route',
@@ -78,7 +120,6 @@ test('what only server-side apply has to put back takes no patch: a type, an ann
   const nodePort = withSpec(live, { type: 'NodePort', ports: [{ ...port, nodePort: 30_443 }] });
   expect(isAsMade(nodePort, service)).toBe(false);
   expect(cleaningPatch(nodePort, service)).toBeUndefined();
-  const ingress = made({ type: 'ingress', host: 'a.test' }, 'Ingress');
   const bare = { ...ingress, metadata: { ...ingress.metadata, annotations: {} } };
   expect(isAsMade(bare, ingress)).toBe(false);
   expect(cleaningPatch(bare, ingress)).toBeUndefined();
