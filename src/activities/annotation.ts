@@ -29,6 +29,7 @@ const serverConfRecord = z.object({
   federation: z.string().optional(),
   sha256: z.string(),
   splice,
+  endpoint: z.looseObject({ address: z.string(), port: z.number() }).optional(),
   before: z.array(
     z.object({
       path: z.array(z.string()),

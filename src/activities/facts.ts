@@ -229,7 +229,15 @@ async function readClusterFacts(
   if (endpointObjects === undefined || relationships === undefined || identities === undefined) return undefined;
   const { httpsProxy } = await clusters.read();
   const selector = set.spec.selector.matchLabels ?? {};
-  const context = { namespace: cluster.namespace, selector, serverConf: conf, exposure, trustDomain: conf.trustDomain };
+  const record = control.type === 'configMap' ? readServerConfRecord(name, serverConf?.map) : undefined;
+  const context = {
+    namespace: cluster.namespace,
+    selector,
+    serverConf: conf,
+    ...(record?.endpoint === undefined ? {} : { recordedEndpoint: record.endpoint }),
+    exposure,
+    trustDomain: conf.trustDomain,
+  };
   const endpointUrl = exposureStrategy(exposure.type).endpointUrl(exposureContext(context), endpointObjects);
   const isProven =
     permissions === undefined ||
@@ -239,10 +247,8 @@ async function readClusterFacts(
   if (own === undefined) return undefined;
   const bundle = parseBundle(own);
   await problems.collect((async () => requireOwnBundle(name, conf.trustDomain, own))());
-  const port = endpointPort(conf);
-  const template = readTemplate(connection, set, port);
+  const template = readTemplate(connection, set, endpointPort(context));
   const configHash = readConfigHash(set);
-  const record = control.type === 'configMap' ? readServerConfRecord(name, serverConf?.map) : undefined;
   const federation = membership([...relationships, ...endpointObjects], control, {
     configMap: record?.federation,
     statefulSet: template.federation,
@@ -256,7 +262,7 @@ async function readClusterFacts(
     server: cluster.server,
     spireVersion: version,
     className: cluster.className ?? className ?? DEFAULT_CLASS_NAME,
-    profile: profileFacts(cluster, conf),
+    profile: profileFacts(cluster, conf, record),
     control,
     bundle: bundleFacts(bundle),
     endpointObjects,
@@ -295,9 +301,14 @@ async function provesBundle(
   return true;
 }
 
-/** How the endpoint is to authenticate itself: as the inventory says, else as server.conf has it. */
-function profileFacts({ bundleEndpoint }: Cluster, { bundleEndpoint: found }: ServerConf): ProfileFacts {
-  const type = bundleEndpoint?.profile ?? (found?.profile?.type === 'https_web' ? 'https_web' : 'https_spiffe');
+/** How the endpoint is to authenticate itself: as the inventory says, else as it was set up or server.conf has it. */
+function profileFacts(
+  { bundleEndpoint }: Cluster,
+  { bundleEndpoint: found }: ServerConf,
+  record?: Pick<ServerConfRecord, 'endpoint'>,
+): ProfileFacts {
+  const { profile } = record?.endpoint ?? found ?? {};
+  const type = bundleEndpoint?.profile ?? (profile?.type === 'https_web' ? 'https_web' : 'https_spiffe');
   const privateAuthority = bundleEndpoint?.profile === 'https_web' && bundleEndpoint.webPkiCA !== undefined;
   const wanted = wantedProfile(bundleEndpoint);
   return { type, privateAuthority, ...(wanted === undefined ? {} : { wanted }) };

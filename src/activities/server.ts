@@ -305,9 +305,7 @@ async function writeTemplate(
   { portDeclared, portAdded, federationHash: hash, federation }: TemplateBefore,
 ): Promise<void> {
   const { name, namespace, resourceVersion } = set.metadata;
-  const ports = portDeclared
-    ? [{ containerPort: port, name: BUNDLE_ENDPOINT_PORT_NAME, protocol: 'TCP' }]
-    : [{ containerPort: port, protocol: 'TCP', $patch: 'delete' }];
+  const ports = portDeclared ? declaration(connection, set, port) : [removal(port)];
   const declared = readTemplate(connection, set, port).portDeclared;
   const annotations = {
     [PORT_ADDED]: portAdded ? String(port) : null,
@@ -341,6 +339,24 @@ async function writeTemplate(
       metadata: { name: `${name}-0`, ...(namespace === undefined ? {} : { namespace }) },
     });
   }
+}
+
+/**
+ * Declares the port. The name may be taken: by what somebody made of the engine's own port, which goes, or by a port of
+ * somebody else, which keeps it.
+ */
+function declaration({ cluster }: ClusterConnection, set: StatefulSet, port: number): object[] {
+  const container = set.spec.template.spec?.containers.find(({ name }) => name === cluster.server);
+  const taken = container?.ports?.find(({ name }) => name === BUNDLE_ENDPOINT_PORT_NAME);
+  const declared = { containerPort: port, protocol: 'TCP' };
+  if (taken === undefined) return [{ ...declared, name: BUNDLE_ENDPOINT_PORT_NAME }];
+  return set.metadata.annotations?.[PORT_ADDED] === undefined
+    ? [declared]
+    : [removal(taken.containerPort), { ...declared, name: BUNDLE_ENDPOINT_PORT_NAME }];
+}
+
+function removal(containerPort: number): object {
+  return { containerPort, protocol: 'TCP', $patch: 'delete' };
 }
 
 export async function writeServerConf(

@@ -4,7 +4,7 @@ import type { Exposure } from './inventory.js';
 import type { KubernetesObject } from './kubernetes.js';
 import type { LabelSelector } from './labelSelector.js';
 import type { Policy } from './policy.js';
-import type { EndpointProfile, ProfileType, ServerConf } from './serverConf.js';
+import type { EndpointProfile, EndpointSettings, ProfileType, ServerConf } from './serverConf.js';
 
 /** Something that stands in the way of a change: what, on which cluster, and what to do about it. */
 export interface Problem {
@@ -81,6 +81,8 @@ export interface ClusterFacts {
   serverConfRecorded: boolean;
   /** Trust domains that the engine put into federates_with. */
   recordedPeers: string[];
+  /** The endpoint as the engine set it up; absent where it did not, or an older one did. */
+  recordedEndpoint?: EndpointSettings;
   statefulSet: {
     /** Whether container port 8443 (or the configured one) is declared. */
     portDeclared: boolean;

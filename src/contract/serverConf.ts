@@ -44,15 +44,17 @@ export interface ServerConf {
   federatesWith: Record<string, FederatesWith | { unreadable: string }>;
 }
 
+/** Where a bundle endpoint listens, and how it authenticates itself. */
+export interface EndpointSettings {
+  address: string;
+  port: number;
+  /** Absent: what is there stays. */
+  profile?: EndpointProfile;
+}
+
 /** The federation settings a change wants in a `server.conf`. */
 export interface WantedFederation {
-  bundleEndpoint: {
-    address: string;
-    port: number;
-    refreshHintSeconds: number;
-    /** Absent: what is there stays. */
-    profile?: EndpointProfile;
-  };
+  bundleEndpoint: EndpointSettings & { refreshHintSeconds: number };
   /** Keyed by trust domain; empty for dynamic relationships. */
   federatesWith: Record<string, FederatesWith>;
   /** Where an operator renders it: whether that makes the Route. */

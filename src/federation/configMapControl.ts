@@ -47,9 +47,10 @@ export const configMapControl: ControlStrategy = {
   checks: (facts, peers, complete) => [portCheck(facts), serverConfCheck(facts, peers, complete)],
 };
 
-function portCheck({ cluster, server, serverConf, statefulSet }: ClusterFacts): Check {
+function portCheck(facts: ClusterFacts): Check {
+  const { cluster, server, statefulSet } = facts;
   const check = checker(cluster);
-  const port = endpointPort(serverConf);
+  const port = endpointPort(facts);
   return statefulSet.portDeclared
     ? check('port', 'ok', `port ${port} is declared on StatefulSet ${server}`)
     : check(

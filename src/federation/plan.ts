@@ -145,14 +145,14 @@ export function planSteps({ members, verify, probe }: SetupPlan): PlannedStep[] 
 
 /** What the exposure strategies need to know of a cluster. */
 export function exposureContext(
-  facts: Pick<ClusterFacts, 'namespace' | 'selector' | 'serverConf' | 'exposure' | 'trustDomain'>,
+  facts: Pick<ClusterFacts, 'namespace' | 'selector' | 'serverConf' | 'recordedEndpoint' | 'exposure' | 'trustDomain'>,
 ): ExposureContext {
   return {
     namespace: facts.namespace,
     serviceName: BUNDLE_ENDPOINT_OBJECT,
     routeName: BUNDLE_ENDPOINT_OBJECT,
     selector: facts.selector,
-    targetPort: endpointPort(facts.serverConf),
+    targetPort: endpointPort(facts),
     exposure: facts.exposure,
     trustDomain: facts.trustDomain,
   };

@@ -33,9 +33,12 @@ export function asPeer(
   return { trustDomain, endpointUrl, profile: profile?.type ?? written ?? 'https_spiffe' };
 }
 
-/** The port SPIRE's bundle endpoint listens on: the one its configuration has already, else SPIRE's usual one. */
-export function endpointPort(conf: ServerConf): number {
-  return conf.bundleEndpoint?.port ?? BUNDLE_ENDPOINT_PORT;
+/** The port SPIRE's bundle endpoint is to listen on: as it was set up, or configured before that, else SPIRE's usual one. */
+export function endpointPort({
+  serverConf,
+  recordedEndpoint,
+}: Pick<ClusterFacts, 'serverConf' | 'recordedEndpoint'>): number {
+  return recordedEndpoint?.port ?? serverConf.bundleEndpoint?.port ?? BUNDLE_ENDPOINT_PORT;
 }
 
 /** The federation settings that a member's server.conf should have. */
@@ -46,8 +49,8 @@ export function wantedFederation(
 ): WantedFederation {
   return {
     bundleEndpoint: {
-      address: facts.serverConf.bundleEndpoint?.address ?? '0.0.0.0',
-      port: endpointPort(facts.serverConf),
+      address: facts.recordedEndpoint?.address ?? facts.serverConf.bundleEndpoint?.address ?? '0.0.0.0',
+      port: endpointPort(facts),
       refreshHintSeconds: options.refreshHintSeconds,
       ...wantedProfile(facts),
     },
@@ -64,11 +67,17 @@ export function wantedFederation(
   };
 }
 
-/** What the inventory says, else what server.conf has: what the engine once wrote is not taken out again. */
-function wantedProfile({ profile, serverConf }: ClusterFacts): Pick<WantedFederation['bundleEndpoint'], 'profile'> {
+/** What the inventory says, else as it was set up, else what server.conf has. */
+function wantedProfile({
+  profile,
+  serverConf,
+  recordedEndpoint,
+}: ClusterFacts): Pick<WantedFederation['bundleEndpoint'], 'profile'> {
+  if (profile.wanted !== undefined) return { profile: profile.wanted };
+  const recorded = recordedEndpoint && (recordedEndpoint.profile ?? { type: 'https_spiffe' });
+  if (recorded?.type === profile.type) return { profile: recorded };
   const found = serverConf.bundleEndpoint?.profile;
-  const wanted = profile.wanted ?? (found === undefined || 'unreadable' in found ? undefined : found);
-  return wanted === undefined ? {} : { profile: wanted };
+  return found === undefined || 'unreadable' in found ? {} : { profile: found };
 }
 
 /**

@@ -15,6 +15,7 @@ import {
   durationSeconds,
   sameProfile,
   type EndpointProfile,
+  type EndpointSettings,
   type FederatesWith,
   type ServerConf,
   type WantedFederation,
@@ -37,6 +38,8 @@ export interface ServerConfRecord {
   /** Of the text that was written: while it is still so, the splice gives back the very bytes from before. */
   sha256: string;
   splice: TextSplice;
+  /** The endpoint as it was set up: others may have edited it since. Absent in a record of an older engine. */
+  endpoint?: EndpointSettings;
   /** What stood where the engine wrote, for when others have edited the file since. In the order of writing. */
   before: {
     path: string[];
@@ -88,7 +91,12 @@ export function planServerConf(
   const changed = !sameValue(parseConf(next), parseConf(text));
   if (!changed && record !== undefined) return { text, record, changed };
   const written = changed ? next : text;
-  return { text: written, record: { sha256: sha256(written), splice: spliceBetween(written, base), before }, changed };
+  const { refreshHintSeconds: _hint, ...endpoint } = wanted.bundleEndpoint;
+  return {
+    text: written,
+    record: { sha256: sha256(written), splice: spliceBetween(written, base), endpoint, before },
+    changed,
+  };
 }
 
 /**

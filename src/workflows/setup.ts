@@ -229,7 +229,7 @@ class Setup {
       federation,
       control,
       changeId,
-      port: endpointPort(facts.serverConf),
+      port: endpointPort(facts),
       template: facts.statefulSet,
       ...(irrevocable === undefined ? {} : { stays: irrevocable }),
       timeoutMs: timeouts.rolloutMs,

@@ -12,8 +12,12 @@ const CLUSTERS = ['client-1', 'server-1'];
 const MINUTE = 60_000;
 const POLICY = 'all-workloads-auto-federated';
 
+interface Port {
+  containerPort: number;
+}
+
 interface StatefulSet extends Resource {
-  spec: { template: { spec: { containers: { ports?: { containerPort: number }[] }[] } } };
+  spec: { template: { spec: { containers: { ports?: Port[] }[] } } };
 }
 
 let testbed: Testbed;
@@ -111,6 +115,19 @@ const FAULTS: Fault[] = [
     action: 'restore',
   },
   {
+    fault: 'Service given other addresses, and made to remember its clients',
+    alone: 'never heals',
+    make: () =>
+      editService({
+        externalIPs: ['192.0.2.9'],
+        internalTrafficPolicy: 'Local',
+        sessionAffinity: 'ClientIP',
+        sessionAffinityConfig: { clientIP: { timeoutSeconds: 10 } },
+      }),
+    finds: 'service@server-1',
+    action: 'restore',
+  },
+  {
     fault: 'Route given another backend besides',
     alone: 'never heals',
     make: () =>
@@ -130,10 +147,29 @@ const FAULTS: Fault[] = [
   {
     fault: 'port of the bundle endpoint gone',
     alone: 'never heals',
-    make: () => asAdmin(testbed, 'server-1', removeEndpointPort),
+    make: () => asAdmin(testbed, 'server-1', (api) => editEndpointPort(api, () => undefined)),
     finds: 'port@server-1',
     action: 'restart',
   },
+  {
+    fault: 'port of the bundle endpoint declared as another',
+    alone: 'heals',
+    make: () =>
+      asAdmin(testbed, 'server-1', (api) => editEndpointPort(api, (port) => ({ ...port, containerPort: 9443 }))),
+    finds: 'port@server-1',
+    action: 'restart',
+  },
+  ...['port', 'address'].map((key): Fault => ({
+    fault: `${key} of bundle_endpoint edited`,
+    alone: 'never heals',
+    make: () =>
+      editFederation(testbed, 'server-1', ({ bundle_endpoint: endpoint, ...rest }) => ({
+        ...rest,
+        bundle_endpoint: { ...(endpoint as object), [key]: key === 'port' ? 9443 : '127.0.0.1' },
+      })),
+    finds: 'server-conf@server-1',
+    action: 'restart',
+  })),
   {
     fault: 'federates_with lost',
     alone: 'never heals',
@@ -247,11 +283,11 @@ function editService(spec: object): Promise<unknown> {
 }
 
 /** As it is after somebody deployed the StatefulSet again. */
-async function removeEndpointPort(api: ClusterApi): Promise<void> {
+async function editEndpointPort(api: ClusterApi, edit: (port: Port) => Port | undefined): Promise<void> {
   const set = await api.get<StatefulSet>(PATHS.statefulSet);
   const containers = (set?.spec.template.spec.containers ?? []).map(({ ports = [], ...container }) => ({
     ...container,
-    ports: ports.filter(({ containerPort }) => containerPort !== BUNDLE_ENDPOINT_PORT),
+    ports: ports.flatMap((port) => (port.containerPort === BUNDLE_ENDPOINT_PORT ? (edit(port) ?? []) : port)),
   }));
   await api.patch(PATHS.statefulSet, { spec: { template: { spec: { containers } } } });
 }

@@ -171,6 +171,32 @@ test('an endpoint that is configured elsewhere keeps its address and port', () =
   expect(exposureContext(facts).targetPort).toBe(9443);
 });
 
+test.each([
+  ['port', { port: 9443 }],
+  ['address', { address: '127.0.0.1' }],
+  ['profile', { profile: { type: 'https_web', acme: { domainName: 'x.test', email: '', tosAccepted: true } } }],
+] as const)('an endpoint whose %s was edited comes back as it was set up, and nothing else changes', (what, edit) => {
+  const [a, b] = finished();
+  const set = { ...a, recordedEndpoint: { address: '0.0.0.0', port: 8443 } };
+  const { bundleEndpoint } = a.serverConf;
+  const edited = { ...set, serverConf: { ...a.serverConf, bundleEndpoint: { ...bundleEndpoint, ...edit } } };
+  const todo = (facts: ClusterFacts) =>
+    planSteps(planSetup({ ...input, probe: false }, [facts, b])).filter(
+      ({ action }) => action !== 'none' && action !== 'check',
+    );
+  expect(todo(set)).toEqual([]);
+  const steps = todo(edited);
+  expect(steps.map(({ id, action }) => `${action} ${id}`)).toEqual([
+    'change editServerConf/a',
+    'restart rolloutServer/a',
+  ]);
+  expect(steps[0]?.details?.join()).toMatch(what === 'profile' ? /profile is https_web/ : /not at 0\.0\.0\.0:8443/);
+  const wrong = verifyFederation(FEDERATION, [set, b].map(observed)).filter(({ verdict }) => verdict !== 'ok');
+  expect(wrong).toEqual([]);
+  const found = verifyFederation(FEDERATION, [edited, b].map(observed)).filter(({ verdict }) => verdict !== 'ok');
+  expect(found.map(({ name, scope }) => `${name}@${scope}`)).toEqual(['server-conf@a']);
+});
+
 test("a teardown takes what the federation made, in SPIRE's order, and nothing of others", () => {
   const [a] = finished();
   const foreign = { name: 'c.test', trustDomain: 'c.test', bundleEndpointURL: '', profileType: 'https_web' };
@@ -291,14 +317,16 @@ const FAULTS: { fault: string; change: (a: ClusterFacts) => Partial<ClusterFacts
     },
   ];
 
+function observed(facts: ClusterFacts) {
+  return { cluster: facts.cluster, facts, observation: { federatedEntries: {} }, problems: [] };
+}
+
 test.each(FAULTS)(
   'verify: $fault is $finds, with a remedy, and nothing else is blamed',
   ({ change, finds, verdict }) => {
     const [a, b] = finished();
-    const observation = { federatedEntries: {} };
-    const observe = (facts: ClusterFacts) => ({ cluster: facts.cluster, facts, observation, problems: [] });
-    expect(worstVerdict(verifyFederation(FEDERATION, [observe(a), observe(b)]))).toBe('ok');
-    const checks = verifyFederation(FEDERATION, [observe({ ...a, ...change(a) }), observe(b)]);
+    expect(worstVerdict(verifyFederation(FEDERATION, [observed(a), observed(b)]))).toBe('ok');
+    const checks = verifyFederation(FEDERATION, [observed({ ...a, ...change(a) }), observed(b)]);
     const wrong = checks.filter((check) => check.verdict !== 'ok');
     expect(wrong.map(({ name, verdict: each }) => ({ name, verdict: each }))).toEqual([{ name: finds, verdict }]);
     expect(wrong[0]?.remedy).toBeTruthy();

@@ -83,6 +83,19 @@ function withoutFederation(text: string): unknown {
   return { ...conf, server };
 }
 
+test('the record says how the endpoint was set up, also where nothing had to be written for it', () => {
+  const conf = (port: number) =>
+    JSON.stringify({
+      server: { trust_domain: 'a.test', federation: { bundle_endpoint: { address: '0.0.0.0', port } } },
+    });
+  const { text, record } = planServerConf(conf(8443), undefined, wanted(['b.test']));
+  expect(record.endpoint).toEqual({ address: '0.0.0.0', port: 8443 });
+  const edited = text.replace('8443', '9443');
+  const mended = planServerConf(edited, record, wanted(['b.test']));
+  expect(readServerConf(mended.text).bundleEndpoint).toMatchObject({ address: '0.0.0.0', port: 8443 });
+  expect(mended.record.endpoint).toEqual(record.endpoint);
+});
+
 test('any number of edits, then a restore, gives back the very bytes', () => {
   fc.assert(
     fc.property(configurations, memberships, (original, rounds) => {
