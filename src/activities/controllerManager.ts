@@ -9,6 +9,8 @@ import { remembered } from '../spire/remembered.js';
 export interface ControllerManagerSettings {
   /** Absent where it is not said. */
   className?: string;
+  /** It acts on objects without a class as well. */
+  watchClassless: boolean;
   /** Regular expressions that match anywhere in a namespace's name. */
   ignoreNamespaces: string[];
 }
@@ -26,9 +28,11 @@ export async function readControllerManager(connection: ClusterConnection): Prom
   });
   const texts = Object.values(map?.data ?? {});
   const className = /^\s*"?className"?\s*:\s*"?([^\s",]+)/m.exec(texts.join('\n'))?.[1];
+  const watchClassless = /^\s*"?watchClassless"?\s*:\s*"?true\b/m.test(texts.join('\n'));
   const ignored = texts.flatMap((text) => readIgnored(text).namespaces ?? []);
   return {
     ...(className === undefined ? {} : { className }),
+    watchClassless,
     ignoreNamespaces: ignored.length > 0 ? ignored : IGNORED_BY_DEFAULT,
   };
 }

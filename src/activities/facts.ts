@@ -20,7 +20,7 @@ import { owningFederation } from '../federation/ownership.js';
 import { readIdentity } from '../federation/identity.js';
 import { exposureContext } from '../federation/plan.js';
 import { CLUSTER_SPIFFE_ID } from '../federation/policy.js';
-import { CFTD, readRelationship } from '../federation/relationship.js';
+import { CFTD } from '../federation/relationship.js';
 import { endpointPort } from '../federation/serverConfPlan.js';
 import { SPIRE_SERVER } from '../federation/spireServerPlan.js';
 import { describePermission, missingPermissions } from '../kubernetes/access.js';
@@ -55,6 +55,7 @@ import { declaredExposure, readEndpointObjects, resolveExposure } from './exposu
 import { endpointDifference } from './observe.js';
 import { readConfigHash } from './operatorControl.js';
 import { requiredPermissions } from './permissions.js';
+import { relationshipFacts } from './relationships.js';
 import { readServerConfMap, readTemplate, runsWritten } from './server.js';
 
 /** What may be gone with the next attempt; a cluster that cannot be reached is not waited for. */
@@ -262,6 +263,7 @@ async function readClusterFacts(
     server: cluster.server,
     spireVersion: version,
     className: cluster.className ?? className ?? DEFAULT_CLASS_NAME,
+    ...(controllerManager?.watchClassless === true ? { watchClassless: true } : {}),
     profile: profileFacts(cluster, conf, record),
     control,
     bundle: bundleFacts(bundle),
@@ -274,7 +276,7 @@ async function readClusterFacts(
       ...(rolledOut ? { rolledOut } : {}),
     },
     container: containerFacts(connection, set),
-    relationships: relationships.map(readRelationship),
+    relationships: relationships.map(relationshipFacts),
     storedBundles: Object.fromEntries([...stored].map(([domain, each]) => [domain, bundleFacts(each)])),
     identities: identities.map(readIdentity),
     ...(federation === undefined ? {} : { federation }),

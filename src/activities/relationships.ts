@@ -13,6 +13,7 @@ import type {
 } from '../contract/activities.js';
 import { FederatorError } from '../contract/errors.js';
 import type { RelationshipFacts } from '../contract/facts.js';
+import type { KubernetesObject } from '../contract/kubernetes.js';
 import { classifyPollError, fetchAdvice, isNotYetValid } from '../federation/freshness.js';
 import { owningFederation } from '../federation/ownership.js';
 import { CFTD, readRelationship, relationshipDifferences, relationshipManifest } from '../federation/relationship.js';
@@ -29,7 +30,7 @@ import {
   withRefreshHint,
   type TrustBundle,
 } from '../spire/bundle.js';
-import { noticedWithinMs } from '../spire/controllerManager.js';
+import { noticedWithinMs, whyInvalid } from '../spire/controllerManager.js';
 import { fetchBundleEndpoint } from '../spire/endpoint.js';
 import { serverTarget } from '../spire/server.js';
 import type { Clusters, OpenCluster } from './clusters.js';
@@ -377,6 +378,12 @@ async function deleteStored(
   return unwanted.length > 0;
 }
 
+/** Reads a ClusterFederatedTrustDomain, and whether SPIRE controller manager would take it. */
+export function relationshipFacts(object: KubernetesObject): RelationshipFacts {
+  const invalid = whyInvalid(object);
+  return { ...readRelationship(object), ...(invalid === undefined ? {} : { invalid }) };
+}
+
 async function applyRelationship(
   connection: ClusterConnection,
   federation: string,
@@ -385,7 +392,7 @@ async function applyRelationship(
 ): Promise<boolean> {
   const live = await readObject(connection, { ...CFTD, metadata: { name: relationship.name } });
   if (live !== undefined) {
-    const differences = relationshipDifferences(readRelationship(live), relationship);
+    const differences = relationshipDifferences(relationshipFacts(live), relationship);
     if (differences.length === 0) return false;
     if (owningFederation(live) !== federation) {
       throw new FederatorError(

@@ -38,6 +38,8 @@ const checkFields = {
   evidence: z.string(),
   about: z.string().optional(),
   remedy: z.string().optional(),
+  /** It is about an object of somebody else, who has to correct it. */
+  foreign: z.literal(true).optional(),
 } satisfies Fields<Check>;
 const checkSchema = z.object(checkFields).meta({ id: 'Check' });
 

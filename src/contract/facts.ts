@@ -11,6 +11,8 @@ export interface Problem {
   cluster: string;
   type: FederatorErrorType;
   message: string;
+  /** The check and its scope (FindingId) that it is all about; absent where it stands in the way of everything. */
+  about?: string;
 }
 
 /** A trust bundle reduced to what identifies it; the keys themselves stay where they are. */
@@ -37,8 +39,9 @@ export interface ProfileFacts {
 /** A ClusterFederatedTrustDomain as found on a cluster. */
 export interface RelationshipFacts {
   name: string;
-  /** ISO 8601. Of two for one trust domain the older wins; absent on one that is still to be made. */
+  /** ISO 8601. Of two for one trust domain the older wins, of two of one second the lesser UID; absent on one to be made. */
   createdAt?: string;
+  uid?: string;
   trustDomain: string;
   bundleEndpointURL: string;
   profileType: string;
@@ -48,6 +51,8 @@ export interface RelationshipFacts {
   trustDomainBundle?: string;
   /** The federation whose engine made it; absent on somebody else's. */
   federation?: string;
+  /** Why SPIRE controller manager passes it over; absent where it does not. */
+  invalid?: string;
   /** SPIRE server stored a bundle of the trust domain before the federation came: it stays when that ends. */
   storedBefore?: true;
   /** Trust domain of the federation's hub, where it has one. */
@@ -64,7 +69,10 @@ export interface ClusterFacts {
   server: string;
   trustDomain: string;
   spireVersion: string;
+  /** Of the objects that SPIRE controller manager acts on. */
   className: string;
+  /** It acts on those without a class as well. */
+  watchClassless?: true;
   exposure: ExposureFacts;
   profile: ProfileFacts;
   control: ControlFacts;

@@ -14,6 +14,8 @@ export interface Check {
   about?: string;
   /** What to do about it; absent when all is well. */
   remedy?: string;
+  /** It is about an object of somebody else, who has to correct it. */
+  foreign?: true;
 }
 
 const ORDER: readonly Verdict[] = ['ok', 'warning', 'unknown', 'failed'];

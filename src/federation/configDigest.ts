@@ -61,11 +61,6 @@ function relevantParts(object: KubernetesObject): Record<string, unknown> {
         containers: template?.spec?.containers?.map(({ name, ports }) => ({ name, ports: sorted(ports ?? []) })),
       };
     }
-    case 'ClusterFederatedTrustDomain': {
-      // The bundle in it counts only when the relationship is made; what is stored is compared by itself.
-      const { trustDomainBundle: _bundle, ...spec } = (object['spec'] ?? {}) as Record<string, unknown>;
-      return { ...common, spec: sorted(spec) };
-    }
     case 'Route':
     case 'Ingress':
       return {

@@ -41,7 +41,7 @@ export function diagnoseFederation(
   const findings = checks
     .filter(({ verdict }) => verdict === 'failed')
     .filter(({ scope }) => !gone.has(scope))
-    .map((check) => toFinding(check, members));
+    .map(toFinding);
   return {
     checks,
     findings: [
@@ -80,7 +80,7 @@ export function diagnoseThoroughly(
       name !== MEMBER_REMOVED &&
       (verdict === 'failed' || (verdict === 'warning' && MENDABLE.has(name))),
   );
-  return { checks: all, findings: [...causes.map((check) => toFinding(check, members)), ...removed] };
+  return { checks: all, findings: [...causes.map(toFinding), ...removed] };
 }
 
 function readEdges(federation: string, members: readonly MemberObservation[]) {
@@ -145,19 +145,7 @@ function servesByConfiguration({ control, exposure, serverConf }: ClusterFacts):
   return exposure.type === 'managedRoute' && control.federation?.managedRoute === 'true';
 }
 
-function toFinding({ name, scope, evidence, remedy = '' }: Check, members: readonly MemberObservation[]): Finding {
-  const action = isForeign(name, scope, members) ? undefined : ACTIONS[name];
+function toFinding({ name, scope, evidence, remedy = '', foreign }: Check): Finding {
+  const action = foreign === true ? undefined : ACTIONS[name];
   return { check: name, scope, evidence, remedy, ...(action === undefined ? {} : { action }) };
-}
-
-/** A relationship that somebody else made is corrected by them. */
-function isForeign(name: string, scope: string, members: readonly MemberObservation[]): boolean {
-  if (name !== 'relationship') return false;
-  const [trusting, trusted] = scope.split('←');
-  const facts = members.find(({ cluster }) => cluster === trusting)?.facts;
-  const peer = members.find(({ cluster }) => cluster === trusted)?.facts;
-  const [oldest] = (facts?.relationships ?? [])
-    .filter((each) => each.trustDomain === peer?.trustDomain)
-    .sort((a, b) => (a.createdAt ?? '').localeCompare(b.createdAt ?? ''));
-  return oldest !== undefined && oldest.federation === undefined;
 }

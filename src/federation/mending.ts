@@ -1,5 +1,5 @@
-import type { ClusterFacts } from '../contract/facts.js';
-import type { Finding } from '../contract/health.js';
+import type { ClusterFacts, Problem } from '../contract/facts.js';
+import { findingId, type Finding } from '../contract/health.js';
 import type { KnownMember } from '../contract/monitor.js';
 import { edgeName } from '../contract/names.js';
 import { exposureStrategy } from './exposure.js';
@@ -39,20 +39,38 @@ export function planMending({ members, problems }: SetupPlan, findings: readonly
     const { cluster } = member.facts;
     const own = findings.filter(({ scope }) => scope === cluster || scope.startsWith(`${cluster}←`));
     if (own.length === 0) return [];
-    const named = new Set(own.map(({ scope }) => scope));
-    const edges = member.edges.filter(
-      ({ trusted, action }) =>
-        named.has(edgeName(cluster, trusted.cluster)) || (action !== 'none' && named.has(cluster)),
-    );
+    const inTheWay = problems.filter((problem) => problem.cluster === cluster);
+    const problemsOf = (finding: Finding) => inTheWay.filter((problem) => concerns(problem, finding));
+    const mending = (each: Finding[], messages: string[]): Mending[] => {
+      if (each.length === 0) return [];
+      const named = new Set(each.map(({ scope }) => scope));
+      const edges = member.edges.filter(
+        ({ trusted, action }) =>
+          named.has(edgeName(cluster, trusted.cluster)) || (action !== 'none' && named.has(cluster)),
+      );
+      const objects = withoutNeedlessWays(member, members);
+      return [{ member: { ...member, objects }, findings: each, edges, problems: messages }];
+    };
+    const blocked = own.filter((finding) => problemsOf(finding).length > 0);
     return [
-      {
-        member: { ...member, objects: withoutNeedlessWays(member, members) },
-        findings: own,
-        edges,
-        problems: problems.filter((problem) => problem.cluster === cluster).map(({ message }) => message),
-      },
+      ...mending(
+        own.filter((finding) => !blocked.includes(finding)),
+        [],
+      ),
+      ...mending(blocked, [...new Set(blocked.flatMap(problemsOf).map(({ message }) => message))]),
     ];
   });
+}
+
+/** Whether a problem stands in the way of a finding: of all that is wrong with an edge, or with one kind of object. */
+function concerns({ about }: Problem, finding: Finding): boolean {
+  return (
+    about === undefined || about === findingId(finding) || (about.endsWith(`@${finding.scope}`) && isEdge(finding))
+  );
+}
+
+function isEdge({ scope }: Finding): boolean {
+  return scope.includes('←');
 }
 
 /**

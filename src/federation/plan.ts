@@ -1,8 +1,9 @@
 import type { PlannedStep, SetupInput, StepAction } from '../contract/change.js';
 import type { RelationshipKind } from '../contract/control.js';
 import type { ClusterFacts, Problem, RelationshipFacts } from '../contract/facts.js';
+import { findingId } from '../contract/health.js';
 import type { KubernetesObject } from '../contract/kubernetes.js';
-import { BUNDLE_ENDPOINT_OBJECT } from '../contract/names.js';
+import { BUNDLE_ENDPOINT_OBJECT, edgeName } from '../contract/names.js';
 import type { Policy } from '../contract/policy.js';
 import { isAsMade } from './asMade.js';
 import { controlStrategy } from './control.js';
@@ -12,7 +13,7 @@ import { covers, owned, owningFederation, restorable } from './ownership.js';
 import { planPolicies, type PolicyPlan } from './policyPlan.js';
 import { policiesOf } from './policy.js';
 import { probeExposure } from './probe.js';
-import { ownRelationship, relationshipDifferences, wantedRelationship } from './relationship.js';
+import { relationshipStanding, wantedRelationship } from './relationship.js';
 import { asPeer, endpointPort, serverConfDifferences, wantedFederation } from './serverConfPlan.js';
 import { relationshipKind, trusts } from './settings.js';
 import { step } from './step.js';
@@ -372,6 +373,7 @@ function planObjects(federation: string, facts: ClusterFacts, problems: Problem[
           cluster: facts.cluster,
           type: 'ForeignObject',
           message: `${facts.cluster}: ${name} exists, was not made by spire-federator and differs from what the bundle endpoint needs. Delete or rename it, or expose the endpoint otherwise (exposure in the inventory).`,
+          about: findingId({ check: object.kind.toLowerCase(), scope: facts.cluster }),
         });
       }
       return plan('none');
@@ -409,43 +411,27 @@ function planEdge(
     federation,
     hub: hubDomain,
   });
-  const before =
-    winner(trusting.relationships.filter((each) => each.trustDomain === trusted.trustDomain)) ??
-    ownRelationship(trusting, trusted, federation);
-  const named = trusting.relationships.find(
-    (each) => each !== before && each.name === wanted.name && each.trustDomain !== wanted.trustDomain,
-  );
-  if (named !== undefined) {
-    problems.push({
-      cluster: trusting.cluster,
-      type: 'ForeignObject',
-      message: `${trusting.cluster}: ClusterFederatedTrustDomain ${named.name} exists for another trust domain, ${named.trustDomain}. Rename or delete it.`,
-    });
-  }
-  if (before === undefined) {
+  const standing = relationshipStanding(trusting, trusted, wanted, federation);
+  if (standing.state === 'missing') {
     const details = [`trust domain ${trusted.trustDomain}, bundle endpoint ${wanted.bundleEndpointURL}`];
     return { trusting, trusted, action: 'create', details };
   }
-  const { hub: _hub, ...fields } = wanted;
-  if (before.federation !== undefined) {
-    const details = relationshipDifferences(before, wanted).map((difference) => `${before.name}: ${difference}`);
-    return { trusting, trusted, action: details.length > 0 ? 'change' : 'none', details, before };
+  const { relationship: before } = standing;
+  if (standing.state === 'wrong') {
+    const details = standing.differences.map((difference) => `${before.name}: ${difference}`);
+    return { trusting, trusted, action: 'change', details, before };
   }
-  const differences = relationshipDifferences(before, fields);
   const name = `ClusterFederatedTrustDomain ${before.name}`;
-  if (differences.length === 0) {
-    leftAlone.push(`${name} on ${trusting.cluster}: somebody else's, and as it must be`);
-  } else {
+  if (standing.state === 'foreign') {
+    const { cluster } = trusting;
     problems.push({
-      cluster: trusting.cluster,
+      cluster,
       type: 'ForeignObject',
-      message: `${trusting.cluster}: ${name} for ${trusted.trustDomain} was not made by spire-federator, and ${differences.join(', ')}. The oldest one wins in SPIRE controller manager: correct or delete it.`,
+      message: `${cluster}: ${name} for ${before.trustDomain} was not made by spire-federator, and ${standing.why}. ${standing.remedy}`,
+      about: findingId({ check: 'relationship', scope: edgeName(cluster, trusted.cluster) }),
     });
+  } else if (before.federation === undefined) {
+    leftAlone.push(`${name} on ${trusting.cluster}: somebody else's, and as it must be`);
   }
   return { trusting, trusted, action: 'none', details: [], before };
-}
-
-/** Of several relationships for one trust domain the oldest counts (spire-controller-manager: federation reconciler). */
-function winner(relationships: readonly RelationshipFacts[]): RelationshipFacts | undefined {
-  return [...relationships].sort((a, b) => (a.createdAt ?? '').localeCompare(b.createdAt ?? ''))[0];
 }

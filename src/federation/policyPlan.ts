@@ -1,5 +1,6 @@
 import type { PlannedStep } from '../contract/change.js';
 import type { ClusterFacts, Problem } from '../contract/facts.js';
+import { findingId } from '../contract/health.js';
 import type { KubernetesObject } from '../contract/kubernetes.js';
 import type { Policy } from '../contract/policy.js';
 import { policyName } from '../contract/names.js';
@@ -46,6 +47,7 @@ export function planPolicies(
           cluster,
           type: 'ForeignObject',
           message: `${cluster}: ClusterSPIFFEID ${name} exists and was not made by spire-federator. Give the policy another name, take it under management (adopt), or delete it.`,
+          about: findingId({ check: 'policy', scope: cluster }),
         });
       }
       continue;

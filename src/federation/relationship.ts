@@ -42,6 +42,71 @@ export function wantedRelationship(
   };
 }
 
+/** What there is on a cluster for its trust in a peer. */
+export type Standing =
+  | { state: 'missing' }
+  /** It does what is wanted of it; `others` for the same trust domain come to nothing. */
+  | { state: 'right'; relationship: RelationshipFacts; others: number }
+  /** The federation's own, which can be put right. */
+  | { state: 'wrong'; relationship: RelationshipFacts; differences: string[] }
+  /** Somebody else's is in the way. */
+  | { state: 'foreign'; relationship: RelationshipFacts; why: string; remedy: string };
+
+/**
+ * How a cluster stands to a peer by its ClusterFederatedTrustDomains.
+ * @param wanted what wantedRelationship says
+ */
+export function relationshipStanding(
+  trusting: ClusterFacts,
+  trusted: ClusterFacts,
+  wanted: RelationshipFacts,
+  federation: string,
+): Standing {
+  const own = ownRelationship(trusting, trusted, federation);
+  const differences = own === undefined ? [] : relationshipDifferences(own, wanted);
+  if (own !== undefined && differences.length > 0) return { state: 'wrong', relationship: own, differences };
+  const considered = consideredRelationships(trusting, trusted.trustDomain);
+  const [first] = considered;
+  if (first === undefined) {
+    const namesake = trusting.relationships.find(({ name }) => name === wanted.name);
+    if (namesake === undefined) return { state: 'missing' };
+    const why =
+      namesake.trustDomain === wanted.trustDomain
+        ? `SPIRE controller manager passes it over: ${namesake.invalid ?? `className is ${namesake.className ?? 'missing'}`}`
+        : `it is for another trust domain, ${namesake.trustDomain}`;
+    return { state: 'foreign', relationship: namesake, why, remedy: 'Rename or delete it.' };
+  }
+  // Others' know nothing of hubs, and need not.
+  const { hub: _hub, ...fields } = wanted;
+  const odd = first.federation === undefined ? relationshipDifferences(first, fields) : [];
+  return odd.length === 0
+    ? { state: 'right', relationship: first, others: considered.length - 1 }
+    : {
+        state: 'foreign',
+        relationship: first,
+        why: odd.join(', '),
+        remedy: 'The oldest one wins in SPIRE controller manager: correct or delete it.',
+      };
+}
+
+/**
+ * Those for one trust domain that SPIRE controller manager considers: it acts on the first and passes over the rest
+ * (spire-controller-manager: pkg/spirefederationrelationship/reconciler.go, listClusterFederatedTrustDomains).
+ */
+function consideredRelationships(
+  { relationships, className, watchClassless }: ClusterFacts,
+  trustDomain: string,
+): RelationshipFacts[] {
+  return relationships
+    .filter((each) => each.trustDomain === trustDomain && each.invalid === undefined)
+    .filter((each) => (each.className === undefined ? watchClassless === true : each.className === className))
+    .sort((a, b) => age(a).localeCompare(age(b)));
+}
+
+function age({ createdAt = '', uid = '' }: RelationshipFacts): string {
+  return `${createdAt} ${uid}`;
+}
+
 /** What the federation made for a peer; by its name where somebody has given it a trust domain that does not fit it. */
 export function ownRelationship(
   trusting: ClusterFacts,
@@ -134,6 +199,7 @@ export function readRelationship(object: KubernetesObject): RelationshipFacts {
   return {
     name: object.metadata.name,
     createdAt: object.metadata.creationTimestamp ?? '',
+    ...(object.metadata.uid === undefined ? {} : { uid: object.metadata.uid }),
     ...(hub === undefined ? {} : { hub }),
     ...(object.metadata.annotations?.[STORED_BEFORE] === undefined ? {} : { storedBefore: true }),
     trustDomain: spec.trustDomain ?? '',
@@ -152,7 +218,10 @@ export function readRelationship(object: KubernetesObject): RelationshipFacts {
 /** What of a relationship differs from what is wanted, in the operator's words; empty when nothing does. */
 export function relationshipDifferences(actual: RelationshipFacts, wanted: RelationshipFacts): string[] {
   const fields = ['trustDomain', 'bundleEndpointURL', 'profileType', 'endpointSPIFFEID', 'className', 'hub'] as const;
-  return fields
+  const differences = fields
     .filter((field) => actual[field] !== wanted[field])
     .map((field) => `${field} is ${actual[field] ?? 'missing'} instead of ${wanted[field] ?? 'none'}`);
+  return differences.length > 0 || actual.invalid === undefined
+    ? differences
+    : [`SPIRE controller manager refuses it: ${actual.invalid}`];
 }

@@ -1,6 +1,6 @@
 import type { Observation } from '../contract/activities.js';
 import type { FederatorErrorType } from '../contract/errors.js';
-import type { ClusterFacts, Problem, RelationshipFacts } from '../contract/facts.js';
+import type { ClusterFacts, Problem } from '../contract/facts.js';
 import { edgeName } from '../contract/names.js';
 import type { Check } from '../contract/verify.js';
 import { isAsMade } from './asMade.js';
@@ -11,7 +11,7 @@ import { covers, owningFederation } from './ownership.js';
 import { exposureContext } from './plan.js';
 import { maskedBy, policiesOf } from './policy.js';
 import { planPolicies } from './policyPlan.js';
-import { ownRelationship, relationshipDifferences, wantedRelationship } from './relationship.js';
+import { relationshipStanding, wantedRelationship } from './relationship.js';
 import { asPeer } from './serverConfPlan.js';
 import { federationSettings, trusts } from './settings.js';
 
@@ -73,8 +73,14 @@ function clusterChecks(
       const name = wanted.kind.toLowerCase();
       const remedy = 'Run setupMesh again: it puts it back.';
       if (live === undefined) return check(name, 'failed', `${wanted.kind} ${wanted.metadata.name} is missing`, remedy);
-      if (owningFederation(live) === undefined ? !covers(live['spec'], wanted['spec']) : !isAsMade(live, wanted))
+      if (owningFederation(live) === undefined) {
+        if (!covers(live['spec'], wanted['spec'])) {
+          const evidence = `${wanted.kind} ${wanted.metadata.name}, which somebody else made, is not as it must be`;
+          return { ...check(name, 'failed', evidence, 'Correct, delete or rename it.'), foreign: true as const };
+        }
+      } else if (!isAsMade(live, wanted)) {
         return check(name, 'failed', `${wanted.kind} ${wanted.metadata.name} was changed`, remedy);
+      }
       const problem = admissionProblem(live);
       return problem === undefined
         ? check(name, 'ok', `${wanted.kind} ${wanted.metadata.name} is as it must be`)
@@ -239,12 +245,12 @@ function entriesCheck(scope: string, { federatedEntries }: Observation, trustDom
 
 function relationshipCheck(of: Of, trusting: ClusterFacts, trusted: ClusterFacts): Check {
   const check = checker(edgeName(trusting.cluster, trusted.cluster));
-  const candidates = trusting.relationships
-    .filter((each) => each.trustDomain === trusted.trustDomain)
-    .sort((a, b) => (a.createdAt ?? '').localeCompare(b.createdAt ?? ''));
   const remedy = 'Run setupMesh again: it puts the ClusterFederatedTrustDomain right.';
-  const first = candidates[0] ?? ownRelationship(trusting, trusted, of.federation);
-  if (first === undefined) {
+  const known = trusting.relationships.find(({ trustDomain }) => trustDomain === trusted.trustDomain);
+  const url = trusted.endpointUrl ?? known?.bundleEndpointURL ?? '';
+  const wanted = wantedRelationship(trusting, trusted, url, of);
+  const standing = relationshipStanding(trusting, trusted, wanted, of.federation);
+  if (standing.state === 'missing') {
     return check(
       'relationship',
       'failed',
@@ -252,25 +258,22 @@ function relationshipCheck(of: Of, trusting: ClusterFacts, trusted: ClusterFacts
       remedy,
     );
   }
-  const wanted = wantedRelationship(trusting, trusted, trusted.endpointUrl ?? first.bundleEndpointURL, of);
-  const { hub: _hub, ...fields } = wanted;
-  // Others' know nothing of hubs, and need not.
-  const differences = relationshipDifferences(first, first.federation === undefined ? fields : wanted);
-  if (differences.length > 0)
-    return check('relationship', 'failed', `${describe(first)}: ${differences.join(', ')}`, remedy);
-  if (candidates.length > 1) {
-    return check(
-      'relationship',
-      'warning',
-      `${candidates.length} ClusterFederatedTrustDomains name ${trusted.trustDomain}`,
-      'Delete all but one: the oldest wins, the others do nothing.',
-    );
+  const { name, className } = standing.relationship;
+  const described = `ClusterFederatedTrustDomain ${name}`;
+  if (standing.state === 'wrong')
+    return check('relationship', 'failed', `${described}: ${standing.differences.join(', ')}`, remedy);
+  if (standing.state === 'foreign') {
+    const evidence = `${described}, which somebody else made: ${standing.why}`;
+    return { ...check('relationship', 'failed', evidence, standing.remedy), foreign: true };
   }
-  return check('relationship', 'ok', `${describe(first)} with class ${first.className}`);
-}
-
-function describe({ name }: RelationshipFacts): string {
-  return `ClusterFederatedTrustDomain ${name}`;
+  return standing.others > 0
+    ? check(
+        'relationship',
+        'warning',
+        `${standing.others + 1} ClusterFederatedTrustDomains name ${trusted.trustDomain}`,
+        'Delete all but one: the oldest wins, the others do nothing.',
+      )
+    : check('relationship', 'ok', `${described} with class ${className}`);
 }
 
 function bundleCheck(trusting: ClusterFacts, trusted: ClusterFacts): Check {

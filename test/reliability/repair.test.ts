@@ -72,6 +72,16 @@ const FAULTS: Fault[] = [
     action: 'restore',
   },
   {
+    fault: 'bundle in a relationship edited to something that is none',
+    alone: 'never heals',
+    make: () =>
+      asAdmin(testbed, 'client-1', (api) =>
+        api.patch(PATHS.relationship(server), { spec: { trustDomainBundle: 'none' } }),
+      ),
+    finds: 'relationship@client-1←server-1',
+    action: 'restore',
+  },
+  {
     fault: 'class name removed',
     alone: 'never heals',
     make: () =>
@@ -274,6 +284,41 @@ test.each(FAULTS)(
       code: 0,
       stdout: '',
     });
+  },
+  6 * MINUTE,
+);
+
+test(
+  "while somebody else's Route waits for a person, everything else on that member is healed",
+  async () => {
+    const before = await untilHealth(testbed, FEDERATION, ({ verdict }) => verdict === 'ok');
+    const route = await asAdmin(testbed, 'server-1', async (api) => {
+      const { apiVersion, kind, metadata } = await api.request<Resource>(PATHS.route);
+      await api.delete(PATHS.route);
+      const { name, namespace } = metadata;
+      await api.create({
+        ...{ apiVersion, kind, metadata: { name, namespace } },
+        spec: { to: { kind: 'Service', name: 'stranger' } },
+      } as unknown as Resource);
+      await api.delete(PATHS.relationship(client));
+      return api.request<Resource>(PATHS.route);
+    });
+    const healed = 'relationship@server-1←client-1';
+    const { findings } = await untilHealth(
+      testbed,
+      FEDERATION,
+      ({ findings: left, repairs }) =>
+        left.some(({ id }) => id === 'route@server-1') &&
+        repairs
+          .slice(before.repairs.length)
+          .some(({ findingId, outcome }) => findingId === healed && outcome === 'healed'),
+    );
+    expect(findings.find(({ id }) => id === 'route@server-1')).toMatchObject({ state: 'person' });
+    await asAdmin(testbed, 'server-1', async (api) => {
+      expect(await api.request<Resource>(PATHS.route)).toMatchObject({ metadata: { uid: route.metadata.uid } });
+      await api.delete(PATHS.route);
+    });
+    await untilHealth(testbed, FEDERATION, ({ verdict }) => verdict === 'ok');
   },
   6 * MINUTE,
 );

@@ -47,3 +47,22 @@ test('it keeps it where a peer may still use it, also while the way in that is t
   const exposure = { type: 'ingress', host: 'a.test' } as const;
   expect(mendService(() => endpointUrl, { endpointUrl, exposure })).toEqual([['applyService/a', 'none', 'NodePort']]);
 });
+
+test("somebody else's object stands in the way of what is about it, and of nothing else on that member", () => {
+  const [a, b, c] = federatedClusters(FEDERATION, ['a', 'b', 'c']);
+  if (a === undefined || b === undefined || c === undefined) throw new Error('three clusters were asked for');
+  const { federation: _federation, ...stranger } = a.relationships[0] ?? { name: '', trustDomain: '' };
+  const foreign = { ...stranger, bundleEndpointURL: 'https://elsewhere.test' } as (typeof a.relationships)[0];
+  const route = a.endpointObjects.map((object) =>
+    object.kind === 'Route' ? { ...object, metadata: { name: object.metadata.name }, spec: {} } : object,
+  );
+  const plan = planSetup(input, [{ ...a, endpointObjects: route, relationships: [foreign] }, b, c]);
+  const found = (check: string, scope: string) => ({ ...finding, check, scope });
+  const service = found('service', 'a');
+  const missing = found('relationship', 'a←c');
+  const held = [found('route', 'a'), found('wrongProfile', 'a←b')];
+  const mendings = planMending(plan, [service, ...held, missing]);
+  expect(mendings.map(({ findings }) => findings)).toEqual([[service, missing], held]);
+  expect(mendings.map(({ edges }) => edges.map(({ trusted }) => trusted.cluster))).toEqual([['c'], expect.anything()]);
+  expect(mendings.map(({ problems }) => problems.length)).toEqual([0, 2]);
+});
