@@ -40,7 +40,7 @@ ${commands.map(section).join('\n\n')}
 const EXIT_CODE_ROWS = [
   ['0', 'it was done, or all is well'],
   ['1', 'it failed or was refused, the command was wrong, or something is wrong with what was looked at'],
-  ['2', '`status`, `diagnose`, `clusters`: it could not be looked, so nothing is known to be well'],
+  ['2', '`status`, `diagnose`, `repair`, `clusters`: it could not be looked, so nothing is known to be well'],
   ['3', '`--timeout` has passed: the change goes on'],
 ];
 

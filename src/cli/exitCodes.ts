@@ -4,7 +4,7 @@ export const EXIT_CODES = {
   ok: 0,
   /** It failed, or was refused; or something is wrong. */
   failed: 1,
-  /** `status`, `diagnose` and `clusters`: it could not be looked, so nothing is known to be well. */
+  /** `status`, `diagnose`, `repair` and `clusters`: it could not be looked, so nothing is known to be well. */
   unknown: 2,
   /** --timeout passed: the change goes on, and nobody waits for it any more. */
   goesOn: 3,

@@ -1,4 +1,11 @@
-import type { EdgeHealth, EdgeVerdict, FederationHealth, FederationVerdict, OpenFinding } from '../contract/health.js';
+import type {
+  EdgeHealth,
+  EdgeVerdict,
+  FederationHealth,
+  FederationVerdict,
+  OpenFinding,
+  RepairRecord,
+} from '../contract/health.js';
 import { pc } from './colours.js';
 import { printResult, type OutputOptions } from './output.js';
 import { formatTable } from './table.js';
@@ -59,8 +66,8 @@ export function healthText(health: FederationHealth): string {
           edges,
         )
       : troubled(edges),
-    ...(findings.length === 0 ? [] : [findings.map(findingText).join('\n')]),
-    ...(repairs.length === 0 ? [] : [repairTable(health)]),
+    ...(findings.length === 0 ? [] : [findings.map((each) => findingText(federation, each)).join('\n')]),
+    ...(repairs.length === 0 ? [] : [repairTable(repairs.slice(-NEWEST))]),
   ];
   return parts.filter((part) => part !== '').join('\n\n');
 }
@@ -80,8 +87,8 @@ function clusterTable({ clusters }: FederationHealth): string {
   );
 }
 
-function time(iso: string | undefined): string {
-  return iso === undefined ? '' : iso.replace('T', ' ').slice(0, 16);
+function time(iso: string | undefined, to: 'minutes' | 'seconds' = 'minutes'): string {
+  return iso === undefined ? '' : iso.replace('T', ' ').slice(0, to === 'minutes' ? 16 : 19);
 }
 
 function matrix(names: readonly string[], edges: readonly EdgeHealth[]): string {
@@ -109,26 +116,26 @@ function troubled(edges: readonly EdgeHealth[]): string {
   return rows.length === 0 ? pc.green('Every edge is fresh.') : formatTable(['edge', 'verdict', 'evidence'], rows);
 }
 
-function findingText({ id, state, evidence, remedy, needsApproval }: OpenFinding): string {
+function findingText(federation: string, { id, state, evidence, remedy, needsApproval }: OpenFinding): string {
   return [
     `${pc.bold(id)}: ${STATES[state]}`,
     `  ${evidence}`,
     ...(needsApproval === undefined ? [] : [`  Not repaired without asking: ${needsApproval}.`]),
     ...(state === 'approval' || state === 'escalated'
-      ? [`  Allow it: npm run federator -- monitor approve '${id}'`]
+      ? [`  Allow it: npm run federator -- repair '${id}' --federation ${federation}`]
       : []),
     `  ${remedy}`,
   ].join('\n');
 }
 
-function repairTable({ repairs }: FederationHealth): string {
+/** Repairs as a table, the newest first. */
+export function repairTable(repairs: readonly RepairRecord[]): string {
   return formatTable(
     ['repaired', 'what', 'action', 'outcome', 'took', 'evidence after'],
     repairs
-      .slice(-NEWEST)
-      .reverse()
+      .toReversed()
       .map(({ startedAt, findingId, action, outcome, durationMs, evidenceAfter }) => [
-        new Date(startedAt).toISOString().slice(11, 19),
+        time(new Date(startedAt).toISOString(), 'seconds'),
         findingId,
         action,
         outcome === 'failed' ? pc.red(outcome) : pc.green(outcome),

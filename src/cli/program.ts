@@ -10,6 +10,7 @@ import { diagnoseCommand } from './diagnose.js';
 import { healthCommand } from './healthSchedule.js';
 import { monitorCommand } from './monitor.js';
 import { probeCommand } from './probe.js';
+import { repairCommand } from './repair.js';
 import { rotateWatchCommand } from './rotateWatch.js';
 import { startWorkflowCommand } from './startWorkflow.js';
 import { statusCommand } from './status.js';
@@ -29,6 +30,7 @@ export function federatorProgram(): Command {
     .addCommand(applyCommand())
     .addCommand(verifyCommand())
     .addCommand(diagnoseCommand())
+    .addCommand(repairCommand())
     .addCommand(sysdumpCommand())
     .addCommand(statusCommand())
     .addCommand(monitorCommand())

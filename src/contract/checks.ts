@@ -7,7 +7,7 @@ export interface CheckKnowledge {
 }
 
 const setUpAgain = (federation: string) => `npm run start-workflow setupMesh -- --federation ${federation} --plan`;
-const fixIt = (federation: string) => `npm run federator -- diagnose --federation ${federation} --fix`;
+const fixIt = (federation: string) => `npm run federator -- repair --federation ${federation}`;
 const kubectl = (what: string) => () => `kubectl ${what}`;
 
 const REMOVED = 'Somebody deleted or edited it, or a tool that deploys the cluster put its own version back.';

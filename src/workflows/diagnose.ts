@@ -53,7 +53,7 @@ export async function diagnose({
     verdict: worstVerdict(checks),
     checks: onlyWrong ? checks.filter(({ verdict }) => verdict !== 'ok') : boundedChecks(federation, checks),
     findings,
-    members: members.map((member) => ({ cluster: member.cluster, ...addressOf(member.facts) })),
+    members: members.map((member) => ({ cluster: member.cluster, ...addressOf(federation, member.facts, facts) })),
     ...(hub === undefined ? {} : { hub }),
   };
 }
@@ -75,9 +75,18 @@ async function ofWorkload(
   return { checks: workloadChecks(shown, checks), findings: [] };
 }
 
-function addressOf(facts: ClusterFacts | undefined): { trustDomain?: string; endpointUrl?: string } {
+/** Where what exposes an endpoint is gone, its peers know the address that it had. */
+function addressOf(
+  federation: string,
+  facts: ClusterFacts | undefined,
+  all: readonly ClusterFacts[],
+): { trustDomain?: string; endpointUrl?: string } {
   if (facts === undefined) return {};
-  const { trustDomain, endpointUrl } = facts;
+  const { trustDomain } = facts;
+  const known = all
+    .flatMap(({ relationships }) => relationships)
+    .find((each) => each.federation === federation && each.trustDomain === trustDomain);
+  const endpointUrl = facts.endpointUrl ?? known?.bundleEndpointURL;
   return { trustDomain, ...(endpointUrl === undefined ? {} : { endpointUrl }) };
 }
 

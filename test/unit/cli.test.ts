@@ -11,10 +11,12 @@ import { allCommands, leafCommands } from '../../src/cli/commandTree.js';
 import { completable } from '../../src/cli/completable.js';
 import { bashCompletion, fishCompletion, zshCompletion } from '../../src/cli/completionScripts.js';
 import { durationOf } from '../../src/cli/duration.js';
+import { chooseRepairs } from '../../src/cli/fix.js';
 import { encoded } from '../../src/cli/output.js';
 import { federationOf } from '../../src/cli/probe.js';
 import { federatorProgram } from '../../src/cli/program.js';
 import { askedFor } from '../../src/cli/workload.js';
+import type { Finding, OpenFinding } from '../../src/contract/health.js';
 
 /** What prints no result: a file, a script. */
 const WITHOUT_RESULT = ['api-token', 'completion'];
@@ -154,6 +156,87 @@ describe('probe of a pair', () => {
     [['a', 'c'], undefined],
     [['a', 'd'], undefined],
   ])('%j belongs to %s', (clusters, expected) => expect(federationOf(clusters, federations)).toBe(expected));
+});
+
+describe('repair', () => {
+  const finding = (check: string, more: Partial<Finding> = {}): Finding => ({
+    check,
+    scope: 'a',
+    evidence: 'seen',
+    remedy: `mend ${check}`,
+    action: 'restore',
+    ...more,
+  });
+  const open = (each: Finding, state: OpenFinding['state']): OpenFinding => ({
+    ...each,
+    id: `${each.check}@${each.scope}`,
+    state,
+    since: 0,
+    attempts: 0,
+  });
+  const { action: _action, ...byPerson } = finding('clock');
+  const route = finding('route');
+  const removed = finding('member-removed', { needsApproval: 'it may be meant' });
+  const found = [route, removed, byPerson];
+  const everything = () => true;
+  const names = (findings: readonly Finding[]) => findings.map(({ check }) => check);
+  const chosen = (...args: Parameters<typeof chooseRepairs>) => {
+    const { now, byMonitor, held } = chooseRepairs(...args);
+    return { now: names(now), byMonitor: names(byMonitor), held: names(held) };
+  };
+
+  it('leaves alone what takes a person, and what nobody has approved', () => {
+    expect(chosen(found, everything, undefined)).toEqual({ now: ['route'], byMonitor: [], held: ['member-removed'] });
+    expect(chosen(found, (id) => id === 'clock@a', undefined)).toEqual({ now: [], byMonitor: [], held: [] });
+  });
+
+  it('takes a name for approval', () => {
+    expect(chosen(found, everything, ['member-removed@a', 'member-removed@a'])).toEqual({
+      now: ['member-removed'],
+      byMonitor: [],
+      held: [],
+    });
+  });
+
+  it('has the monitor do what waits for approval there or was given up, unless it rests', () => {
+    const ca = finding('unknownAuthority', { scope: 'a←b' });
+    const health = {
+      findings: [
+        open(route, 'escalated'),
+        open({ ...ca, needsApproval: 'the CA changed' }, 'approval'),
+        open(finding('stale'), 'repairing'),
+      ],
+    };
+    expect(chosen([route, ca], everything, undefined, health)).toEqual({
+      now: [],
+      byMonitor: ['route'],
+      held: ['unknownAuthority'],
+    });
+    // It looks at more than one moment, and may know better what it is.
+    expect(chosen([finding('stored-bundle', { scope: 'a←b' })], everything, undefined, health).held).toEqual([
+      'unknownAuthority',
+    ]);
+    // The monitor alone knows of the last one.
+    const named = ['unknownAuthority@a←b', 'stale@a'];
+    expect(chosen([route, ca], everything, named, health)).toEqual({
+      now: ['stale'],
+      byMonitor: ['unknownAuthority'],
+      held: [],
+    });
+    expect(chosen([route, ca], everything, named, { ...health, paused: { reason: 'maintenance' } })).toEqual({
+      now: ['unknownAuthority', 'stale'],
+      byMonitor: [],
+      held: [],
+    });
+  });
+
+  it.each([
+    ['route@b', found, /^There is no finding route@b\. There are: route@a, member-removed@a, clock@a$/],
+    ['route@b', [], /^There is no finding route@b\. There is none\.$/],
+    ['clock@a', found, /^The engine cannot repair clock@a: mend clock$/],
+  ])('refuses %s', (id, present, message) => {
+    expect(() => chooseRepairs(present, everything, [id])).toThrow(message);
+  });
 });
 
 describe('completion', () => {
