@@ -1,6 +1,6 @@
 import { FederatorError } from '../contract/errors.js';
 import type { KubernetesObject } from '../contract/kubernetes.js';
-import { cleaningPatch, isAsMade } from '../federation/asMade.js';
+import { cleaningPatch, isAsMade, isUnlabelled } from '../federation/asMade.js';
 import { owningFederation } from '../federation/ownership.js';
 import type { ClusterConnection } from '../kubernetes/connect.js';
 import { applyObject, objectName, patchObject, readObject } from '../kubernetes/objects.js';
@@ -16,7 +16,7 @@ export async function writeOwnObject(
 ): Promise<boolean> {
   const live = await readObject(connection, object);
   if (live !== undefined) {
-    if (owningFederation(live) !== federation) {
+    if (owningFederation(live) !== federation && !isUnlabelled(live, object, federation)) {
       throw new FederatorError(
         'ForeignObject',
         `${connection.cluster.name}: ${objectName(object)} was made by somebody else. It stays as it is.`,

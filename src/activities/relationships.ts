@@ -15,7 +15,7 @@ import { FederatorError } from '../contract/errors.js';
 import type { RelationshipFacts } from '../contract/facts.js';
 import type { KubernetesObject } from '../contract/kubernetes.js';
 import { classifyPollError, fetchAdvice, isNotYetValid } from '../federation/freshness.js';
-import { owningFederation } from '../federation/ownership.js';
+import { hasLostLabels, owningFederation } from '../federation/ownership.js';
 import { CFTD, readRelationship, relationshipDifferences, relationshipManifest } from '../federation/relationship.js';
 import type { ClusterConnection } from '../kubernetes/connect.js';
 import { eachLimited } from '../kubernetes/limit.js';
@@ -393,8 +393,9 @@ async function applyRelationship(
   const live = await readObject(connection, { ...CFTD, metadata: { name: relationship.name } });
   if (live !== undefined) {
     const differences = relationshipDifferences(relationshipFacts(live), relationship);
-    if (differences.length === 0) return false;
-    if (owningFederation(live) !== federation) {
+    const isTakenBack = hasLostLabels(live) && differences.length === 0;
+    if (differences.length === 0 && !isTakenBack) return false;
+    if (owningFederation(live) !== federation && !isTakenBack) {
       throw new FederatorError(
         'ForeignObject',
         `${connection.cluster.name}: ClusterFederatedTrustDomain ${relationship.name} was made by somebody else, and ${differences.join(', ')}.`,

@@ -51,6 +51,8 @@ export interface RelationshipFacts {
   trustDomainBundle?: string;
   /** The federation whose engine made it; absent on somebody else's. */
   federation?: string;
+  /** The engine made it, and somebody took its labels off. */
+  lostLabels?: true;
   /** Why SPIRE controller manager passes it over; absent where it does not. */
   invalid?: string;
   /** SPIRE server stored a bundle of the trust domain before the federation came: it stays when that ends. */
@@ -134,6 +136,8 @@ export interface IdentityFacts {
   /** Empty until SPIRE controller manager has looked at it. */
   stats: Record<string, number>;
   federation?: string;
+  /** The engine made it, and somebody took its labels off. */
+  lostLabels?: true;
   /** What it was rendered from; only on the engine's own. */
   policy?: Policy;
   /** The whole object, as an undo has to restore it; only where it federates or has a policy. */

@@ -16,4 +16,12 @@ export interface ObjectMetadata {
   generation?: number;
   creationTimestamp?: string;
   deletionTimestamp?: string;
+  managedFields?: ManagedFields[];
+}
+
+/** Who wrote which fields of an object, and by which kind of request. */
+export interface ManagedFields {
+  manager?: string;
+  operation?: string;
+  fieldsV1?: Record<string, unknown>;
 }

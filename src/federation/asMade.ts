@@ -1,5 +1,5 @@
 import type { KubernetesObject } from '../contract/kubernetes.js';
-import { covers, mergePatch } from './ownership.js';
+import { covers, hasLostLabels, mergePatch, owned } from './ownership.js';
 
 type Fields = Readonly<Record<string, unknown>>;
 
@@ -16,6 +16,11 @@ interface ServicePort {
  */
 export function isAsMade(live: KubernetesObject, wanted: KubernetesObject): boolean {
   return covers(live, wanted) && covers(specAsMade(live, wanted), live['spec']);
+}
+
+/** Whether all that an object of the engine lacks is its labels. */
+export function isUnlabelled(live: KubernetesObject, wanted: KubernetesObject, federation: string): boolean {
+  return hasLostLabels(live) && isAsMade(owned(live, federation), wanted);
 }
 
 /**

@@ -3,7 +3,7 @@ import type { KubernetesObject } from '../contract/kubernetes.js';
 import type { LabelSelector } from '../contract/labelSelector.js';
 import { POLICY } from '../contract/names.js';
 import { policySchema, type Policy } from '../contract/policy.js';
-import { owningFederation, restorable } from './ownership.js';
+import { hasLostLabels, owningFederation, restorable } from './ownership.js';
 
 interface IdentityBody {
   spec?: {
@@ -22,6 +22,7 @@ interface IdentityBody {
 export function readIdentity(object: KubernetesObject): IdentityFacts {
   const { spec = {}, status = {} } = object as IdentityBody;
   const federation = owningFederation(object);
+  const lostLabels = hasLostLabels(object);
   const policy = federation === undefined ? undefined : readPolicy(object.metadata.annotations?.[POLICY]);
   return {
     name: object.metadata.name,
@@ -36,8 +37,9 @@ export function readIdentity(object: KubernetesObject): IdentityFacts {
     namespaceSelector: spec.namespaceSelector ?? {},
     stats: status.stats ?? {},
     ...(federation === undefined ? {} : { federation }),
+    ...(lostLabels ? { lostLabels } : {}),
     ...(policy === undefined ? {} : { policy }),
-    ...(policy === undefined && spec.federatesWith === undefined ? {} : { object: restorable(object) }),
+    ...(policy === undefined && spec.federatesWith === undefined && !lostLabels ? {} : { object: restorable(object) }),
   };
 }
 

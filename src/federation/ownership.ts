@@ -1,5 +1,5 @@
 import type { KubernetesObject } from '../contract/kubernetes.js';
-import { FEDERATION_LABEL, MANAGED_BY, MANAGED_BY_LABEL } from '../contract/names.js';
+import { FEDERATION_LABEL, FIELD_MANAGER, MANAGED_BY, MANAGED_BY_LABEL } from '../contract/names.js';
 
 /** Marks an object as made by the engine for a federation. */
 export function owned<T extends KubernetesObject>(object: T, federation: string): T {
@@ -16,6 +16,18 @@ export function ownershipLabels(federation: string): Record<string, string> {
 export function owningFederation(object: KubernetesObject): string | undefined {
   const labels = object.metadata.labels ?? {};
   return labels[MANAGED_BY_LABEL] === MANAGED_BY ? labels[FEDERATION_LABEL] : undefined;
+}
+
+/**
+ * Whether the engine made an object whose labels somebody took off: by the API server's own record its spec was applied
+ * by the engine, which it does to nothing of others. An object that somebody made anew in its place has no such record.
+ */
+export function hasLostLabels({ metadata }: KubernetesObject): boolean {
+  const { [MANAGED_BY_LABEL]: manager, [FEDERATION_LABEL]: federation } = metadata.labels ?? {};
+  if (![undefined, MANAGED_BY].includes(manager) || (manager !== undefined && federation !== undefined)) return false;
+  return (metadata.managedFields ?? []).some(
+    (each) => each.manager === FIELD_MANAGER && each.operation === 'Apply' && each.fieldsV1?.['f:spec'] !== undefined,
+  );
 }
 
 /** Metadata that the API server sets by itself and that no one can write back. */

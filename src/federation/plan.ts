@@ -5,7 +5,7 @@ import { findingId } from '../contract/health.js';
 import type { KubernetesObject } from '../contract/kubernetes.js';
 import { BUNDLE_ENDPOINT_OBJECT, edgeName } from '../contract/names.js';
 import type { Policy } from '../contract/policy.js';
-import { isAsMade } from './asMade.js';
+import { isAsMade, isUnlabelled } from './asMade.js';
 import { controlStrategy } from './control.js';
 import { exposureStrategy, keepingWays, type ExposureContext } from './exposure.js';
 import type { AbsentMember } from './mending.js';
@@ -366,6 +366,7 @@ function planObjects(federation: string, facts: ClusterFacts, problems: Problem[
       });
       if (before === undefined) return plan('create');
       if (owningFederation(before) !== undefined) return plan(isAsMade(before, object) ? 'none' : 'change');
+      if (isUnlabelled(before, object, federation)) return plan('change');
       if (covers(before['spec'], manifest['spec'])) {
         leftAlone.push(`${name} on ${facts.cluster}: somebody else's, and as it must be`);
       } else {

@@ -5,7 +5,7 @@ import type { KubernetesObject } from '../contract/kubernetes.js';
 import type { Policy } from '../contract/policy.js';
 import { policyName } from '../contract/names.js';
 import { isAsMade } from './asMade.js';
-import { covers } from './ownership.js';
+import { covers, owned } from './ownership.js';
 import { step } from './step.js';
 import { renderPolicy, type TrustedMember } from './policy.js';
 
@@ -36,7 +36,10 @@ export function planPolicies(
     const name = policyName(policy);
     const object = renderPolicy(policy, facts, trusted, federation);
     const existing = identities.find((identity) => identity.name === name);
-    if (existing !== undefined && existing.federation !== federation) {
+    const before = existing?.object;
+    const isTakenBack =
+      before !== undefined && existing?.lostLabels === true && isAsMade(owned(before, federation), object);
+    if (existing !== undefined && existing.federation !== federation && !isTakenBack) {
       const same =
         JSON.stringify([...existing.federatesWith].sort()) ===
           JSON.stringify((object['spec'] as { federatesWith?: string[] }).federatesWith ?? []) &&
@@ -52,7 +55,6 @@ export function planPolicies(
       }
       continue;
     }
-    const before = existing?.object;
     if (before === undefined || !isAsMade(before, object)) {
       objects.push({ object, ...(before === undefined ? {} : { before }) });
     }

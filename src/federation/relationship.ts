@@ -2,7 +2,7 @@ import type { ClusterFacts, RelationshipFacts } from '../contract/facts.js';
 import type { KubernetesObject } from '../contract/kubernetes.js';
 import type { FederatesWith, ProfileType } from '../contract/serverConf.js';
 import { HUB, STORED_BEFORE } from '../contract/names.js';
-import { owned, owningFederation } from './ownership.js';
+import { hasLostLabels, owned, owningFederation } from './ownership.js';
 
 export const CFTD = { apiVersion: 'spire.spiffe.io/v1alpha1', kind: 'ClusterFederatedTrustDomain' } as const;
 
@@ -42,6 +42,8 @@ export function wantedRelationship(
   };
 }
 
+export const LOST_LABELS = 'has lost the labels of spire-federator';
+
 /** What there is on a cluster for its trust in a peer. */
 export type Standing =
   | { state: 'missing' }
@@ -64,7 +66,11 @@ export function relationshipStanding(
 ): Standing {
   const own = ownRelationship(trusting, trusted, federation);
   const differences = own === undefined ? [] : relationshipDifferences(own, wanted);
-  if (own !== undefined && differences.length > 0) return { state: 'wrong', relationship: own, differences };
+  const isLost = own?.lostLabels === true;
+  if (own !== undefined && isLost && differences.length === 0)
+    return { state: 'wrong', relationship: own, differences: [LOST_LABELS] };
+  // Without its labels, one that differs may as well be somebody else's by now.
+  if (own !== undefined && !isLost && differences.length > 0) return { state: 'wrong', relationship: own, differences };
   const considered = consideredRelationships(trusting, trusted.trustDomain);
   const [first] = considered;
   if (first === undefined) {
@@ -117,7 +123,11 @@ export function ownRelationship(
   const named = own.find(({ name }) => name === relationshipName(trustDomain));
   if (named?.trustDomain === trustDomain) return named;
   const isEdited = named !== undefined && named.name !== relationshipName(named.trustDomain);
-  return own.find((each) => each.trustDomain === trustDomain) ?? (isEdited ? named : undefined);
+  return (
+    own.find((each) => each.trustDomain === trustDomain) ??
+    (isEdited ? named : undefined) ??
+    trusting.relationships.find((each) => each.lostLabels === true && each.trustDomain === trustDomain)
+  );
 }
 
 /**
@@ -208,6 +218,7 @@ export function readRelationship(object: KubernetesObject): RelationshipFacts {
     ...(endpointSPIFFEID === undefined ? {} : { endpointSPIFFEID }),
     ...(spec.className === undefined || spec.className === '' ? {} : { className: spec.className }),
     ...(federation === undefined ? {} : { federation }),
+    ...(hasLostLabels(object) ? { lostLabels: true } : {}),
     // Kept only where an undo may have to restore it: others' relationships are never written.
     ...(federation === undefined || spec.trustDomainBundle === undefined
       ? {}

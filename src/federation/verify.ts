@@ -3,7 +3,7 @@ import type { FederatorErrorType } from '../contract/errors.js';
 import type { ClusterFacts, Problem } from '../contract/facts.js';
 import { edgeName } from '../contract/names.js';
 import type { Check } from '../contract/verify.js';
-import { isAsMade } from './asMade.js';
+import { isAsMade, isUnlabelled } from './asMade.js';
 import { checker } from './check.js';
 import { controlStrategy } from './control.js';
 import { admissionProblem, exposureStrategy, managedRouteProblem } from './exposure.js';
@@ -11,7 +11,7 @@ import { covers, owningFederation } from './ownership.js';
 import { exposureContext } from './plan.js';
 import { maskedBy, policiesOf } from './policy.js';
 import { planPolicies } from './policyPlan.js';
-import { relationshipStanding, wantedRelationship } from './relationship.js';
+import { LOST_LABELS, relationshipStanding, wantedRelationship } from './relationship.js';
 import { asPeer } from './serverConfPlan.js';
 import { federationSettings, trusts } from './settings.js';
 
@@ -74,6 +74,8 @@ function clusterChecks(
       const remedy = 'Run setupMesh again: it puts it back.';
       if (live === undefined) return check(name, 'failed', `${wanted.kind} ${wanted.metadata.name} is missing`, remedy);
       if (owningFederation(live) === undefined) {
+        if (isUnlabelled(live, wanted, federation))
+          return check(name, 'failed', `${wanted.kind} ${wanted.metadata.name} ${LOST_LABELS}`, remedy);
         if (!covers(live['spec'], wanted['spec'])) {
           const evidence = `${wanted.kind} ${wanted.metadata.name}, which somebody else made, is not as it must be`;
           return { ...check(name, 'failed', evidence, 'Correct, delete or rename it.'), foreign: true as const };
@@ -125,19 +127,26 @@ function policyDrift(facts: ClusterFacts, members: readonly MemberObservation[],
   // With a peer that cannot be read, which trust domains are wanted is not known.
   if (members.some((member) => member.facts === undefined)) return [];
   const peers = members.flatMap((member) => member.facts ?? []);
+  const problems: Problem[] = [];
   const { objects } = planPolicies(
-    { options: { federation }, policies: policiesOf(federation, [facts, ...peers]), problems: [], leftAlone: [] },
+    { options: { federation }, policies: policiesOf(federation, [facts, ...peers]), problems, leftAlone: [] },
     facts,
     peers,
   );
-  return objects.map(({ object, before }) =>
-    checker(facts.cluster, object.metadata.name)(
-      'policy',
-      'failed',
-      `ClusterSPIFFEID ${object.metadata.name} ${before === undefined ? 'is missing' : 'is not what its policy says'}`,
-      'Run setupMesh again: it puts it back.',
+  return [
+    ...objects.map(({ object, before }) =>
+      checker(facts.cluster, object.metadata.name)(
+        'policy',
+        'failed',
+        `ClusterSPIFFEID ${object.metadata.name} ${before === undefined ? 'is missing' : 'is not what its policy says'}`,
+        'Run setupMesh again: it puts it back.',
+      ),
     ),
-  );
+    ...problems.map(({ message }) => ({
+      ...checker(facts.cluster)('policy', 'failed', message, 'As said.'),
+      foreign: true as const,
+    })),
+  ];
 }
 
 /** The operator puts its Route right by itself; where it does not, something is wrong with the operator. */

@@ -2,7 +2,12 @@ import { writeFileSync } from 'node:fs';
 import { rotateCa } from '../../sandbox/client.js';
 import type { ClusterApi, Resource } from '../../sandbox/kubernetes.js';
 import type { RepairRecord } from '../../src/contract/health.js';
-import { BUNDLE_ENDPOINT_PORT, BUNDLE_ENDPOINT_PORT_NAME } from '../../src/contract/names.js';
+import {
+  BUNDLE_ENDPOINT_PORT,
+  BUNDLE_ENDPOINT_PORT_NAME,
+  FEDERATION_LABEL,
+  MANAGED_BY_LABEL,
+} from '../../src/contract/names.js';
 import { deleteStoredBundle } from '../support/snapshot.js';
 import { Testbed } from '../support/testbed.js';
 import { asAdmin, editFederation, PATHS, trustDomainOf, untilHealth, watchPair } from '../support/watched.js';
@@ -223,6 +228,29 @@ const FAULTS: Fault[] = [
     finds: 'policy@client-1',
     action: 'restore',
   },
+  ...(['relationship', 'service', 'route', 'policy'] as const).map((check): Fault => {
+    const [cluster, path] = {
+      relationship: ['client-1', PATHS.relationship(server)],
+      service: ['server-1', PATHS.service],
+      route: ['server-1', PATHS.route],
+      policy: ['client-1', PATHS.identity(POLICY)],
+    }[check] as [string, string];
+    const labels = { [MANAGED_BY_LABEL]: null, [FEDERATION_LABEL]: null };
+    return {
+      fault: `labels taken off: ${check}`,
+      alone: 'never heals',
+      make: () => asAdmin(testbed, cluster, (api) => api.patch(path, { metadata: { labels } })),
+      finds: `${check}@${check === 'relationship' ? 'client-1←server-1' : cluster}`,
+      action: 'restore',
+    };
+  }),
+  ...[{ federatesWith: null }, { className: null }].map((spec): Fault => ({
+    fault: `ClusterSPIFFEID of the engine without ${Object.keys(spec).join()}`,
+    alone: 'never heals',
+    make: () => asAdmin(testbed, 'client-1', (api) => api.patch(PATHS.identity(POLICY), { spec })),
+    finds: 'policy@client-1',
+    action: 'restore',
+  })),
   {
     fault: 'CA of the peer changed while this side was cut off',
     alone: 'never heals',
