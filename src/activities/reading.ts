@@ -143,8 +143,7 @@ async function readServer(
     objects.find(({ kind }) => kind === 'ConfigMap'),
   );
   const configured = objects.filter(({ kind }) => kind !== 'Pod');
-  const storedBundles = summarize(stored);
-  const storedDigest = createHash('sha256').update(JSON.stringify(storedBundles)).digest('hex').slice(0, 16);
+  const { storedBundles, storedDigest } = summarize(stored);
   const endpoint = readEndpoint(open, objects, text, exposure);
   requireOwnBundle(request.cluster, endpoint.conf.trustDomain, own);
   const endpointProblem =
@@ -256,8 +255,18 @@ function readEndpoint(
   };
 }
 
-function summarize(bundles: ReadonlyMap<string, TrustBundle>): Record<string, StoredBundle> {
-  return Object.fromEntries(
+interface StoredSummary {
+  storedBundles: Record<string, StoredBundle>;
+  storedDigest: string;
+}
+
+const summaries = new WeakMap<ReadonlyMap<string, TrustBundle>, StoredSummary>();
+
+/** What is told of stored bundles; the same for the same map, which is what a reading gets where nothing has changed. */
+function summarize(bundles: ReadonlyMap<string, TrustBundle>): StoredSummary {
+  const known = summaries.get(bundles);
+  if (known !== undefined) return known;
+  const storedBundles = Object.fromEntries(
     [...bundles]
       .sort(([a], [b]) => a.localeCompare(b))
       .map(([trustDomain, bundle]) => [
@@ -265,6 +274,10 @@ function summarize(bundles: ReadonlyMap<string, TrustBundle>): Record<string, St
         { fingerprint: keysFingerprint(bundle), refreshHintSeconds: bundle.refreshHintSeconds ?? 0 },
       ]),
   );
+  const storedDigest = createHash('sha256').update(JSON.stringify(storedBundles)).digest('hex').slice(0, 16);
+  const summary = { storedBundles, storedDigest };
+  summaries.set(bundles, summary);
+  return summary;
 }
 
 /** A pod that is away may come back; one that nobody wants to run does not. */

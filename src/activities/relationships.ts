@@ -148,7 +148,7 @@ export function relationshipActivities(clusters: Clusters) {
       const beginning = arrivals.filter((each) => !each.managed);
       const late = () => arrivals.filter((each) => !each.arrived);
       const nudge = new Nudge(open.connection, request.federation, CFTD, appliedBeforeRestart ? 0 : undefined);
-      const look = async (): Promise<Map<string, TrustBundle>> => {
+      const look = async (): Promise<ReadonlyMap<string, TrustBundle>> => {
         const stored = await open.spire.storedBundles(signal);
         const missing = peers.filter(({ relationship }) => !stored.has(relationship.trustDomain));
         await nudge.whileMissing(missing.map(({ relationship }) => relationship.name));
@@ -171,7 +171,7 @@ export function relationshipActivities(clusters: Clusters) {
         await awaitManaged(open, unstored, signal);
       }
       const patienceEnds = Date.now() + patienceMs(request);
-      let stored: Map<string, TrustBundle> | undefined;
+      let stored: ReadonlyMap<string, TrustBundle> | undefined;
       // Without a bundle that could authenticate the peer, a fetch is in vain: one has shown that, from then on it is looked for.
       const isAhead = ({ trustDomain }: Arrival) => stored?.has(trustDomain) === false && Date.now() < patienceEnds;
       return waitFor(

@@ -1,4 +1,4 @@
-import { randomUUID } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import { FederatorError } from '../contract/errors.js';
 import type { AgentFacts, EntryFacts } from '../contract/workload.js';
 import type { ClusterConnection } from '../kubernetes/connect.js';
@@ -24,6 +24,15 @@ const NO_SUCH_BINARY = /no such file or directory.*|executable file not found|no
  */
 const PROVABLE_MS = 2 * 60_000;
 
+/** What was read of the bundles that a server stores. */
+interface StoredReading {
+  /** Of the text that they were read from: parsing hundreds of bundles that have not changed is most of a reading's work. */
+  digest: string;
+  bundles: ReadonlyMap<string, TrustBundle>;
+  reading: number;
+  askedAt: number;
+}
+
 /** Subject key identifiers (hex) of a server's CAs. */
 export interface Authorities {
   active?: string;
@@ -43,7 +52,7 @@ export function serverTarget({ cluster }: ClusterConnection): ExecTarget {
 export class SpireServer {
   private binary: string | undefined;
   private newestBundle: { text: string; askedAt: number; provenAt: number } | undefined;
-  private newestStored: { bundles: ReadonlyMap<string, TrustBundle>; reading: number; askedAt: number } | undefined;
+  private newestStored: StoredReading | undefined;
   private readings = 0;
   /** Tells these readings from those of other workers, and of other connections to the same server. */
   private readonly id = randomUUID();
@@ -79,13 +88,18 @@ export class SpireServer {
     if (this.newestBundle?.text === text) this.newestBundle = { ...this.newestBundle, provenAt };
   }
 
-  /** Every foreign bundle it stores by trust domain, with the hint that SPIRE polls by. */
-  async storedBundles(signal?: AbortSignal): Promise<Map<string, TrustBundle>> {
+  /**
+   * Every foreign bundle it stores by trust domain, with the hint that SPIRE polls by: the very map of the reading before,
+   * where nothing has changed since.
+   */
+  async storedBundles(signal?: AbortSignal): Promise<ReadonlyMap<string, TrustBundle>> {
     const reading = ++this.readings;
     const askedAt = Date.now();
     // In JSON: no bundles at all is not an empty answer then, as it is when exec loses the output.
-    const bundles = parseStoredBundles(await this.read(['bundle', 'list', '-output', 'json'], signal));
-    if (reading > (this.newestStored?.reading ?? 0)) this.newestStored = { bundles, reading, askedAt };
+    const text = await this.read(['bundle', 'list', '-output', 'json'], signal);
+    const digest = createHash('sha256').update(text).digest('base64');
+    const bundles = digest === this.newestStored?.digest ? this.newestStored.bundles : parseStoredBundles(text);
+    if (reading > (this.newestStored?.reading ?? 0)) this.newestStored = { digest, bundles, reading, askedAt };
     return bundles;
   }
 
