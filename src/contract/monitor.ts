@@ -1,4 +1,14 @@
-import type { FederationVerdict, Finding, OpenFinding, RepairRecord, Stopped, StoredBundle } from './health.js';
+import type {
+  EdgeCause,
+  EdgeRefresh,
+  EdgeVerdict,
+  FederationVerdict,
+  Finding,
+  OpenFinding,
+  RepairRecord,
+  Stopped,
+  StoredBundle,
+} from './health.js';
 
 /** What the engine may do by itself. */
 export interface RepairPolicy {
@@ -62,6 +72,23 @@ export interface EdgeState {
   silentSince?: number;
   /** Since when no fetch on demand got through. */
   fetchFailsSince?: number;
+  /** When one last got through. */
+  gotThroughAt?: number;
+  /** The newest fetch on demand. */
+  refresh?: EdgeRefresh;
+  /** What it was judged to be; absent: nothing was read yet. */
+  judgement?: EdgeJudgement;
+}
+
+/** How one edge stands. */
+export interface EdgeJudgement {
+  verdict: EdgeVerdict;
+  cause?: EdgeCause;
+  evidence: string;
+  /** It looks bad, but only a fetch on demand can tell. */
+  suspicious: boolean;
+  /** Such a fetch failed, which counts only if one fails again this many milliseconds after it. */
+  retryInMs?: number;
 }
 
 /** How often in a row a finding was worked on, and when last, in milliseconds since the Unix epoch. */
@@ -78,6 +105,8 @@ export interface MonitorState {
   clusters: Record<string, ClusterState>;
   /** By the edge's name; edges that were fresh in the last round are not listed. */
   edges: Record<string, EdgeState>;
+  /** Too many edges were not fresh for all of them to be listed. */
+  edgesLeftOut?: boolean;
   findings: OpenFinding[];
   /** By the finding's id. */
   attempts: Record<string, RepairAttempts>;
@@ -90,8 +119,16 @@ export interface MonitorState {
   lastRoundAt?: number;
   /** The verdict that somebody was told last. */
   told?: FederationVerdict;
-  /** Stored bundles by cluster, where few enough to be carried over. */
-  stored?: Record<string, Record<string, StoredBundle>>;
+  /** Stored bundles by cluster; of a cluster that is not listed they are read again. */
+  bundles?: Record<string, CarriedBundles>;
+}
+
+/** The bundles that a cluster stores, as what is handed from one run to the next. */
+export interface CarriedBundles {
+  /** Of what was read of them, where that is what is stored still as far as is known. */
+  digest?: string;
+  /** By trust domain, where not just the peer's keys with the federation's refresh hint are stored; null: none are. */
+  differing?: Record<string, StoredBundle | null>;
 }
 
 export const MEMBERSHIP_SIGNAL = 'membershipChanged';

@@ -1,6 +1,5 @@
 import type { EdgeCause, Finding, RepairAction, Stopped } from '../contract/health.js';
-import type { ClusterState, MonitorSettings } from '../contract/monitor.js';
-import type { EdgeJudgement } from './freshness.js';
+import type { ClusterState, EdgeJudgement, MonitorSettings } from '../contract/monitor.js';
 
 /** What mends an edge, by the cause; a link that is down, and a server that is, take more than the edge. */
 const ACTIONS: Readonly<Partial<Record<EdgeCause, RepairAction>>> = {

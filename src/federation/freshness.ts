@@ -1,4 +1,5 @@
-import type { EdgeCause, EdgeRefresh, EdgeVerdict, PollError } from '../contract/health.js';
+import type { EdgeCause, EdgeRefresh, PollError } from '../contract/health.js';
+import type { EdgeJudgement } from '../contract/monitor.js';
 import { MIN_REFRESH_HINT_SECONDS } from '../contract/names.js';
 
 /** SPIRE polls this often per refresh hint (spire: pkg/server/bundle/client/manager.go via bundleutil.CalculateRefreshHint). */
@@ -46,16 +47,6 @@ export interface EdgeEvidence {
   silentSince?: number;
   /** The stored bundle has no hint: the next regular poll is far away. */
   withoutHint?: boolean;
-}
-
-export interface EdgeJudgement {
-  verdict: EdgeVerdict;
-  cause?: EdgeCause;
-  evidence: string;
-  /** It looks bad, but only a fetch on demand can tell. */
-  suspicious: boolean;
-  /** Such a fetch failed, which counts only if one fails again this many milliseconds after it. */
-  retryInMs?: number;
 }
 
 /** For how long a way may fail without anybody being told, at the most: half a round where that is less. */
@@ -152,7 +143,7 @@ export function judgeEdge(evidence: EdgeEvidence): EdgeJudgement {
       if (silentMs > silenceLimitMs(interval))
         return broken('pollerStalled', `no regular poll for ${seconds} s, though fetches on demand work`);
     }
-    return fresh('keys are equal');
+    return FRESH;
   }
   if (differedMs > lagLimitMs(interval)) {
     const words = `keys differ for ${Math.round(differedMs / 1000)} s`;
@@ -165,6 +156,9 @@ export function judgeEdge(evidence: EdgeEvidence): EdgeJudgement {
   // The next regular poll would do, and may be most of an interval away; a fetch that fails tells what is wrong.
   return { ...differing(differedMs), suspicious: pollError !== undefined || !refreshedSince(since) };
 }
+
+/** Of most edges, of which there may be hundreds of thousands. */
+const FRESH = Object.freeze(fresh('keys are equal'));
 
 function fresh(evidence: string): EdgeJudgement {
   return { verdict: 'fresh', evidence, suspicious: false };

@@ -18,6 +18,7 @@ import {
 } from '../contract/health.js';
 import type {
   ClusterState,
+  EdgeJudgement,
   EdgeState,
   KnownMember,
   MembershipChange,
@@ -26,16 +27,21 @@ import type {
   RepairAttempts,
 } from '../contract/monitor.js';
 import { edgeName } from '../contract/names.js';
+import { carryBundles, restoreBundles, type StoredBundles } from './carriedBundles.js';
 import { clockFindings } from './clocks.js';
 import { edgeFinding, endpointFinding, serverFinding, unreadableFinding } from './edgeFinding.js';
-import { judgeEdge, pollDueMs, pollIntervalMs, restartGraceMs, retryAfterMs, type EdgeJudgement } from './freshness.js';
+import { judgeEdge, pollDueMs, pollIntervalMs, restartGraceMs, retryAfterMs } from './freshness.js';
 import { coolDownMs, isDue, MAX_ATTEMPTS, MOST_RETURNS, RETURN_ROUNDS } from './repairPolicy.js';
 import { trusts } from './settings.js';
 
 /** Edges that are listed one by one; of more than that, only those that are not fresh. */
 const EDGES_LISTED = 400;
-/** Stored bundles that one run of the monitor hands to the next; more are simply read again. */
+/** Findings that are worked on at the same time; the others come up as these are over. */
+const FINDINGS_AT_MOST = 500;
+/** Stored bundles that are not as expected which one run of the monitor hands to the next; more are simply read again. */
 const BUNDLES_CARRIED = 2_000;
+/** Edges that are not fresh of which one run tells the next; more would not fit into what a run may be given (2 MB). */
+const EDGES_CARRIED = 1_000;
 /** Repairs that are remembered. */
 const REPAIRS_KEPT = 50;
 /** Fetches on demand per cluster and round: a cluster that is cut off from all others is not flooded. */
@@ -44,10 +50,10 @@ const RETURNS = `it came back more than ${MOST_RETURNS} times in ${RETURN_ROUNDS
 /** Peers that try at once whether they reach a cluster that looks bad: more of them would tell nothing else. */
 const WITNESSES = 3;
 
+const NOTHING_READ: EdgeJudgement = { verdict: 'unknown', evidence: 'nothing was read yet', suspicious: false };
+
 interface Edge extends EdgeState {
   judgement: EdgeJudgement;
-  refresh?: EdgeRefresh;
-  gotThroughAt?: number;
 }
 
 /**
@@ -56,8 +62,10 @@ interface Edge extends EdgeState {
  */
 export class WatchedFederation {
   private readonly clusters = new Map<string, ClusterState>();
-  private readonly stored = new Map<string, Record<string, StoredBundle>>();
+  private readonly stored = new Map<string, StoredBundles>();
   private readonly storedDigests = new Map<string, string>();
+  /** Each of them once: hundreds of clusters store the same. */
+  private readonly distinctBundles = new Map<string, StoredBundle>();
   private readonly pollErrors = new Map<string, Record<string, PollError>>();
   private readonly silent = new Map<string, Record<string, number>>();
   private readonly digests = new Map<string, string>();
@@ -85,10 +93,15 @@ export class WatchedFederation {
     this.since = state?.since ?? now;
     for (const cluster of settings.clusters) {
       this.clusters.set(cluster, state?.clusters[cluster] ?? { failures: 0 });
-      const stored = state?.stored?.[cluster];
-      if (stored !== undefined) this.stored.set(cluster, stored);
     }
+    this.addEdges();
     if (state === undefined) return;
+    for (const cluster of settings.clusters) {
+      const carried = state.bundles?.[cluster];
+      if (carried === undefined) continue;
+      this.stored.set(cluster, restoreBundles(carried, this.expectedBundles(cluster)));
+      if (carried.digest !== undefined) this.storedDigests.set(cluster, carried.digest);
+    }
     this.rounds = state.rounds;
     this.lastRoundAt = state.lastRoundAt;
     this.paused = state.paused;
@@ -98,16 +111,10 @@ export class WatchedFederation {
     for (const [id, each] of Object.entries(state.attempts)) this.attempts.set(id, each);
     for (const [id, rounds] of Object.entries(state.returns ?? {})) this.returns.set(id, rounds);
     for (const id of state.approved) this.approved.add(id);
-    const judgement = nothingRead();
-    for (const trusting of settings.clusters) {
-      for (const trusted of this.peersOf(trusting)) {
-        const kept = state.edges[edgeName(trusting, trusted)];
-        const freshAt = state.lastRoundAt;
-        this.edges.set(edgeName(trusting, trusted), {
-          ...(kept ?? (freshAt === undefined ? {} : { freshAt })),
-          judgement,
-        });
-      }
+    for (const [name, edge] of this.edges) {
+      const kept = state.edges[name];
+      if (kept !== undefined) Object.assign(edge, kept);
+      else if (state.edgesLeftOut !== true && state.lastRoundAt !== undefined) edge.freshAt = state.lastRoundAt;
     }
   }
 
@@ -152,11 +159,27 @@ export class WatchedFederation {
     }
     for (const name of this.edges.keys()) {
       const [trusting = '', trusted = ''] = name.split('←');
-      if (!this.clusters.has(trusting) || !this.clusters.has(trusted)) this.edges.delete(name);
+      const isMember = this.clusters.has(trusting) && this.clusters.has(trusted);
+      if (!isMember || !trusts(settings.hub, trusting, trusted)) this.edges.delete(name);
     }
+    this.addEdges();
     this.configFindings = [];
     this.attempts.clear();
     this.approved.clear();
+  }
+
+  /** In the order in which they are shown. */
+  private addEdges(): void {
+    for (const trusting of this.names)
+      for (const trusted of this.peersOf(trusting)) {
+        const name = edgeName(trusting, trusted);
+        if (!this.edges.has(name)) this.edges.set(name, { judgement: NOTHING_READ });
+      }
+  }
+
+  /** Whether the agents of a cluster's SPIRE server were never counted. */
+  lacksAgents(cluster: string): boolean {
+    return this.clusters.get(cluster)?.agents === undefined;
   }
 
   knownStored(cluster: string): string | undefined {
@@ -186,7 +209,7 @@ export class WatchedFederation {
       if (reading.serverDown || problem === undefined || isPassing(problem.type)) delete state.unreadable;
       else state.unreadable = (state.unreadable ?? 0) + 1;
     } else {
-      if (server.stored !== undefined) this.stored.set(cluster, server.stored);
+      if (server.stored !== undefined) this.stored.set(cluster, this.distinct(server.stored));
       this.storedDigests.set(cluster, server.storedDigest);
       this.pollErrors.set(cluster, server.pollErrors);
       if (server.polls > 0) state.pollsLoggedSince = server.startedAt;
@@ -276,8 +299,9 @@ export class WatchedFederation {
       if (refresh.stored === undefined) delete stored[trustDomain];
       else stored[trustDomain] = { refreshHintSeconds: before?.refreshHintSeconds ?? 0, fingerprint: refresh.stored };
       // A bundle that was just fetched has the hint that its endpoint serves.
-      if (refresh.ok && stored[trustDomain] !== undefined)
-        stored[trustDomain].refreshHintSeconds ||= this.settings.refreshHintSeconds;
+      const { refreshHintSeconds } = this.settings;
+      const after = stored[trustDomain];
+      if (refresh.ok && after?.refreshHintSeconds === 0) stored[trustDomain] = { ...after, refreshHintSeconds };
     }
     this.stored.set(cluster, stored);
     // What is stored is no longer what the digest was of: it is read in full again.
@@ -443,14 +467,13 @@ export class WatchedFederation {
   }
 
   health(now: number): FederationHealth {
-    const all = this.edgeHealths(now);
-    const counts: FederationHealth['counts'] = { fresh: 0, lagging: 0, stale: 0, broken: 0, unknown: 0 };
-    for (const { verdict } of all) counts[verdict]++;
+    const counts = this.counts;
+    const total = Object.values(counts).reduce((sum, each) => sum + each, 0);
     return {
       federation: this.settings.federation,
       verdict: this.verdict(counts),
-      clusters: this.names.map((cluster) => this.clusterHealth(cluster, now)),
-      edges: all.length <= EDGES_LISTED ? all : all.filter(({ verdict }) => verdict !== 'fresh').slice(0, EDGES_LISTED),
+      clusters: this.names.map((cluster) => this.clusterHealth(cluster)),
+      edges: this.edgeHealths(now, total <= EDGES_LISTED ? () => true : ({ verdict }) => verdict !== 'fresh'),
       counts,
       findings: [...this.open.values()],
       repairs: this.repairs,
@@ -468,14 +491,16 @@ export class WatchedFederation {
       ([, { judgement, silentSince, fetchFailsSince }]) =>
         judgement.verdict !== 'fresh' || silentSince !== undefined || fetchFailsSince !== undefined,
     );
-    const bundles = [...this.stored.values()].reduce((sum, each) => sum + Object.keys(each).length, 0);
+    const carried = edges
+      .sort(([, a], [, b]) => Number(isWrong(b.judgement.verdict)) - Number(isWrong(a.judgement.verdict)))
+      .slice(0, EDGES_CARRIED);
+    const bundles = this.carriedBundles;
     return {
       since: this.since,
       rounds: this.rounds,
       clusters: Object.fromEntries(this.clusters),
-      edges: Object.fromEntries(
-        edges.map(([name, { judgement: _judgement, refresh: _refresh, gotThroughAt: _at, ...edge }]) => [name, edge]),
-      ),
+      edges: Object.fromEntries(carried),
+      ...(carried.length === edges.length ? {} : { edgesLeftOut: true }),
       findings: [...this.open.values()],
       attempts: Object.fromEntries(this.attempts),
       ...(this.returns.size === 0 ? {} : { returns: Object.fromEntries(this.returns) }),
@@ -484,8 +509,42 @@ export class WatchedFederation {
       repairsDone: this.repairsDone,
       ...(this.paused === undefined ? {} : { paused: this.paused }),
       ...(this.lastRoundAt === undefined ? {} : { lastRoundAt: this.lastRoundAt }),
-      ...(bundles > BUNDLES_CARRIED ? {} : { stored: Object.fromEntries(this.stored) }),
+      ...(bundles === undefined ? {} : { bundles }),
     };
+  }
+
+  private get carriedBundles(): MonitorState['bundles'] {
+    const carried = Object.fromEntries(
+      [...this.stored].map(([cluster, stored]) => [
+        cluster,
+        carryBundles(stored, this.storedDigests.get(cluster), this.expectedBundles(cluster)),
+      ]),
+    );
+    const differing = Object.values(carried).reduce((sum, each) => sum + Object.keys(each.differing ?? {}).length, 0);
+    return differing > BUNDLES_CARRIED ? undefined : carried;
+  }
+
+  /** What a cluster stores when all is well, by trust domain. */
+  private expectedBundles(cluster: string): StoredBundles {
+    return Object.fromEntries(
+      this.peersOf(cluster).flatMap((peer) => {
+        const { trustDomain, ownFingerprint: fingerprint } = this.clusters.get(peer) ?? {};
+        if (trustDomain === undefined || fingerprint === undefined) return [];
+        const { refreshHintSeconds } = this.settings;
+        return [[trustDomain, this.distinctBundle({ fingerprint, refreshHintSeconds })]];
+      }),
+    );
+  }
+
+  private distinct(bundles: StoredBundles): StoredBundles {
+    return Object.fromEntries(Object.entries(bundles).map(([name, bundle]) => [name, this.distinctBundle(bundle)]));
+  }
+
+  private distinctBundle(bundle: StoredBundle): StoredBundle {
+    const key = `${bundle.fingerprint} ${bundle.refreshHintSeconds}`;
+    const known = this.distinctBundles.get(key) ?? bundle;
+    this.distinctBundles.set(key, known);
+    return known;
   }
 
   get monitorSettings(): MonitorSettings {
@@ -505,8 +564,8 @@ export class WatchedFederation {
   /** @returns whether the edge has gone wrong */
   private judge(trusting: string, trusted: string, now: number): boolean {
     const name = edgeName(trusting, trusted);
-    const edge = this.edges.get(name) ?? { judgement: nothingRead() };
-    this.edges.set(name, edge);
+    const edge = this.edges.get(name);
+    if (edge === undefined) return false;
     const [a, b] = [this.clusters.get(trusting), this.clusters.get(trusted)];
     const trustDomain = b?.trustDomain;
     const all = this.stored.get(trusting);
@@ -520,13 +579,17 @@ export class WatchedFederation {
       } else edge.differsSince ??= now;
     }
     const pollError = trustDomain === undefined ? undefined : this.pollErrors.get(trusting)?.[trustDomain];
-    const lastPoll = trustDomain === undefined ? undefined : this.silent.get(trusting)?.[trustDomain];
+    // Absent as long as it was not read in this run.
+    const silent = this.silent.get(trusting);
+    const lastPoll = trustDomain === undefined ? undefined : silent?.[trustDomain];
     // 0: the log as far as it was read shows none, so it is at least that long ago.
-    if (lastPoll === undefined) delete edge.silentSince;
-    else if (lastPoll > 0) edge.silentSince = lastPoll;
+    if (lastPoll === undefined) {
+      if (silent !== undefined) delete edge.silentSince;
+    } else if (lastPoll > 0) edge.silentSince = lastPoll;
     else edge.silentSince ??= now - pollDueMs(this.pollIntervalMs);
     // A regular poll has worked since; without a hint there is none for a long time.
-    const isOver = edge.differsSince === undefined && pollError === undefined && lastPoll === undefined;
+    const isOver =
+      silent !== undefined && edge.differsSince === undefined && pollError === undefined && lastPoll === undefined;
     if (edge.refresh?.ok !== true && isOver && stored !== null && stored?.refreshHintSeconds !== 0) {
       delete edge.refresh;
       delete edge.fetchFailsSince;
@@ -586,10 +649,12 @@ export class WatchedFederation {
       Object.fromEntries(read.map(([cluster, { clockAheadMs = 0 }]) => [cluster, clockAheadMs])),
     );
     findings.push(...clocks);
+    const causes = findings.filter(({ check }) => EXPLAINING.has(check) || check === 'clock');
     for (const [name, { judgement }] of this.edges) {
+      if (findings.length >= FINDINGS_AT_MOST) break;
       const finding = edgeFinding(this.settings, name, judgement, (cluster) => this.clusters.get(cluster));
       // What is wrong with its configuration explains what is wrong with the edge.
-      if (finding !== undefined && !findings.some((each) => explains(each, name, judgement.cause)))
+      if (finding !== undefined && !causes.some((each) => explains(each, name, judgement.cause)))
         findings.push(finding);
     }
     return findings;
@@ -613,7 +678,7 @@ export class WatchedFederation {
     return known?.state === 'repairing' ? 'repairing' : 'found';
   }
 
-  private verdict(counts: FederationHealth['counts']): FederationVerdict {
+  private verdict(counts: VerdictCounts): FederationVerdict {
     const states = [...this.open.values()].map(({ state }) => state);
     if (states.some((state) => state === 'person' || state === 'approval' || state === 'escalated')) return 'attention';
     if (states.length > 0) return 'repairing';
@@ -622,35 +687,43 @@ export class WatchedFederation {
     return counts.lagging > 0 ? 'lagging' : 'ok';
   }
 
-  private edgeHealths(now: number): EdgeHealth[] {
-    return this.names.flatMap((trusting) =>
-      this.peersOf(trusting).map((trusted): EdgeHealth => {
-        const edge = this.edges.get(edgeName(trusting, trusted));
-        const { verdict, cause, evidence } = edge?.judgement ?? nothingRead();
-        const peer = this.clusters.get(trusted);
-        const stored = this.stored.get(trusting)?.[peer?.trustDomain ?? ''];
-        const lastError =
-          edge?.refresh?.ok === false
-            ? edge.refresh.message
-            : this.pollErrors.get(trusting)?.[peer?.trustDomain ?? '']?.message;
-        return {
-          trusting,
-          trusted,
-          verdict,
-          evidence,
-          ...(cause === undefined ? {} : { cause }),
-          ...(stored === undefined ? {} : { storedFingerprint: stored.fingerprint }),
-          ...(peer?.ownFingerprint === undefined ? {} : { peerFingerprint: peer.ownFingerprint }),
-          ...(edge?.freshAt === undefined
-            ? {}
-            : { freshnessAgeSeconds: Math.max(0, Math.round((now - edge.freshAt) / 1000)) }),
-          ...(lastError === undefined ? {} : { lastError }),
-        };
-      }),
-    );
+  private get counts(): VerdictCounts {
+    const counts: VerdictCounts = { fresh: 0, lagging: 0, stale: 0, broken: 0, unknown: 0 };
+    for (const { judgement } of this.edges.values()) counts[judgement.verdict]++;
+    return counts;
   }
 
-  private clusterHealth(cluster: string, _now: number): ClusterHealth {
+  /** The first edges that are wanted, of which there may be a few among hundreds of thousands. */
+  private edgeHealths(now: number, isWanted: (judgement: EdgeJudgement) => boolean): EdgeHealth[] {
+    const healths: EdgeHealth[] = [];
+    for (const [name, edge] of this.edges) {
+      if (healths.length === EDGES_LISTED) break;
+      if (isWanted(edge.judgement)) healths.push(this.edgeHealth(name, edge, now));
+    }
+    return healths;
+  }
+
+  private edgeHealth(name: string, { judgement, refresh, freshAt }: Edge, now: number): EdgeHealth {
+    const [trusting = '', trusted = ''] = name.split('←');
+    const { verdict, cause, evidence } = judgement;
+    const peer = this.clusters.get(trusted);
+    const stored = this.stored.get(trusting)?.[peer?.trustDomain ?? ''];
+    const lastError =
+      refresh?.ok === false ? refresh.message : this.pollErrors.get(trusting)?.[peer?.trustDomain ?? '']?.message;
+    return {
+      trusting,
+      trusted,
+      verdict,
+      evidence,
+      ...(cause === undefined ? {} : { cause }),
+      ...(stored === undefined ? {} : { storedFingerprint: stored.fingerprint }),
+      ...(peer?.ownFingerprint === undefined ? {} : { peerFingerprint: peer.ownFingerprint }),
+      ...(freshAt === undefined ? {} : { freshnessAgeSeconds: Math.max(0, Math.round((now - freshAt) / 1000)) }),
+      ...(lastError === undefined ? {} : { lastError }),
+    };
+  }
+
+  private clusterHealth(cluster: string): ClusterHealth {
     const {
       trustDomain,
       failures = 0,
@@ -721,10 +794,6 @@ function explains({ check, scope }: Finding, edge: string, cause: EdgeCause | un
 
 function isWrong(verdict: EdgeVerdict): boolean {
   return verdict === 'stale' || verdict === 'broken';
-}
-
-function nothingRead(): EdgeJudgement {
-  return { verdict: 'unknown', evidence: 'nothing was read yet', suspicious: false };
 }
 
 /** How many edges have which verdict. */

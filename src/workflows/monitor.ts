@@ -101,7 +101,6 @@ class Monitor {
   private evaluated = 0;
   private shown: string | undefined;
   private tellings = 0;
-  private readonly counted = new Set<string>();
 
   constructor(
     private readonly watched: WatchedFederation,
@@ -224,14 +223,14 @@ class Monitor {
       const hurried = hurries();
       const even = Math.floor((steps * STEP_MS) / evenGapMs) + Math.max(1, Math.floor(STEP_MS / evenGapMs));
       const due = hurried ? begun + HURRIED : even;
-      for (const cluster of clusters.slice(begun, due)) void this.read(cluster);
+      for (const cluster of clusters.slice(begun, due)) void this.read(cluster, isAwaited);
       begun = Math.max(begun, due);
       if (begun >= clusters.length) return;
       if (!(await condition(() => this.stopped || hurries() !== hurried, STEP_MS))) steps++;
     }
   }
 
-  private async read(cluster: string): Promise<void> {
+  private async read(cluster: string, isAwaited: boolean): Promise<void> {
     const { watched } = this;
     this.reading.add(cluster);
     const { looks } = this;
@@ -241,12 +240,12 @@ class Monitor {
         cluster,
         federation: watched.federation,
         pollIntervalMs: watched.pollIntervalMs,
-        withAgents: !this.counted.has(cluster),
+        // Somebody looks, or has changed something; else it would be a command more in every round.
+        withAgents: isAwaited || watched.lacksAgents(cluster),
         timeoutMs: READING_MS,
         ...(knownStored === undefined ? {} : { knownStored }),
       });
       if (watched.take(reading, Date.now())) this.alarmed = true;
-      if (reading.server?.agents !== undefined) this.counted.add(cluster);
       if (watched.paused === undefined) {
         for (const peer of watched.suspectedBy(cluster)) void this.tryNow(peer);
         await this.refresh(cluster, watched.suspicious(cluster));

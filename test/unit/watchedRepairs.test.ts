@@ -2,6 +2,7 @@ import type { ClusterReading, Finding } from '../../src/contract/health.js';
 import { DEFAULT_REPAIR_POLICY } from '../../src/contract/monitor.js';
 import { MOST_RETURNS, RETURN_ROUNDS } from '../../src/federation/repairPolicy.js';
 import { WatchedFederation } from '../../src/federation/watchedFederation.js';
+import { clusterReading, domainOf, storedOf } from '../support/clusterReading.js';
 
 const START = Date.parse('2030-01-01T12:00:00Z');
 const settings = (clusters: string[]) => ({
@@ -59,24 +60,14 @@ test('what comes back seldom is repaired every time', () => {
 
 describe('of many peers that look bad', () => {
   const PEERS = Array.from({ length: 8 }, (_, index) => `p${index}`);
-  const domain = (cluster: string) => `${cluster}.test`;
-
-  function reading(cluster: string, readAt: number, pollsFail = false): ClusterReading {
+  function reading(cluster: string, readAt: number, pollsFail = false, endpointProblem?: string): ClusterReading {
     const others = ['a', ...PEERS].filter((each) => each !== cluster);
     const failure = { at: readAt, cause: 'endpointUnreachable' as const, message: 'refused' };
-    const server = {
-      trustDomain: domain(cluster),
-      ownFingerprint: cluster,
-      storedDigest: 'stored',
-      stored: Object.fromEntries(others.map((each) => [domain(each), { fingerprint: each, refreshHintSeconds: 60 }])),
-      pollErrors: pollsFail ? Object.fromEntries(others.map((each) => [domain(each), failure])) : {},
-      silent: {},
-      polls: 1,
-      startedAt: 1,
-      configDigest: 'config',
-      refreshHintSeconds: 60,
-    };
-    return { cluster, readAt, serverDown: false, server };
+    return clusterReading(cluster, readAt, {
+      stored: storedOf(others),
+      pollErrors: pollsFail ? Object.fromEntries(others.map((each) => [domainOf(each), failure])) : {},
+      ...(endpointProblem === undefined ? {} : { endpointProblem }),
+    });
   }
 
   function watched(): WatchedFederation {
@@ -101,9 +92,7 @@ describe('of many peers that look bad', () => {
   test('a few try at once whether they reach a cluster whose endpoint does not serve the engine', () => {
     const federation = watched();
     expect(federation.suspectedBy('a')).toEqual([]);
-    const { server, ...rest } = reading('a', START + 1_000);
-    if (server === undefined) throw new Error('no server');
-    federation.take({ ...rest, server: { ...server, endpointProblem: 'refused' } }, START + 1_000);
+    federation.take(reading('a', START + 1_000, false, 'refused'), START + 1_000);
     expect(federation.suspectedBy('a')).toEqual(['p0', 'p1', 'p2']);
   });
 });
