@@ -17,6 +17,7 @@ import type {
   RepairRecord,
 } from '../contract/health.js';
 import type { KnownMember } from '../contract/monitor.js';
+import { policySchema } from '../contract/policy.js';
 import type { PairVerdict, PairWorkload } from '../contract/probePair.js';
 import type { RotateCaResult, RotationEdgeProof, RotationProof } from '../contract/rotation.js';
 import type { Check, VerifyResult } from '../contract/verify.js';
@@ -280,6 +281,7 @@ export const diagnosisSchema = z
         endpointUrl: z.string().optional(),
       } satisfies Fields<KnownMember>),
     ),
+    policies: z.array(policySchema).optional(),
     hub: z.string().optional(),
   } satisfies Fields<Diagnosis>)
   .meta({ id: 'Diagnosis' });

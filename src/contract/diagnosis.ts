@@ -1,5 +1,6 @@
 import type { Finding } from './health.js';
 import type { KnownMember } from './monitor.js';
+import type { Policy } from './policy.js';
 import type { Check, Verdict } from './verify.js';
 import type { WorkloadReference } from './workload.js';
 
@@ -13,6 +14,8 @@ export interface DiagnoseInput {
   onlyWrong?: boolean;
   /** Polls that failed are tried again first, as after a repair: only what fails now counts. */
   retryPolls?: boolean;
+  /** Those that the federation is known to have, also where no member has them any more. */
+  policies?: Policy[];
   /** Only the identity of one workload, and whether its clusters are well. */
   workload?: WorkloadReference;
 }
@@ -33,5 +36,7 @@ export interface Diagnosis {
   findings: Finding[];
   /** What is known of the members, as a repair needs it. */
   members: KnownMember[];
+  /** What the members have, and what they were known to have. */
+  policies?: Policy[];
   hub?: string;
 }

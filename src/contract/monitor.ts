@@ -9,6 +9,7 @@ import type {
   Stopped,
   StoredBundle,
 } from './health.js';
+import type { Policy } from './policy.js';
 
 /** What the engine may do by itself. */
 export interface RepairPolicy {
@@ -117,6 +118,8 @@ export interface MonitorState {
   repairsDone: number;
   paused?: { reason: string; until?: number };
   lastRoundAt?: number;
+  /** Those that the federation is known to have. */
+  policies?: Policy[];
   /** The verdict that somebody was told last. */
   told?: FederationVerdict;
   /** Stored bundles by cluster; of a cluster that is not listed they are read again. */
@@ -161,6 +164,8 @@ export interface RepairInput {
   hub?: string;
   /** Of the federation, where no member has it any more. */
   refreshHintSeconds?: number;
+  /** Those that the federation is known to have. */
+  policies?: Policy[];
 }
 
 /** What the repair workflow is signalled with. */

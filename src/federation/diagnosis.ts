@@ -1,6 +1,7 @@
 import type { DiagnosedCheck } from '../contract/diagnosis.js';
 import type { ClusterFacts } from '../contract/facts.js';
 import type { Finding, RepairAction } from '../contract/health.js';
+import type { Policy } from '../contract/policy.js';
 import type { Check } from '../contract/verify.js';
 import { checker } from './check.js';
 import { withCauses } from './consequences.js';
@@ -31,12 +32,16 @@ const ACTIONS: Readonly<Record<string, RepairAction>> = {
 const MENDABLE: ReadonlySet<string> = new Set(['refresh-hint']);
 const MEMBER_REMOVED = 'member-removed';
 
-/** A thorough look at a federation: every check, and what has to be done about those that failed. Pure. */
+/**
+ * A thorough look at a federation: every check, and what has to be done about those that failed. Pure.
+ * @param policies those that it is known to have, also where no member has them any more
+ */
 export function diagnoseFederation(
   federation: string,
   members: readonly MemberObservation[],
+  policies: readonly Policy[] = [],
 ): { checks: Check[]; findings: Finding[] } {
-  const checks = [...verifyFederation(federation, members), ...members.flatMap(keyChecks)];
+  const checks = [...verifyFederation(federation, members, policies), ...members.flatMap(keyChecks)];
   const gone = new Set(members.filter((member) => looksRemoved(federation, member)).map(({ cluster }) => cluster));
   const findings = checks
     .filter(({ verdict }) => verdict === 'failed')

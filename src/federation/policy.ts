@@ -71,13 +71,20 @@ function selection(policy: Policy): Record<string, unknown> {
   }
 }
 
-/** The policies that the members of a federation have, each once. */
-export function policiesOf(federation: string, clusters: readonly Pick<ClusterFacts, 'identities'>[]): Policy[] {
+/**
+ * The policies that the members of a federation have, each once.
+ * @param known those that it had, which somebody may have deleted on all members since
+ */
+export function policiesOf(
+  federation: string,
+  clusters: readonly Pick<ClusterFacts, 'identities'>[],
+  known: readonly Policy[] = [],
+): Policy[] {
   const found = clusters
     .flatMap(({ identities }) => identities)
     .filter((identity) => identity.federation === federation)
     .flatMap(({ policy }) => policy ?? []);
-  return [...new Map(found.map((policy) => [policyName(policy), policy])).values()].sort((a, b) =>
+  return [...new Map([...known, ...found].map((policy) => [policyName(policy), policy])).values()].sort((a, b) =>
     policyName(a).localeCompare(policyName(b)),
   );
 }

@@ -2,6 +2,7 @@ import type { Observation } from '../contract/activities.js';
 import type { FederatorErrorType } from '../contract/errors.js';
 import type { ClusterFacts, Problem } from '../contract/facts.js';
 import { edgeName } from '../contract/names.js';
+import type { Policy } from '../contract/policy.js';
 import type { Check } from '../contract/verify.js';
 import { isAsMade, isUnlabelled } from './asMade.js';
 import { checker } from './check.js';
@@ -29,8 +30,15 @@ interface Of {
   hub: string | undefined;
 }
 
-/** Judges a federation from one reading of each member. Pure. */
-export function verifyFederation(federation: string, members: readonly MemberObservation[]): Check[] {
+/**
+ * Judges a federation from one reading of each member. Pure.
+ * @param policies those that it is known to have, also where no member has them any more
+ */
+export function verifyFederation(
+  federation: string,
+  members: readonly MemberObservation[],
+  policies: readonly Policy[] = [],
+): Check[] {
   const { hub } = federationSettings(
     federation,
     members.flatMap(({ facts }) => facts ?? []),
@@ -39,7 +47,7 @@ export function verifyFederation(federation: string, members: readonly MemberObs
   const of = { federation, hub: hubDomain };
   const related = (a: MemberObservation) => members.filter((b) => trusts(hub, a.cluster, b.cluster));
   return [
-    ...members.flatMap((member) => clusterChecks(member, related(member), federation)),
+    ...members.flatMap((member) => clusterChecks(member, related(member), federation, policies)),
     ...members.flatMap((trusting) => related(trusting).flatMap((trusted) => edgeChecks(of, trusting, trusted))),
   ];
 }
@@ -55,6 +63,7 @@ function clusterChecks(
   { cluster, facts, observation, problems }: MemberObservation,
   peers: readonly MemberObservation[],
   federation: string,
+  policies: readonly Policy[],
 ): Check[] {
   const check = checker(cluster);
   if (facts === undefined) {
@@ -106,7 +115,7 @@ function clusterChecks(
     ...facts.identities
       .filter((identity) => identity.federatesWith.length > 0 || identity.policy !== undefined)
       .map((identity) => identityCheck(facts, identity)),
-    ...policyDrift(facts, peers, federation),
+    ...policyDrift(facts, peers, federation, policies),
   ];
 }
 
@@ -123,13 +132,18 @@ function endpointCheck({ cluster, endpointUrl }: ClusterFacts, { endpointProblem
 }
 
 /** Policies of the federation whose ClusterSPIFFEID is not as the policy says. */
-function policyDrift(facts: ClusterFacts, members: readonly MemberObservation[], federation: string): Check[] {
+function policyDrift(
+  facts: ClusterFacts,
+  members: readonly MemberObservation[],
+  federation: string,
+  known: readonly Policy[],
+): Check[] {
   // With a peer that cannot be read, which trust domains are wanted is not known.
   if (members.some((member) => member.facts === undefined)) return [];
   const peers = members.flatMap((member) => member.facts ?? []);
   const problems: Problem[] = [];
   const { objects } = planPolicies(
-    { options: { federation }, policies: policiesOf(federation, [facts, ...peers]), problems, leftAlone: [] },
+    { options: { federation }, policies: policiesOf(federation, [facts, ...peers], known), problems, leftAlone: [] },
     facts,
     peers,
   );

@@ -27,6 +27,7 @@ import type {
   RepairAttempts,
 } from '../contract/monitor.js';
 import { edgeName } from '../contract/names.js';
+import type { Policy } from '../contract/policy.js';
 import { carryBundles, restoreBundles, type StoredBundles } from './carriedBundles.js';
 import { clockFindings } from './clocks.js';
 import { edgeFinding, endpointFinding, serverFinding, unreadableFinding } from './edgeFinding.js';
@@ -78,6 +79,7 @@ export class WatchedFederation {
   private configFindings: Finding[] = [];
   /** Clusters that can be read, and of which the last thorough look could not be made. */
   private refused = new Set<string>();
+  private policies: Policy[] = [];
   private repairs: RepairRecord[] = [];
   private repairsDone = 0;
   private since: number;
@@ -105,6 +107,7 @@ export class WatchedFederation {
     this.rounds = state.rounds;
     this.lastRoundAt = state.lastRoundAt;
     this.paused = state.paused;
+    this.policies = state.policies ?? [];
     this.repairs = state.repairs;
     this.repairsDone = state.repairsDone;
     for (const finding of state.findings) this.open.set(finding.id, finding);
@@ -164,6 +167,8 @@ export class WatchedFederation {
     }
     this.addEdges();
     this.configFindings = [];
+    // It may have been a change of them.
+    this.policies = [];
     this.attempts.clear();
     this.approved.clear();
   }
@@ -332,11 +337,19 @@ export class WatchedFederation {
     }));
   }
 
+  /** What no member has any more somebody may have deleted everywhere. */
+  get knownPolicies(): Policy[] {
+    return this.policies;
+  }
+
   /**
    * Takes in a thorough look. Where nothing is wrong, the configuration as it was read before counts as good.
+   * @param asked the policies that it was told of
    * @returns the clusters whose configuration came to count as good
    */
-  takeDiagnosis({ checks, findings }: Diagnosis): string[] {
+  takeDiagnosis({ checks, findings, policies }: Diagnosis, asked: readonly Policy[] = this.policies): string[] {
+    // A change that came meanwhile may have been one of policies.
+    if (asked === this.policies) this.policies = policies ?? this.policies;
     const good: string[] = [];
     const unread = new Set(
       checks.filter(({ name, verdict }) => name === 'cluster' && verdict !== 'ok').map(({ scope }) => scope),
@@ -507,6 +520,7 @@ export class WatchedFederation {
       approved: [...this.approved],
       repairs: this.repairs,
       repairsDone: this.repairsDone,
+      ...(this.policies.length === 0 ? {} : { policies: this.policies }),
       ...(this.paused === undefined ? {} : { paused: this.paused }),
       ...(this.lastRoundAt === undefined ? {} : { lastRoundAt: this.lastRoundAt }),
       ...(bundles === undefined ? {} : { bundles }),

@@ -7,6 +7,7 @@ import type { WorkloadReference } from '../contract/workload.js';
 import { boundedChecks } from '../federation/check.js';
 import { diagnoseFederation, diagnoseThoroughly } from '../federation/diagnosis.js';
 import { pollIntervalMs } from '../federation/freshness.js';
+import { policiesOf } from '../federation/policy.js';
 import { afterFetches, type ReadingEvidence } from '../federation/readingChecks.js';
 import { federationSettings } from '../federation/settings.js';
 import type { MemberObservation } from '../federation/verify.js';
@@ -35,6 +36,7 @@ export async function diagnose({
   readings = false,
   onlyWrong = false,
   retryPolls = false,
+  policies = [],
   workload,
 }: DiagnoseInput): Promise<Diagnosis> {
   const known = clusters.length > 0 ? [...clusters] : await possibleMembers(federation);
@@ -45,7 +47,7 @@ export async function diagnose({
   const interval = pollIntervalMs(refreshHintSeconds);
   const all = readings
     ? diagnoseThoroughly(federation, members, await readAll(federation, members, interval, retryPolls))
-    : diagnoseFederation(federation, members);
+    : diagnoseFederation(federation, members, policies);
   const { checks, findings } = workload === undefined ? all : await ofWorkload(workload, members, all.checks);
   return {
     federation,
@@ -54,6 +56,7 @@ export async function diagnose({
     checks: onlyWrong ? checks.filter(({ verdict }) => verdict !== 'ok') : boundedChecks(federation, checks),
     findings,
     members: members.map((member) => ({ cluster: member.cluster, ...addressOf(federation, member.facts, facts) })),
+    policies: policiesOf(federation, facts, policies),
     ...(hub === undefined ? {} : { hub }),
   };
 }

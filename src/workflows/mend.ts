@@ -9,6 +9,7 @@ import type { Check } from '../contract/verify.js';
 import { diagnoseFederation } from '../federation/diagnosis.js';
 import { planSetup, type MemberPlan } from '../federation/plan.js';
 import { absentMembers, planMending, type Mending } from '../federation/mending.js';
+import { policiesOf } from '../federation/policy.js';
 import { wantedRelationship } from '../federation/relationship.js';
 import { asPeer, wantedFederation } from '../federation/serverConfPlan.js';
 import { relationshipKind, resolveSettings, type FederationSettings } from '../federation/settings.js';
@@ -94,7 +95,7 @@ type Attempt = (findings: readonly Finding[], work: () => Promise<unknown>) => P
 
 /** Whatever differs from what a setup of these members would make, as far as the findings ask for it. */
 async function mendDifferences(
-  { federation, members, hub, refreshHintSeconds }: RepairInput,
+  { federation, members, hub, refreshHintSeconds, policies: known }: RepairInput,
   findings: readonly Finding[],
   restarts: Limit,
   attempt: Attempt,
@@ -110,7 +111,8 @@ async function mendDifferences(
   const asked = hasHint ? { hub } : { hub, refreshHintSeconds };
   const settings = resolveSettings(asked, federation, facts);
   const absent = absentMembers(members, facts);
-  const plan = planSetup({ federation, ...settings, probe: false, absent }, facts);
+  const policies = policiesOf(federation, facts, known);
+  const plan = planSetup({ federation, ...settings, policies, probe: false, absent }, facts);
   const mendings = planMending(plan, findings);
   await Promise.all(
     mendings.map((mending) =>
@@ -259,7 +261,7 @@ class MemberMending {
 
 /** Looks again, and says of every finding what was done about it and what is to be seen now. */
 async function judge(
-  { federation, members, findings }: RepairInput,
+  { federation, members, findings, policies }: RepairInput,
   { worked, failures }: Tried,
   startedAt: number,
 ): Promise<RepairRecord[]> {
@@ -267,6 +269,7 @@ async function judge(
   const after = diagnoseFederation(
     federation,
     await observeMembers({ id: 'after', title: 'Look again' }, federation, clusters),
+    policies,
   );
   const durationMs = Date.now() - startedAt;
   return findings.map((finding): RepairRecord => {

@@ -365,14 +365,14 @@ class Monitor {
   private async act(): Promise<void> {
     const { watched } = this;
     if (watched.changedClusters.length > 0) {
-      const clusters = watched.names;
+      const { names: clusters, knownPolicies: policies } = watched;
       const diagnosis = await executeChild<typeof diagnose>('diagnose', {
         workflowId: `${diagnoseWorkflowId(watched.federation)}/${workflowInfo().runId.slice(0, 8)}-${watched.rounds}`,
-        args: [{ federation: watched.federation, clusters, onlyWrong: true }],
+        args: [{ federation: watched.federation, clusters, onlyWrong: true, policies }],
         parentClosePolicy: ParentClosePolicy.TERMINATE,
         staticSummary: `diagnose ${watched.federation}`,
       });
-      const good = watched.takeDiagnosis(diagnosis);
+      const good = watched.takeDiagnosis(diagnosis, policies);
       await Promise.all(
         good.map((cluster) =>
           runCheck('keepGoodServerConf', `Remember the federation settings that ${cluster} runs well with`, {
@@ -392,6 +392,7 @@ class Monitor {
       federation: watched.federation,
       members: watched.knownMembers,
       findings: due,
+      policies: watched.knownPolicies,
       refreshHintSeconds: watched.monitorSettings.refreshHintSeconds,
       ...(watched.monitorSettings.hub === undefined ? {} : { hub: watched.monitorSettings.hub }),
     });

@@ -252,6 +252,14 @@ const FAULTS: Fault[] = [
     action: 'restore',
   })),
   {
+    fault: 'ClusterSPIFFEID of the engine deleted on all members',
+    alone: 'never heals',
+    make: () =>
+      Promise.all(CLUSTERS.map((cluster) => asAdmin(testbed, cluster, (api) => api.delete(PATHS.identity(POLICY))))),
+    finds: 'policy@client-1',
+    action: 'restore',
+  },
+  {
     fault: 'CA of the peer changed while this side was cut off',
     alone: 'never heals',
     make: async () => {

@@ -1,8 +1,12 @@
+import type { Diagnosis } from '../../src/contract/diagnosis.js';
 import type { ClusterReading, Finding } from '../../src/contract/health.js';
 import { DEFAULT_REPAIR_POLICY } from '../../src/contract/monitor.js';
+import type { Policy } from '../../src/contract/policy.js';
+import { diagnoseFederation } from '../../src/federation/diagnosis.js';
 import { MOST_RETURNS, RETURN_ROUNDS } from '../../src/federation/repairPolicy.js';
 import { WatchedFederation } from '../../src/federation/watchedFederation.js';
 import { clusterReading, domainOf, storedOf } from '../support/clusterReading.js';
+import { federatedClusters } from '../support/freshCluster.js';
 
 const START = Date.parse('2030-01-01T12:00:00Z');
 const settings = (clusters: string[]) => ({
@@ -94,5 +98,40 @@ describe('of many peers that look bad', () => {
     expect(federation.suspectedBy('a')).toEqual([]);
     federation.take(reading('a', START + 1_000, false, 'refused'), START + 1_000);
     expect(federation.suspectedBy('a')).toEqual(['p0', 'p1', 'p2']);
+  });
+});
+
+describe('policies that somebody deleted on all members', () => {
+  const policy: Policy = { type: 'label', name: 'p', labels: { app: 'x' } };
+  const diagnosis: Diagnosis = {
+    federation: 'f',
+    clusters: ['a', 'b'],
+    verdict: 'ok',
+    checks: [],
+    findings: [],
+    members: [],
+    policies: [policy],
+  };
+
+  test('are remembered, over runs, until a change may have ended them', () => {
+    const first = new WatchedFederation(settings(['a', 'b']), START);
+    first.takeDiagnosis(diagnosis, first.knownPolicies);
+    const watched = new WatchedFederation(settings(['a', 'b']), START, first.state);
+    expect(watched.knownPolicies).toEqual([policy]);
+    const asked = watched.knownPolicies;
+    watched.become(settings(['a', 'b']));
+    watched.takeDiagnosis(diagnosis, asked);
+    expect(watched.knownPolicies).toEqual([]);
+  });
+
+  test('are missed on each of them', () => {
+    const clusters = federatedClusters('f', ['a', 'b']);
+    const members = clusters.map((facts) => ({ cluster: facts.cluster, facts, problems: [] }));
+    expect(diagnoseFederation('f', members).findings).toEqual([]);
+    const { findings } = diagnoseFederation('f', members, [policy]);
+    const evidence = expect.stringMatching(/is missing/) as string;
+    expect(findings).toMatchObject(
+      ['a', 'b'].map((scope) => ({ check: 'policy', scope, action: 'restore', evidence })),
+    );
   });
 });
