@@ -19,7 +19,7 @@ import { hasLostLabels, owningFederation } from '../federation/ownership.js';
 import { CFTD, readRelationship, relationshipDifferences, relationshipManifest } from '../federation/relationship.js';
 import type { ClusterConnection } from '../kubernetes/connect.js';
 import { eachLimited } from '../kubernetes/limit.js';
-import { applyObject, deleteObject, readObject } from '../kubernetes/objects.js';
+import { applyObject, deleteObject, listObjects, readObject } from '../kubernetes/objects.js';
 import { readLog } from '../kubernetes/log.js';
 import { waitFor, type Look } from '../kubernetes/wait.js';
 import {
@@ -49,6 +49,8 @@ const ELSEWHERE_AFTER_MS = 3_000;
 const STORED_WITHIN_MS = 5_000;
 /** A server presents its old certificate for up to this long (spire: its rotator's tick is 5 s). */
 const OLD_CERTIFICATE_MS = 6_000;
+/** A fragment of a bundle endpoint's URL, which nobody sends, makes it another one for SPIRE controller manager. */
+const RENEWED = 'renewed';
 /** Commands run at once in one pod. Each is a process there, in the memory of SPIRE server's container. */
 const EXECS_AT_ONCE = 4;
 
@@ -486,10 +488,40 @@ async function recreateRelationship(
   const reference = { ...CFTD, metadata: { name: relationship.name } };
   const live = await readObject(open.connection, reference);
   if (live !== undefined && owningFederation(live) !== federation) return;
-  await deleteObject(open.connection, reference);
-  await awaitUnmanaged(open, [relationship.trustDomain], timeoutMs, signal);
-  await applyObject(
-    open.connection,
-    relationshipManifest(relationship, withRefreshHint(bundle, refreshHintSeconds), federation),
+  const current = withRefreshHint(bundle, refreshHintSeconds);
+  if (live !== undefined && (await hasRivals(open, relationship))) {
+    // Made anew it would be the youngest, and another one would count. A change of its URL sends the bundle as well.
+    const bundleEndpointURL = `${relationship.bundleEndpointURL}#${RENEWED}`;
+    const renewed = relationshipManifest({ ...relationship, bundleEndpointURL }, current, federation);
+    await applyObject(open.connection, renewed);
+    await awaitStored(open, relationship.trustDomain, parseBundle(current), timeoutMs, signal);
+  } else {
+    await deleteObject(open.connection, reference);
+    await awaitUnmanaged(open, [relationship.trustDomain], timeoutMs, signal);
+  }
+  await applyObject(open.connection, relationshipManifest(relationship, current, federation));
+}
+
+/** Whether there are others for the same trust domain. */
+async function hasRivals({ connection }: OpenCluster, { name, trustDomain }: RelationshipFacts): Promise<boolean> {
+  const relationships = (await listObjects(connection, CFTD)).map(readRelationship);
+  return relationships.some((each) => each.trustDomain === trustDomain && each.name !== name);
+}
+
+async function awaitStored(
+  { spire }: OpenCluster,
+  trustDomain: string,
+  bundle: TrustBundle,
+  timeoutMs: number,
+  signal: AbortSignal,
+): Promise<void> {
+  await waitFor(
+    async (): Promise<Look<true>> => {
+      const stored = (await spire.storedBundles(signal)).get(trustDomain);
+      return stored !== undefined && compareBundles(stored, bundle).equal
+        ? { done: true, value: true }
+        : { done: false, seen: 'SPIRE controller manager has not sent it yet' };
+    },
+    { what: `the bundle of ${trustDomain} is stored`, timeoutMs: noticedWithinMs(timeoutMs), signal },
   );
 }
