@@ -8,7 +8,13 @@ const CLUSTERS = ['client-1', 'server-1'];
 const MINUTE = 60_000;
 const NAMESPACE = 'zero-trust-workload-identity-manager';
 
+const client = trustDomainOf('client-1');
 const server = trustDomainOf('server-1');
+
+const CRD = '/apis/apiextensions.k8s.io/v1/customresourcedefinitions/clusterfederatedtrustdomains.spire.spiffe.io';
+const BINDING = '/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/spire-federator';
+let crd: Resource & { spec: object };
+let binding: Resource & { roleRef: object; subjects: object[] };
 
 interface ConfigMap extends Resource {
   metadata: Resource['metadata'] & { annotations?: Record<string, string> };
@@ -62,6 +68,31 @@ const FAULTS: Fault[] = [
     says: new RegExp(`annotation ${SERVER_CONF_RECORD} of ConfigMap spire-server .*annotate configmap spire-server`),
   },
   {
+    fault: 'CRD of the relationships deleted',
+    make: (api) => api.delete(CRD),
+    mend: async (api) => {
+      const { apiVersion, kind, metadata, spec } = crd;
+      await api.create({ ...{ apiVersion, kind, metadata: { name: metadata.name } }, spec } as Resource);
+    },
+    finds: 'cluster@server-1',
+    says: /CRD clusterfederatedtrustdomains\.spire\.spiffe\.io is absent\. Install SPIRE controller manager/,
+  },
+  {
+    fault: "the engine's cluster role taken away",
+    make: async (api) => {
+      await api.delete(BINDING);
+      // What is watched goes on to be: it is noticed with the next thing that has to be asked for.
+      await api.patch(PATHS.relationship(client), { metadata: { annotations: { stranger: 'true' } } });
+    },
+    mend: async (api) => {
+      const { apiVersion, kind, metadata, roleRef, subjects } = binding;
+      await api.create({ ...{ apiVersion, kind, metadata: { name: metadata.name } }, roleRef, subjects } as Resource);
+      await api.patch(PATHS.relationship(client), { metadata: { annotations: { stranger: null } } });
+    },
+    finds: 'cluster@server-1',
+    says: /clusterfederatedtrustdomains.*deploy\/rbac\.yaml/,
+  },
+  {
     fault: 'StatefulSet scaled to 0',
     make: (api) => api.patch(PATHS.statefulSet, { spec: { replicas: 0 } }),
     mend: (api) => api.patch(PATHS.statefulSet, { spec: { replicas: 1 } }),
@@ -104,6 +135,10 @@ beforeAll(async () => {
   testbed = await Testbed.start();
   await testbed.startWorker();
   await watchPair(testbed, FEDERATION, CLUSTERS);
+  await asAdmin(testbed, 'server-1', async (api) => {
+    crd = await api.request(CRD);
+    binding = await api.request(BINDING);
+  });
 }, 4 * MINUTE);
 
 afterAll(async () => testbed.stop(), MINUTE);
