@@ -399,8 +399,9 @@ async function memberOf(connection: ClusterConnection): Promise<string | undefin
 }
 
 /**
- * The federation by the objects of the engine, or by what it wrote into those of others: where the server is configured
- * now. What it left elsewhere, before an operator took over or was put into create-only mode, no teardown would remove.
+ * The federation by what the engine wrote into others' objects, where the server is configured now, or by its own objects,
+ * of which somebody may have edited a label. What it left elsewhere, before an operator took over or was put into
+ * create-only mode, no teardown would remove.
  */
 function membership(
   objects: readonly KubernetesObject[],
@@ -408,7 +409,7 @@ function membership(
   noted: { configMap: string | undefined; statefulSet: string | undefined },
 ): string | undefined {
   const notes = control.type === 'operator' ? [control.record?.federation] : [noted.configMap, noted.statefulSet];
-  return [...objects.map(owningFederation), ...notes].find((each) => each !== undefined);
+  return [...notes, ...objects.map(owningFederation)].find((each) => each !== undefined);
 }
 
 async function checkKinds(connection: ClusterConnection, problems: Problems, maxAgeMs: number): Promise<true> {

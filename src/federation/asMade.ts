@@ -38,8 +38,9 @@ function specAsMade(live: KubernetesObject, wanted: KubernetesObject): unknown {
     case 'ClusterSPIFFEID':
       return wanted['spec'];
     case 'Route': {
-      const { alternateBackends: _backends, ...rest } = (live['spec'] ?? {}) as Fields;
-      return rest;
+      const { alternateBackends: _backends, to = {}, ...rest } = (live['spec'] ?? {}) as Fields & { to?: Fields };
+      // One without weight gets nothing.
+      return { ...rest, to: to['weight'] === undefined ? to : { ...to, weight: ROUTE_WEIGHT } };
     }
     case 'Ingress': {
       // The wanted rule takes all there is; a default backend would get what is for nobody.
@@ -56,6 +57,8 @@ function specAsMade(live: KubernetesObject, wanted: KubernetesObject): unknown {
   }
 }
 
+/** What the API server fills in (openshift/api: route/v1, RouteTargetReference). */
+const ROUTE_WEIGHT = 100;
 /** What somebody can set on a Service so that only some get through, or others than those who are meant to. */
 const LIMITS = [
   'externalIPs',

@@ -365,7 +365,7 @@ function planObjects(federation: string, facts: ClusterFacts, problems: Problem[
         ...(before === undefined ? {} : { before: restorable(before) }),
       });
       if (before === undefined) return plan('create');
-      if (owningFederation(before) !== undefined) return plan(isAsMade(before, object) ? 'none' : 'change');
+      if (owningFederation(before) === federation) return plan(isAsMade(before, object) ? 'none' : 'change');
       if (isUnlabelled(before, object, federation)) return plan('change');
       if (covers(before['spec'], manifest['spec'])) {
         leftAlone.push(`${name} on ${facts.cluster}: somebody else's, and as it must be`);
@@ -431,7 +431,7 @@ function planEdge(
       message: `${cluster}: ${name} for ${before.trustDomain} was not made by spire-federator, and ${standing.why}. ${standing.remedy}`,
       about: findingId({ check: 'relationship', scope: edgeName(cluster, trusted.cluster) }),
     });
-  } else if (before.federation === undefined) {
+  } else if (before.federation !== federation) {
     leftAlone.push(`${name} on ${trusting.cluster}: somebody else's, and as it must be`);
   }
   return { trusting, trusted, action: 'none', details: [], before };

@@ -84,7 +84,7 @@ export function relationshipStanding(
   }
   // Others' know nothing of hubs, and need not.
   const { hub: _hub, ...fields } = wanted;
-  const odd = first.federation === undefined ? relationshipDifferences(first, fields) : [];
+  const odd = first.federation === federation ? [] : relationshipDifferences(first, fields);
   return odd.length === 0
     ? { state: 'right', relationship: first, others: considered.length - 1 }
     : {

@@ -82,7 +82,7 @@ function clusterChecks(
       const name = wanted.kind.toLowerCase();
       const remedy = 'Run setupMesh again: it puts it back.';
       if (live === undefined) return check(name, 'failed', `${wanted.kind} ${wanted.metadata.name} is missing`, remedy);
-      if (owningFederation(live) === undefined) {
+      if (owningFederation(live) !== federation) {
         if (isUnlabelled(live, wanted, federation))
           return check(name, 'failed', `${wanted.kind} ${wanted.metadata.name} ${LOST_LABELS}`, remedy);
         if (!covers(live['spec'], wanted['spec'])) {

@@ -35,12 +35,13 @@ const liveBalancer = withSpec(balancer, { allocateLoadBalancerNodePorts: true, e
 const ingress = made({ type: 'ingress', host: 'a.test' }, 'Ingress');
 const policy = renderPolicy({ type: 'label', name: 'p', labels: { app: 'x' } }, facts, [], FEDERATION);
 const route = made({ type: 'route' }, 'Route');
+const completedRoute = { to: { kind: 'Service', name: 'spire-server-federation', weight: 100 } };
 
 test.each([
   ['Service', live, service],
   ['Service with a load balancer', liveBalancer, balancer],
   ['Ingress', withSpec(ingress, { ingressClassName: 'of-the-cluster' }), ingress],
-  ['Route', withSpec(route, { host: 'assigned.test', wildcardPolicy: 'None' }), route],
+  ['Route', withSpec(route, { ...completedRoute, host: 'assigned.test', wildcardPolicy: 'None' }), route],
   ['ClusterSPIFFEID', { ...policy, status: { stats: {} } }, policy],
 ])('%s as the API server completes it is as made', (_kind, completed, wanted) => {
   expect(isAsMade(completed, wanted)).toBe(true);
@@ -98,6 +99,12 @@ test.each<[string, KubernetesObject, KubernetesObject, unknown]>([
     withSpec(route, { alternateBackends: [{ kind: 'Service', name: 'stranger' }] }),
     route,
     { alternateBackends: null },
+  ],
+  [
+    'that a Route gives its backend nothing',
+    withSpec(route, { to: { kind: 'Service', name: 'spire-server-federation', weight: 0 } }),
+    route,
+    { to: { weight: 100 } },
   ],
   [
     'fields in a ClusterSPIFFEID, at any depth',

@@ -1,6 +1,6 @@
 import type { ClusterFacts } from '../../src/contract/facts.js';
 import type { KubernetesObject, ManagedFields, ObjectMetadata } from '../../src/contract/kubernetes.js';
-import { MANAGED_BY_LABEL } from '../../src/contract/names.js';
+import { FEDERATION_LABEL, MANAGED_BY_LABEL } from '../../src/contract/names.js';
 import type { Policy } from '../../src/contract/policy.js';
 import { diagnoseFederation } from '../../src/federation/diagnosis.js';
 import { readIdentity } from '../../src/federation/identity.js';
@@ -72,6 +72,16 @@ test('what somebody else made with the same spec stays theirs', () => {
   expect(seen).toEqual({ steps: [], problems: [], leftAlone: 4, findings: [] });
 });
 
+test('what bears the label of another federation is left alone where it fits, and holds up nothing', () => {
+  const labels = { [MANAGED_BY_LABEL]: 'spire-federator', [FEDERATION_LABEL]: 'other' };
+  expect(look((object) => unlabelled(object, { labels }))).toEqual({
+    steps: [],
+    problems: [],
+    leftAlone: 4,
+    findings: [],
+  });
+});
+
 test('what lost its labels and was changed besides takes a person, whoever made it', () => {
   const seen = look((object) => {
     const { kind } = object;
@@ -90,7 +100,7 @@ test('what lost its labels and was changed besides takes a person, whoever made 
 });
 
 test.each<[string, Partial<ObjectMetadata>]>([
-  ['has them', { labels: { [MANAGED_BY_LABEL]: 'spire-federator', 'spire-federator.io/federation': 'other' } }],
+  ['has them', { labels: { [MANAGED_BY_LABEL]: 'spire-federator', [FEDERATION_LABEL]: 'other' } }],
   ["bears another tool's", { labels: { [MANAGED_BY_LABEL]: 'Helm' } }],
   ['was only patched by the engine', { managedFields: [{ ...APPLIED, operation: 'Update' }] }],
   ['was only labelled by it', { managedFields: [{ ...APPLIED, fieldsV1: { 'f:metadata': {} } }] }],
