@@ -72,7 +72,7 @@ const FAULTS: Fault[] = [
     make: (api) => api.delete(CRD),
     mend: async (api) => {
       const { apiVersion, kind, metadata, spec } = crd;
-      await api.create({ ...{ apiVersion, kind, metadata: { name: metadata.name } }, spec } as Resource);
+      await api.create({ ...{ apiVersion, kind, metadata: { name: metadata.name } }, spec });
     },
     finds: 'cluster@server-1',
     says: /CRD clusterfederatedtrustdomains\.spire\.spiffe\.io is absent\. Install SPIRE controller manager/,
@@ -86,7 +86,7 @@ const FAULTS: Fault[] = [
     },
     mend: async (api) => {
       const { apiVersion, kind, metadata, roleRef, subjects } = binding;
-      await api.create({ ...{ apiVersion, kind, metadata: { name: metadata.name } }, roleRef, subjects } as Resource);
+      await api.create({ ...{ apiVersion, kind, metadata: { name: metadata.name } }, roleRef, subjects });
       await api.patch(PATHS.relationship(client), { metadata: { annotations: { stranger: null } } });
     },
     finds: 'cluster@server-1',

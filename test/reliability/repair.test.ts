@@ -325,42 +325,6 @@ test.each(FAULTS)(
 );
 
 test(
-  "a bundle is exchanged anew beside somebody else's younger relationship, which never comes to count",
-  async () => {
-    const before = await untilHealth(testbed, FEDERATION, ({ verdict }) => verdict === 'ok');
-    const stranger = await asAdmin(testbed, 'client-1', async (api) => {
-      const { apiVersion, kind, spec } = await api.request<Resource & { spec: object }>(PATHS.relationship(server));
-      const elsewhere = { ...spec, bundleEndpointURL: 'https://elsewhere.sandbox.test' };
-      return api.create({ ...{ apiVersion, kind, metadata: { name: 'stranger' } }, spec: elsewhere } as Resource);
-    });
-    await testbed.addFault({ kind: 'cut', from: 'client-1', to: 'server-1' });
-    await rotateCa({ directory: testbed.directory, cluster: 'server-1', revoke: true });
-    await testbed.heal();
-    const { findings } = await untilHealth(
-      testbed,
-      FEDERATION,
-      ({ verdict, repairs }) =>
-        verdict === 'ok' &&
-        repairs
-          .slice(before.repairs.length)
-          .some(({ check, outcome }) => check === 'unknownAuthority' && outcome === 'healed'),
-      4 * MINUTE,
-    );
-    expect(findings).toEqual([]);
-    await asAdmin(testbed, 'client-1', async (api) => {
-      const left = await api.request<Resource>(PATHS.relationship('stranger'));
-      expect(left.metadata).toMatchObject({
-        uid: stranger.metadata.uid,
-        resourceVersion: stranger.metadata.resourceVersion,
-      });
-      await api.delete(PATHS.relationship('stranger'));
-    });
-    await untilHealth(testbed, FEDERATION, ({ verdict }) => verdict === 'ok');
-  },
-  8 * MINUTE,
-);
-
-test(
   "while somebody else's Route waits for a person, everything else on that member is healed",
   async () => {
     const before = await untilHealth(testbed, FEDERATION, ({ verdict }) => verdict === 'ok');

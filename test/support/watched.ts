@@ -54,8 +54,14 @@ export async function editFederation(
 }
 
 /** Federates a pair, and has it read as often as makes a test quick; SPIRE itself polls every 15 s. */
-export async function watchPair(testbed: Testbed, federation: string, clusters: readonly string[]): Promise<void> {
-  const setup = ['start-workflow', 'setupPair', '--federation', federation, '--refresh-hint', '60', '--no-probe'];
+export async function watchPair(
+  testbed: Testbed,
+  federation: string,
+  clusters: readonly string[],
+  relationships: 'static' | 'dynamic' = 'static',
+): Promise<void> {
+  const settings = ['--refresh-hint', '60', '--relationships', relationships, '--no-probe'];
+  const setup = ['start-workflow', 'setupPair', '--federation', federation, ...settings];
   const { code, stderr } = await testbed.federatorWith({ SPIRE_FEDERATOR_MONITOR: 'on' }, ...setup);
   if (code !== 0) throw new Error(stderr);
   const start = ['monitor', 'start', '--federation', federation, '--clusters', clusters.join(',')];
