@@ -31,7 +31,8 @@ const SPIFFE_ID = /^spiffe:\/\/[a-z0-9._-]+(\/[a-zA-Z0-9._-]+)*$/;
  * for; undefined when it does not (spire-controller-manager: api/v1alpha1, ParseClusterFederatedTrustDomainSpec).
  */
 export function whyInvalid(object: KubernetesObject): string | undefined {
-  const { trustDomain = '', bundleEndpointURL = '', bundleEndpointProfile, trustDomainBundle } = object['spec'] as Spec;
+  const spec = (object['spec'] ?? {}) as Spec;
+  const { trustDomain = '', bundleEndpointURL = '', bundleEndpointProfile, trustDomainBundle } = spec;
   if (!TRUST_DOMAIN.test(trustDomain)) return 'trustDomain is none';
   const url = URL.canParse(bundleEndpointURL) ? new URL(bundleEndpointURL) : undefined;
   if (url?.protocol !== 'https:' || `${url.username}${url.password}` !== '') return 'bundleEndpointURL is not valid';
