@@ -14,6 +14,7 @@ import type {
   FederationHealth,
   Finding,
   OpenFinding,
+  RepairCount,
   RepairRecord,
 } from '../contract/health.js';
 import type { KnownMember } from '../contract/monitor.js';
@@ -90,6 +91,8 @@ export const countsSchema = z.object({
   unknown: z.number().int(),
 } satisfies Fields<FederationHealth['counts']>);
 
+const repairOutcome = z.enum(['healed', 'failed', 'passed']);
+
 export const healthSchema = z
   .object({
     federation: z.string(),
@@ -128,11 +131,20 @@ export const healthSchema = z
         action: z.enum([...action.options, 'none']),
         evidenceBefore: z.string(),
         evidenceAfter: z.string(),
-        outcome: z.enum(['healed', 'failed', 'passed']),
+        outcome: repairOutcome,
         startedAt: time,
         durationMs: z.number(),
       } satisfies Fields<RepairRecord>),
     ),
+    repairCounts: z
+      .array(
+        z.object({
+          cause: z.string(),
+          outcome: repairOutcome,
+          count: z.number().int(),
+        } satisfies Fields<RepairCount>),
+      )
+      .optional(),
     rounds: z.number().int(),
     intervalSeconds: z.number(),
     lastRoundAt: time.optional(),

@@ -28,6 +28,13 @@ export async function federationMetrics(client: FederatorClient): Promise<{ text
 function define(registry: Registry) {
   const gauge = <L extends string>(name: string, help: string, labelNames: readonly L[]) =>
     new Gauge({ name: PREFIX + name, help, labelNames: ['federation' as const, ...labelNames], registers: [registry] });
+  const counter = <L extends string>(name: string, help: string, labelNames: readonly L[]) =>
+    new Counter({
+      name: PREFIX + name,
+      help,
+      labelNames: ['federation' as const, ...labelNames],
+      registers: [registry],
+    });
   return {
     verdict: gauge('federation_verdict', '1 for the verdict that the federation has, 0 for the others', ['verdict']),
     edges: gauge('edges', 'Edges by verdict', ['verdict']),
@@ -42,25 +49,19 @@ function define(registry: Registry) {
     endpoint: gauge('bundle_endpoint_ok', '1 if the bundle endpoint serves what it should', ['cluster']),
     expires: gauge('ca_expiry_timestamp_seconds', "When SPIRE server's newest CA expires", ['cluster']),
     findings: gauge('open_findings', 'Findings that are not mended, by check and state', ['check', 'state']),
-    repairs: gauge('recent_repairs', 'The last repairs, as many as the monitor remembers', [
-      'check',
-      'action',
+    repairs: counter('repairs_total', 'Repairs that have ended since the monitor was started, by what was wrong', [
+      'cause',
       'outcome',
     ]),
     round: gauge('monitor_last_round_timestamp_seconds', 'When the monitor last read all clusters', []),
     interval: gauge('monitor_interval_seconds', 'How often the monitor reads them', []),
     paused: gauge('monitor_paused', '1 while the monitor rests', []),
-    unread: new Counter({
-      name: `${PREFIX}monitor_unread_total`,
-      help: 'Monitors that could not be asked in this scrape',
-      labelNames: ['federation'],
-      registers: [registry],
-    }),
+    unread: counter('monitor_unread_total', 'Monitors that could not be asked in this scrape', []),
   };
 }
 
 function describe(metrics: ReturnType<typeof define>, health: FederationHealth): void {
-  const { federation, clusters, edges, counts, findings, repairs } = health;
+  const { federation, clusters, edges, counts, findings, repairCounts = [] } = health;
   for (const verdict of VERDICTS) metrics.verdict.set({ federation, verdict }, health.verdict === verdict ? 1 : 0);
   for (const [verdict, count] of Object.entries(counts)) metrics.edges.set({ federation, verdict }, count);
   for (const { trusting, trusted, freshnessAgeSeconds } of edges) {
@@ -72,7 +73,7 @@ function describe(metrics: ReturnType<typeof define>, health: FederationHealth):
     if (caExpiresAt !== undefined) metrics.expires.set({ federation, cluster }, Date.parse(caExpiresAt) / 1_000);
   }
   for (const { check, state } of findings) metrics.findings.inc({ federation, check, state });
-  for (const { check, action, outcome } of repairs) metrics.repairs.inc({ federation, check, action, outcome });
+  for (const { cause, outcome, count } of repairCounts) metrics.repairs.inc({ federation, cause, outcome }, count);
   if (health.lastRoundAt !== undefined) metrics.round.set({ federation }, health.lastRoundAt / 1_000);
   metrics.interval.set({ federation }, health.intervalSeconds);
   metrics.paused.set({ federation }, health.paused === undefined ? 0 : 1);

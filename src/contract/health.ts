@@ -151,7 +151,10 @@ export interface FederationHealth {
   edges: EdgeHealth[];
   counts: Record<EdgeVerdict, number>;
   findings: OpenFinding[];
+  /** The newest. */
   repairs: RepairRecord[];
+  /** All since the monitor was started; absent where a worker answers that is older than this. */
+  repairCounts?: RepairCount[];
   rounds: number;
   intervalSeconds: number;
   lastRoundAt?: number;
@@ -197,6 +200,11 @@ export interface RepairRecord {
   outcome: 'healed' | 'failed' | 'passed';
   startedAt: number;
   durationMs: number;
+}
+
+/** How many repairs of one cause came to one outcome. */
+export interface RepairCount extends Pick<RepairRecord, 'cause' | 'outcome'> {
+  count: number;
 }
 
 /** Name of a finding: the same thing found again has the same one. */

@@ -5,6 +5,7 @@ import type {
   FederationVerdict,
   Finding,
   OpenFinding,
+  RepairCount,
   RepairRecord,
   Stopped,
   StoredBundle,
@@ -115,7 +116,8 @@ export interface MonitorState {
   returns?: Record<string, number[]>;
   approved: string[];
   repairs: RepairRecord[];
-  repairsDone: number;
+  /** Absent in what a version handed over that did not count. */
+  repairCounts?: RepairCount[];
   paused?: { reason: string; until?: number };
   lastRoundAt?: number;
   /** Those that the federation is known to have. */

@@ -13,6 +13,7 @@ import {
   type Finding,
   type OpenFinding,
   type PollError,
+  type RepairCount,
   type RepairRecord,
   type StoredBundle,
 } from '../contract/health.js';
@@ -81,7 +82,7 @@ export class WatchedFederation {
   private refused = new Set<string>();
   private policies: Policy[] = [];
   private repairs: RepairRecord[] = [];
-  private repairsDone = 0;
+  private readonly repairCounts = new Map<string, RepairCount>();
   private since: number;
   rounds = 0;
   lastRoundAt: number | undefined;
@@ -109,7 +110,7 @@ export class WatchedFederation {
     this.paused = state.paused;
     this.policies = state.policies ?? [];
     this.repairs = state.repairs;
-    this.repairsDone = state.repairsDone;
+    for (const each of state.repairCounts ?? []) this.repairCounts.set(countKey(each), { ...each });
     for (const finding of state.findings) this.open.set(finding.id, finding);
     for (const [id, each] of Object.entries(state.attempts)) this.attempts.set(id, each);
     for (const [id, rounds] of Object.entries(state.returns ?? {})) this.returns.set(id, rounds);
@@ -457,7 +458,10 @@ export class WatchedFederation {
   /** Takes in what repairs came to. */
   takeRepairs(records: readonly RepairRecord[]): void {
     this.repairs = [...this.repairs, ...records].slice(-REPAIRS_KEPT);
-    this.repairsDone += records.filter(({ outcome }) => outcome === 'healed').length;
+    for (const { cause, outcome } of records) {
+      const count = (this.repairCounts.get(countKey({ cause, outcome }))?.count ?? 0) + 1;
+      this.repairCounts.set(countKey({ cause, outcome }), { cause, outcome, count });
+    }
     // What was repaired is looked at again as a whole.
     for (const state of this.clusters.values()) delete state.goodConfig;
   }
@@ -490,6 +494,7 @@ export class WatchedFederation {
       counts,
       findings: [...this.open.values()],
       repairs: this.repairs,
+      repairCounts: [...this.repairCounts.values()],
       rounds: this.rounds,
       intervalSeconds: this.roundMs / 1000,
       since: this.since,
@@ -519,7 +524,7 @@ export class WatchedFederation {
       ...(this.returns.size === 0 ? {} : { returns: Object.fromEntries(this.returns) }),
       approved: [...this.approved],
       repairs: this.repairs,
-      repairsDone: this.repairsDone,
+      repairCounts: [...this.repairCounts.values()],
       ...(this.policies.length === 0 ? {} : { policies: this.policies }),
       ...(this.paused === undefined ? {} : { paused: this.paused }),
       ...(this.lastRoundAt === undefined ? {} : { lastRoundAt: this.lastRoundAt }),
@@ -774,6 +779,10 @@ function ofKnownTrustDomain(reading: ClusterReading, known: string | undefined):
   if (server === undefined || known === undefined || server.trustDomain === known) return reading;
   const message = `${rest.cluster}: its trust domain is ${server.trustDomain} by server.conf, and it was federated as ${known}. Put trust_domain ${known} back; if the other one is meant, remove ${rest.cluster} from the federation and add it again.`;
   return { ...rest, problem: { type: 'BundleMismatch', message } };
+}
+
+function countKey({ cause, outcome }: Pick<RepairCount, 'cause' | 'outcome'>): string {
+  return `${cause} ${outcome}`;
 }
 
 /** Whether what kept a cluster from being read may be over by itself, or is the engine's own trouble. */

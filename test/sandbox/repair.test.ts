@@ -3,7 +3,7 @@ import { eventually } from '../../sandbox/kubernetes.js';
 import type { Diagnosis } from '../../src/contract/diagnosis.js';
 import type { RepairRecord } from '../../src/contract/health.js';
 import { Testbed, type CommandResult } from '../support/testbed.js';
-import { asAdmin, PATHS, untilHealth } from '../support/watched.js';
+import { asAdmin, healthOf, PATHS, untilHealth } from '../support/watched.js';
 
 const FEDERATION = 'repaired';
 const CLUSTERS = ['client-1', 'server-1'];
@@ -106,6 +106,9 @@ test(
       expect(stdout).toMatch(new RegExp(`${CA_CHANGE}.*rebootstrap.*healed`));
       expect(stdout).not.toContain(CLIENT_ROUTE);
     });
+    expect((await healthOf(testbed, FEDERATION))?.repairCounts).toEqual([
+      { cause: 'unknownAuthority', outcome: 'healed', count: 1 },
+    ]);
     expect((await repair('--history', CLIENT_ROUTE)).stdout).toBe('The monitor remembers no repair.\n');
   },
   5 * MINUTE,

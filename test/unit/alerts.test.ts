@@ -21,6 +21,10 @@ const health: FederationHealth = {
     { id: 'x', check: 'edge', scope: 'a←b', evidence: '', remedy: '', since: 0, state: 'escalated', attempts: 3 },
   ],
   repairs: [],
+  repairCounts: [
+    { cause: 'route', outcome: 'healed', count: 73 },
+    { cause: 'route', outcome: 'failed', count: 2 },
+  ],
   rounds: 7,
   intervalSeconds: 75,
   lastRoundAt: 1_700_000_000_000,
@@ -49,6 +53,9 @@ test('a scrape tells what the monitors know', async () => {
     'spire_federator_spire_server_up{federation="prod",cluster="a"} 1',
     'spire_federator_bundle_endpoint_ok{federation="prod",cluster="a"} 0',
     'spire_federator_ca_expiry_timestamp_seconds{federation="prod",cluster="a"} 1893456000',
+    '# TYPE spire_federator_repairs_total counter',
+    'spire_federator_repairs_total{federation="prod",cause="route",outcome="healed"} 73',
+    'spire_federator_repairs_total{federation="prod",cause="route",outcome="failed"} 2',
     'spire_federator_open_findings{federation="prod",check="edge",state="escalated"} 1',
     'spire_federator_monitor_last_round_timestamp_seconds{federation="prod"} 1700000000',
   ]) {

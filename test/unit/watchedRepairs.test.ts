@@ -1,5 +1,5 @@
 import type { Diagnosis } from '../../src/contract/diagnosis.js';
-import type { ClusterReading, Finding } from '../../src/contract/health.js';
+import type { ClusterReading, Finding, RepairRecord } from '../../src/contract/health.js';
 import { DEFAULT_REPAIR_POLICY } from '../../src/contract/monitor.js';
 import type { Policy } from '../../src/contract/policy.js';
 import { diagnoseFederation } from '../../src/federation/diagnosis.js';
@@ -60,6 +60,35 @@ test('what comes back seldom is repaired every time', () => {
     expect(comeAndGo(watched)).toEqual([ID]);
     for (let rounds = 0; rounds < RETURN_ROUNDS / MOST_RETURNS; rounds++) find(watched);
   }
+});
+
+test('every repair that has ended is counted once, by cause and outcome, however many are remembered', () => {
+  const record = (outcome: RepairRecord['outcome'], check = 'server-conf'): RepairRecord => ({
+    findingId: `${check}@a`,
+    check,
+    scope: 'a',
+    cause: check,
+    action: 'restore',
+    evidenceBefore: '',
+    evidenceAfter: '',
+    outcome,
+    startedAt: START,
+    durationMs: 1,
+  });
+  const first = new WatchedFederation(settings(['a', 'b']), START);
+  expect(first.health(START).repairCounts).toEqual([]);
+  for (let times = 0; times < 60; times++) first.takeRepairs([record('healed')]);
+  const next = new WatchedFederation(settings(['a', 'b']), START, first.state);
+  next.takeRepairs([record('failed'), record('healed'), record('healed', 'route')]);
+  const { repairs, repairCounts } = next.health(START);
+  expect(repairs).toHaveLength(50);
+  expect(repairCounts).toEqual([
+    { cause: 'server-conf', outcome: 'healed', count: 61 },
+    { cause: 'server-conf', outcome: 'failed', count: 1 },
+    { cause: 'route', outcome: 'healed', count: 1 },
+  ]);
+  // What was handed over stays as it was: a replay takes it up again.
+  expect(first.health(START).repairCounts).toEqual([{ cause: 'server-conf', outcome: 'healed', count: 60 }]);
 });
 
 describe('of many peers that look bad', () => {
