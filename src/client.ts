@@ -137,6 +137,11 @@ export interface ClusterChange {
   error?: { type: FederatorErrorType; message: string };
 }
 
+/** Where Temporal's own environment variables and profile say that its server is. */
+export function temporalAddress(): string {
+  return loadClientConnectConfig().connectionOptions.address ?? DEFAULT_ADDRESS;
+}
+
 /** The typed door to the engine: starts its workflows and follows them. */
 export class FederatorClient {
   readonly healthSchedules: HealthSchedules;
@@ -156,7 +161,7 @@ export class FederatorClient {
   static async connect(): Promise<FederatorClient> {
     const { dataConverter } = payloadEncryption();
     const { connectionOptions, namespace } = loadClientConnectConfig();
-    const address = connectionOptions.address ?? DEFAULT_ADDRESS;
+    const address = temporalAddress();
     let connection: Connection;
     try {
       connection = await Connection.connect({ connectTimeout: '5 seconds', ...connectionOptions, address });

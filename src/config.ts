@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import type { WorkerDeploymentOptions } from '@temporalio/worker';
 import { parse } from 'yaml';
-import { type z } from 'zod';
+import { z } from 'zod';
 import { federationFileSchema, type FederationFile } from './contract/change.js';
 import { FederatorError, type FederatorErrorType } from './contract/errors.js';
 import { inventorySchema, NO_REGION, regionName, type Cluster, type Inventory } from './contract/inventory.js';
@@ -176,6 +176,19 @@ export function deploymentOptions(
     defaultVersioningBehavior: 'PINNED',
   };
 }
+
+/** Where the API listens: SPIRE_FEDERATOR_API_ADDRESS. */
+export const apiAddressSchema = z
+  .string()
+  .regex(/^(.+):(\d{1,5})$/, 'must be <host>:<port>')
+  .default('127.0.0.1:8080')
+  .transform((address) => {
+    const colon = address.lastIndexOf(':');
+    return {
+      host: address.slice(0, colon).replace(/^\[(.*)\]$/, '$1'),
+      port: Number(address.slice(colon + 1)),
+    };
+  });
 
 /** Address of the Temporal Web UI, for links. */
 export function webUiUrl(environment: NodeJS.ProcessEnv = process.env): string {

@@ -1,14 +1,11 @@
 import path from 'node:path';
 import { z } from 'zod';
-import { zodIssues } from '../config.js';
+import { apiAddressSchema, zodIssues } from '../config.js';
 import { FederatorError } from '../contract/errors.js';
 
 const settingsSchema = z
   .object({
-    SPIRE_FEDERATOR_API_ADDRESS: z
-      .string()
-      .regex(/^(.+):(\d{1,5})$/, 'must be <host>:<port>')
-      .default('127.0.0.1:8080'),
+    SPIRE_FEDERATOR_API_ADDRESS: apiAddressSchema,
     SPIRE_FEDERATOR_API_TOKENS: z.string().min(1).optional(),
     SPIRE_FEDERATOR_OIDC_ISSUER: z.url().optional(),
     SPIRE_FEDERATOR_OIDC_AUDIENCE: z.string().min(1).optional(),
@@ -43,7 +40,7 @@ export function apiSettings(environment: NodeJS.ProcessEnv = process.env): ApiSe
   const result = settingsSchema.safeParse(environment);
   if (!result.success) throw new FederatorError('InvalidInput', `The API cannot start:\n${zodIssues(result.error)}`);
   const {
-    SPIRE_FEDERATOR_API_ADDRESS: address,
+    SPIRE_FEDERATOR_API_ADDRESS: { host, port },
     SPIRE_FEDERATOR_API_TOKENS: tokens,
     SPIRE_FEDERATOR_OIDC_ISSUER: issuer,
     SPIRE_FEDERATOR_OIDC_AUDIENCE: audience,
@@ -52,10 +49,9 @@ export function apiSettings(environment: NodeJS.ProcessEnv = process.env): ApiSe
     SPIRE_FEDERATOR_AUDIT_LOG: auditLog,
     SPIRE_FEDERATOR_API_REQUESTS_PER_SECOND: requestsPerSecond,
   } = result.data;
-  const colon = address.lastIndexOf(':');
   return {
-    host: address.slice(0, colon).replace(/^\[(.*)\]$/, '$1'),
-    port: Number(address.slice(colon + 1)),
+    host,
+    port,
     tokensFile: tokens === undefined ? undefined : path.resolve(tokens),
     ...(issuer === undefined || audience === undefined ? {} : { oidc: { issuer, audience, jwksUri, rolesClaim } }),
     auditLog: path.resolve(auditLog),

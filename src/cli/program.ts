@@ -18,6 +18,7 @@ import { sysdumpCommand } from './sysdump.js';
 import { teardownCommand } from './teardown.js';
 import { verifyCommand } from './verify.js';
 import { ownVersion } from '../version.js';
+import { upCommand } from './up.js';
 import { workloadCommand } from './workload.js';
 
 /** The whole command line. Usage errors are thrown, once they are printed, and end no process. */
@@ -25,6 +26,7 @@ export function federatorProgram(): Command {
   const program = new Command('federator')
     .description('Federates SPIRE servers across Kubernetes clusters and keeps them federated.')
     .version(ownVersion(), '-V, --version', 'print the version')
+    .addCommand(upCommand())
     .addCommand(startWorkflowCommand())
     .addCommand(planCommand())
     .addCommand(applyCommand())

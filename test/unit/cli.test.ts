@@ -18,8 +18,8 @@ import { federatorProgram } from '../../src/cli/program.js';
 import { askedFor } from '../../src/cli/workload.js';
 import type { Finding, OpenFinding } from '../../src/contract/health.js';
 
-/** What prints no result: a file, a script. */
-const WITHOUT_RESULT = ['api-token', 'completion'];
+/** What prints no result: a file, a script, or what goes on. */
+const WITHOUT_RESULT = ['api-token', 'completion', 'up'];
 
 const leaves = () => leafCommands(federatorProgram());
 
