@@ -5,6 +5,7 @@ import { monitorWorkflowId, TASK_QUEUE } from '../contract/names.js';
 import type { DumpEngineRequest, MissingPiece } from '../contract/sysdump.js';
 import { readableHistory } from '../federation/readableHistory.js';
 import { Collected } from './collected.js';
+import { decodedHistory } from './decodedHistory.js';
 import type { DumpedText } from './dumpPacking.js';
 
 /** Runs that are listed, the newest. */
@@ -22,15 +23,17 @@ export async function collectEngine(
   { federation }: DumpEngineRequest,
 ): Promise<{ texts: DumpedText[]; missing: MissingPiece[] }> {
   const collected = new Collected();
+  const { payloadCodecs } = client.options.loadedDataConverter;
   const runs = (await collected.have('workflows', () => newestRuns(client, federation))) ?? [];
   const texts = await Promise.all([
     collected.file('versions.json', async () => json(await versions(client))),
     collected.file('monitor.json', async () => json((await health(client, federation)) ?? 'no monitor has run')),
     [{ path: 'workflows.json', text: json(runs.map(describe)) }],
     ...chosen(runs).map(({ workflowId, runId, type }) =>
-      collected.file(`histories/${type}-${runId}.json`, async () =>
-        json(readableHistory(await client.workflow.getHandle(workflowId, runId).fetchHistory())),
-      ),
+      collected.file(`histories/${type}-${runId}.json`, async () => {
+        const history = await client.workflow.getHandle(workflowId, runId).fetchHistory();
+        return json(readableHistory(await decodedHistory(history, payloadCodecs)));
+      }),
     ),
   ]);
   return { texts: texts.flat(), missing: collected.missing };

@@ -1,4 +1,5 @@
 import { defaultPayloadConverter, type Payload } from '@temporalio/common';
+import { decodedHistory } from '../../src/activities/decodedHistory.js';
 import { payloadEncryption } from '../../src/encryption/payloadEncryption.js';
 import { CodecServer, payloadJson } from '../support/codecServer.js';
 
@@ -73,6 +74,38 @@ test('what is not encrypted is passed through', async () => {
   const foreign = [plain(), { metadata: { encoding: Buffer.from('binary/zlib') }, data: Buffer.from('x') }, {}];
   expect(await codecOf(key('k1', 1)).decode(foreign)).toEqual(foreign);
   expect(await codecOf().decode(foreign)).toEqual(foreign);
+});
+
+describe('a history for a bug report', () => {
+  const history = async () => ({
+    events: [
+      {
+        eventId: { low: 7, high: 0, unsigned: false },
+        workflowExecutionStartedEventAttributes: {
+          input: { payloads: [await encrypted(), plain('readable')] },
+          memo: null,
+          header: { fields: { traced: await encrypted() } },
+        },
+      },
+    ],
+  });
+
+  test('has its payloads decrypted, and all else as it is', async () => {
+    const kept = await history();
+    const decoded = await decodedHistory(kept, [codecOf(key('k1', 1))]);
+    expect(decoded.events[0]?.eventId).toBe(kept.events[0]?.eventId);
+    const attributes = decoded.events[0]?.workflowExecutionStartedEventAttributes;
+    const readable = JSON.stringify({ what: SECRET });
+    expect(attributes?.input.payloads.map(({ data }) => text(data))).toEqual([readable, '"readable"']);
+    expect(text(attributes?.header.fields.traced.data)).toBe(readable);
+    expect(attributes?.memo).toBeNull();
+  });
+
+  test('keeps what no key is there for', async () => {
+    const kept = await history();
+    expect(await decodedHistory(kept, [codecOf(key('k2', 2))])).toEqual(kept);
+    expect(await decodedHistory(kept, [])).toEqual(kept);
+  });
 });
 
 test('without keys nothing is encrypted', async () => {
