@@ -3,13 +3,12 @@ import path from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { Command } from 'commander';
 import { FederatorClient } from '../client.js';
-import { inventoryPath, loadInventory } from '../config.js';
 import { FederatorError } from '../contract/errors.js';
 import { DEFAULT_FEDERATION } from '../contract/names.js';
 import { MAX_PART_BYTES, sysdumpOptionsSchema, type DumpedPart, type DumpPart } from '../contract/sysdump.js';
 import { Archive } from './archive.js';
 import { addExamples } from './examples.js';
-import { addInventoryOption, checked, requireKnown } from './options.js';
+import { addInventoryOption, checked, inventoryEntries, requireKnown } from './options.js';
 import { addOutputOption, printResult, type OutputOptions } from './output.js';
 import { ownVersion } from '../version.js';
 
@@ -57,8 +56,8 @@ async function sysdump(options: SysdumpOptions): Promise<void> {
     sinceSeconds: options.since * 60,
     maxBytes: options.maxSize * MIB,
   });
-  const inventory = await loadInventory(inventoryPath(options.inventory));
-  const listed = inventory.clusters.map(({ name }) => name);
+  const entries = await inventoryEntries(options.inventory);
+  const listed = entries.map(({ name }) => name);
   const asked = options.clusters?.split(',').filter((name) => name !== '');
   requireKnown(asked ?? [], listed);
   const name = `spire-federator-${federation}-${new Date().toISOString().replace(/[:.]/g, '-')}`;
@@ -73,7 +72,7 @@ async function sysdump(options: SysdumpOptions): Promise<void> {
     const diagnosis = await collect({ kind: 'diagnosis' }, MAX_PART_BYTES);
     const report: Report = { archive: new Archive(file, name, maxBytes), missing: [], files: 0 };
     add(report, 'versions.json', json({ federator: ownVersion(), node: process.version, platform: process.platform }));
-    add(report, 'inventory.json', json(inventory.clusters.map(({ kubeconfig: _kubeconfig, ...cluster }) => cluster)));
+    add(report, 'inventory.json', json(entries.map(({ kubeconfig: _kubeconfig, ...cluster }) => cluster)));
     addPart(report, '', diagnosis);
     addPart(report, 'engine/', await collect({ kind: 'engine' }, MAX_PART_BYTES));
     const clusters = asked ?? membersOf(diagnosis) ?? listed;
