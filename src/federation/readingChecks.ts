@@ -111,7 +111,7 @@ function caCheck(cluster: string, { caExpiresAt, caRotatesAt }: ServerReading, n
 }
 
 function edgeChecks(
-  { pollErrors, stored = {}, lastPolls = {}, polls, startedAt, clockAheadMs = 0 }: ServerReading,
+  { pollErrors, silent, stored = {}, lastPolls = {}, polls, startedAt, clockAheadMs = 0 }: ServerReading,
   trusting: ReadMember,
   trusted: ReadMember,
   now: number,
@@ -123,8 +123,17 @@ function edgeChecks(
   const age = lastPoll === undefined ? undefined : now - lastPoll;
   const error = pollErrors[trustDomain];
   const bundle = stored[trustDomain];
+  // A fetch on demand is no regular poll: of a poller that is silent, only the log tells since when. Where that never
+  // showed a poll of this process, its silence says nothing.
+  const logged = silent[trustDomain] === undefined ? (lastPoll ?? error?.at) : silent[trustDomain] || undefined;
+  const quietSince = logged ?? (polls > 0 ? startedAt - clockAheadMs : undefined);
+  const quietMs = quietSince === undefined || bundle === undefined ? 0 : now - quietSince;
+  const limit = silenceLimitMs(interval);
+  // What fails just now is the way, and not the poller; an authority that is unknown stays so.
+  const mayBeOver = error?.cause === 'endpointUnreachable' && now - error.at > limit;
+  const stalled = quietMs > limit && (error === undefined || mayBeOver);
   const checks: Check[] = [];
-  if (error !== undefined && NAMED[error.cause] !== undefined) {
+  if (!stalled && error !== undefined && NAMED[error.cause] !== undefined) {
     // One poll may fail: the next one comes soon.
     const passing = error.cause === 'endpointUnreachable' && age !== undefined && age <= lagLimitMs(interval);
     checks.push(
@@ -146,21 +155,18 @@ function edgeChecks(
       ),
     );
   }
-  // Where the log never showed a poll of this process, its silence says nothing.
-  const quietSince = lastPoll ?? (polls > 0 ? startedAt - clockAheadMs : undefined);
-  if (error === undefined && bundle !== undefined && quietSince !== undefined) {
-    const quietMs = now - quietSince;
-    const stalled = quietMs > silenceLimitMs(interval);
+  if (stalled) {
+    const failed = error === undefined ? '' : `; the newest failed: ${error.message}`;
     checks.push(
-      stalled
-        ? check(
-            'pollerStalled',
-            'failed',
-            `no poll of ${trustDomain} for ${seconds(quietMs)} s, neither a good one nor a failed one, where one is due every ${seconds(interval)} s`,
-            `Look whether ${trusted.cluster} answers ${trusting.cluster} at all: a peer that accepts and never answers wedges the poller. Then restart SPIRE server of ${trusting.cluster}.`,
-          )
-        : check('pollerStalled', 'ok', `the newest poll of ${trustDomain} was ${seconds(quietMs)} s ago`),
+      check(
+        'pollerStalled',
+        'failed',
+        `no poll of ${trustDomain} for ${seconds(quietMs)} s, neither a good one nor a failed one, where one is due every ${seconds(interval)} s${failed}`,
+        `Look whether ${trusted.cluster} answers ${trusting.cluster} at all: a peer that accepts and never answers wedges the poller. Then restart SPIRE server of ${trusting.cluster}.`,
+      ),
     );
+  } else if (error === undefined && bundle !== undefined && quietSince !== undefined) {
+    checks.push(check('pollerStalled', 'ok', `the newest poll of ${trustDomain} was ${seconds(quietMs)} s ago`));
   }
   return checks;
 }

@@ -7,7 +7,7 @@ import type { HealthSchedule } from '../../src/contract/scheduledHealth.js';
 import type { RepairRecord } from '../../src/contract/health.js';
 import type { Verdict } from '../../src/contract/verify.js';
 import { readArchive, sandboxSecrets } from '../support/archive.js';
-import { deleteStoredBundle, spireServer } from '../support/snapshot.js';
+import { deleteStoredBundle, pollLines, spireServer } from '../support/snapshot.js';
 import { Testbed } from '../support/testbed.js';
 import { asAdmin, PATHS, trustDomainOf } from '../support/watched.js';
 import { WebhookReceiver } from '../support/webhookReceiver.js';
@@ -228,6 +228,22 @@ const FAULTS: Fault[] = [
     restore: () => testbed.heal(),
   },
   {
+    fault: 'a regular poll that is not due for half an hour, after a bundle that was stored without a refresh hint',
+    make: async () => {
+      await testbed.addFault({ kind: 'cut', from: 'client-1', to: 'server-1' });
+      await relateByScript();
+      const relatedAt = Date.now();
+      await eventually('SPIRE has polled in vain', async () => {
+        const lines = await pollLines(testbed.directory, 'client-1');
+        expect(lines.filter(({ kind, at }) => kind === 'failed' && at > relatedAt)).not.toEqual([]);
+      });
+      await testbed.heal();
+      // This brings the hint, and leaves the time of the next poll as it is.
+      await fetchBoth();
+    },
+    finds: 'pollerStalled@client-1←server-1',
+  },
+  {
     fault: 'CA of the peer changed while this side was cut off',
     make: async () => {
       await testbed.addFault({ kind: 'cut', from: 'client-1', to: 'server-1' });
@@ -301,12 +317,16 @@ test.each(FAULTS)(
   async ({ make, finds, verdict = 'failed', code = 1, restore }) => {
     await untilWell();
     await make();
-    const found = await eventually(`${finds} is named`, async () => {
-      const said = await diagnose();
-      expect(names(said.output)).toEqual([finds]);
-      expect(said).toMatchObject({ code, output: { wrong: [{ verdict }] } });
-      return said.output;
-    });
+    const found = await eventually(
+      `${finds} is named`,
+      async () => {
+        const said = await diagnose();
+        expect(names(said.output)).toEqual([finds]);
+        expect(said).toMatchObject({ code, output: { wrong: [{ verdict }] } });
+        return said.output;
+      },
+      2 * MINUTE,
+    );
     const [wrong] = found.wrong;
     expect(CHECKS[wrong?.name ?? '']).toBeDefined();
     expect(wrong).toMatchObject({
@@ -322,7 +342,7 @@ test.each(FAULTS)(
     expect(fixed.stderr).toContain(`${wrong?.name ?? ''} of ${wrong?.scope ?? ''}: `);
     expect(fixed.output.repairs).toMatchObject([{ findingId: finds, outcome: 'healed' }]);
   },
-  3 * MINUTE,
+  5 * MINUTE,
 );
 
 test(

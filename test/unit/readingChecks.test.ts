@@ -35,8 +35,8 @@ function wrong(server: Partial<ServerReading>, reading: Partial<ClusterReading> 
     .map(({ name, scope, verdict }) => `${name} of ${scope}: ${verdict}`);
 }
 
-const failedPoll = (cause: 'endpointUnreachable' | 'unknownAuthority' | 'neverBootstrapped') => ({
-  pollErrors: { 'b.test': { at: at(-5), cause, message: 'no' } },
+const failedPoll = (cause: 'endpointUnreachable' | 'unknownAuthority' | 'neverBootstrapped', secondsAgo = 5) => ({
+  pollErrors: { 'b.test': { at: at(-secondsAgo), cause, message: 'no' } },
 });
 
 test.each<[string, Partial<ServerReading>, string[]]>([
@@ -57,6 +57,26 @@ test.each<[string, Partial<ServerReading>, string[]]>([
   ['no poll for two intervals', { lastPolls: { 'b.test': at(-156) } }, ['pollerStalled of a←b: failed']],
   ['no poll of this peer, but of others, since the start', { lastPolls: {} }, ['pollerStalled of a←b: failed']],
   ['no poll in the log at all, which may hide them', { lastPolls: {}, polls: 0 }, []],
+  [
+    'no poll for two intervals, but a fetch on demand just now',
+    { lastPolls: { 'b.test': at(-1) }, silent: { 'b.test': at(-156) } },
+    ['pollerStalled of a←b: failed'],
+  ],
+  [
+    'a poll that failed, and none for two intervals',
+    { ...failedPoll('endpointUnreachable', 156), silent: { 'b.test': at(-156) } },
+    ['pollerStalled of a←b: failed'],
+  ],
+  [
+    'the same, of a peer that cannot be authenticated',
+    { ...failedPoll('unknownAuthority', 156), silent: { 'b.test': at(-156) } },
+    ['unknownAuthority of a←b: failed'],
+  ],
+  [
+    'no poll for two intervals, and a fetch on demand fails',
+    { ...failedPoll('endpointUnreachable'), lastPolls: {}, silent: { 'b.test': at(-156) } },
+    ['endpointUnreachable of a←b: failed'],
+  ],
   ['a server that has just started', { lastPolls: {}, startedAt: at(-20) }, []],
   ['the next CA is overdue', { caRotatesAt: iso(-60) }, ['ca-horizon of a: failed']],
   [
