@@ -1,3 +1,4 @@
+import type { Problem } from './facts.js';
 import type { Finding } from './health.js';
 import type { KnownMember } from './monitor.js';
 import type { Policy } from './policy.js';
@@ -8,6 +9,8 @@ import type { WorkloadReference } from './workload.js';
 export interface DiagnoseInput {
   federation: string;
   clusters: string[];
+  /** What is known of clusters that could not be read just now: they are not asked, so that nobody waits for them. */
+  unread?: Problem[];
   /** Also judge by SPIRE servers' logs and polls, as the monitor does all the time by itself. */
   readings?: boolean;
   /** Of the checks, only those that are not ok: in a mesh of a hundred there are tens of thousands. */

@@ -1,3 +1,4 @@
+import type { Problem } from './facts.js';
 import type {
   EdgeCause,
   EdgeRefresh,
@@ -158,10 +159,15 @@ export interface KnownMember {
   endpointUrl?: string;
 }
 
+export interface MemberToMend extends KnownMember {
+  /** Why it could not be read just now: nobody waits for it to answer. */
+  unread?: Problem;
+}
+
 /** What a repair is asked to mend. */
 export interface RepairInput {
   federation: string;
-  members: KnownMember[];
+  members: MemberToMend[];
   findings: Finding[];
   hub?: string;
   /** Of the federation, where no member has it any more. */

@@ -1,5 +1,6 @@
 import type { Diagnosis } from '../contract/diagnosis.js';
 import { isRetryable, type FederatorErrorType } from '../contract/errors.js';
+import type { Problem } from '../contract/facts.js';
 import {
   findingId,
   type ClusterHealth,
@@ -21,7 +22,7 @@ import type {
   ClusterState,
   EdgeJudgement,
   EdgeState,
-  KnownMember,
+  MemberToMend,
   MembershipChange,
   MonitorSettings,
   MonitorState,
@@ -72,6 +73,7 @@ export class WatchedFederation {
   private readonly silent = new Map<string, Record<string, number>>();
   private readonly digests = new Map<string, string>();
   private readonly crashLoops = new Map<string, string>();
+  private readonly problems = new Map<string, Problem>();
   private readonly edges = new Map<string, Edge>();
   private readonly open = new Map<string, OpenFinding>();
   private readonly attempts = new Map<string, RepairAttempts>();
@@ -150,6 +152,7 @@ export class WatchedFederation {
         this.silent,
         this.digests,
         this.crashLoops,
+        this.problems,
         this.storedDigests,
       ]) {
         map.delete(cluster);
@@ -206,7 +209,9 @@ export class WatchedFederation {
     const isStopped = reading.stopped !== undefined && state.stopped === undefined;
     if (reading.stopped === undefined) delete state.stopped;
     else state.stopped = reading.stopped;
+    this.problems.delete(cluster);
     if (server === undefined) {
+      if (problem !== undefined && !reading.serverDown) this.problems.set(cluster, { cluster, ...problem });
       state.problem = problem?.message ?? 'nothing could be read';
       if (reading.serverDown) {
         state.downSince ??= reading.readAt;
@@ -330,12 +335,23 @@ export class WatchedFederation {
     return this.open.size > 0 || this.currentFindings(now).length > 0;
   }
 
-  get knownMembers(): KnownMember[] {
-    return [...this.clusters].map(([cluster, { trustDomain, endpointUrl }]) => ({
-      cluster,
-      ...(trustDomain === undefined ? {} : { trustDomain }),
-      ...(endpointUrl === undefined ? {} : { endpointUrl }),
-    }));
+  /** Members as they are known. One that could not be read just now is asked only for what is to be mended on itself. */
+  toMend(due: readonly Finding[]): MemberToMend[] {
+    const concerned = new Set(due.flatMap(({ scope }) => scope.split('←')));
+    return [...this.clusters].map(([cluster, { trustDomain, endpointUrl }]) => {
+      const unread = concerned.has(cluster) ? undefined : this.problems.get(cluster);
+      return {
+        cluster,
+        ...(trustDomain === undefined ? {} : { trustDomain }),
+        ...(endpointUrl === undefined ? {} : { endpointUrl }),
+        ...(unread === undefined ? {} : { unread }),
+      };
+    });
+  }
+
+  /** Clusters of which the newest reading told nothing, and why. */
+  get unread(): Problem[] {
+    return [...this.problems.values()];
   }
 
   /** What no member has any more somebody may have deleted everywhere. */
@@ -344,11 +360,16 @@ export class WatchedFederation {
   }
 
   /**
-   * Takes in a thorough look. Where nothing is wrong, the configuration as it was read before counts as good.
+   * Takes in a thorough look, at all but those that it did not ask. Where nothing is wrong, the configuration as it was
+   * read before counts as good.
    * @param asked the policies that it was told of
    * @returns the clusters whose configuration came to count as good
    */
-  takeDiagnosis({ checks, findings, policies }: Diagnosis, asked: readonly Policy[] = this.policies): string[] {
+  takeDiagnosis(
+    { checks, findings, policies }: Diagnosis,
+    asked: readonly Policy[] = this.policies,
+    notAsked: readonly Problem[] = [],
+  ): string[] {
     // A change that came meanwhile may have been one of policies.
     if (asked === this.policies) this.policies = policies ?? this.policies;
     const good: string[] = [];
@@ -356,7 +377,8 @@ export class WatchedFederation {
       checks.filter(({ name, verdict }) => name === 'cluster' && verdict !== 'ok').map(({ scope }) => scope),
     );
     // What keeps a cluster from being looked at, though it can be read: a second look in a row has to see it too.
-    const refused = findings.filter(({ check, scope }) => check === 'cluster' && this.isRead(scope));
+    const asked = (name: string) => !notAsked.some(({ cluster }) => cluster === name);
+    const refused = findings.filter(({ check, scope }) => check === 'cluster' && this.isRead(scope) && asked(scope));
     const lasting = refused.filter(({ scope }) => this.refused.has(scope));
     this.refused = new Set(refused.map(({ scope }) => scope));
     // Freshness is judged by every round, and by more than one look.

@@ -33,6 +33,7 @@ const LOG_SECONDS = 3600;
 export async function diagnose({
   federation,
   clusters,
+  unread = [],
   readings = false,
   onlyWrong = false,
   retryPolls = false,
@@ -40,7 +41,7 @@ export async function diagnose({
   workload,
 }: DiagnoseInput): Promise<Diagnosis> {
   const known = clusters.length > 0 ? [...clusters] : await possibleMembers(federation);
-  const observed = await observeMembers(DIAGNOSE, federation, known);
+  const observed = await observeMembers(DIAGNOSE, federation, known, unread);
   const members = clusters.length > 0 ? observed : [...observed, ...(await forgottenMembers(federation, observed))];
   const facts = members.flatMap((member) => member.facts ?? []);
   const { hub, refreshHintSeconds } = federationSettings(federation, facts);

@@ -1,8 +1,8 @@
 import { isCancellation } from '@temporalio/workflow';
 import type { ReadBundleOutcome } from '../contract/activities.js';
-import type { ClusterFacts } from '../contract/facts.js';
+import type { ClusterFacts, Problem } from '../contract/facts.js';
 import { findingId, type Finding, type RepairRecord } from '../contract/health.js';
-import type { KnownMember, RepairInput } from '../contract/monitor.js';
+import type { MemberToMend, RepairInput } from '../contract/monitor.js';
 import { DEFAULT_REFRESH_HINT_SECONDS, edgeName } from '../contract/names.js';
 import { durationSeconds } from '../contract/serverConf.js';
 import type { Check } from '../contract/verify.js';
@@ -268,7 +268,7 @@ async function judge(
   const clusters = members.map(({ cluster }) => cluster);
   const after = diagnoseFederation(
     federation,
-    await observeMembers({ id: 'after', title: 'Look again' }, federation, clusters),
+    await observeMembers({ id: 'after', title: 'Look again' }, federation, clusters, unreadOf(members)),
     policies,
   );
   const durationMs = Date.now() - startedAt;
@@ -317,14 +317,19 @@ function judgeFinding(
 }
 
 /** Members that can be read. One that says to be of another trust domain than it is known by is not: its peers keep it. */
-async function readable(federation: string, members: readonly KnownMember[]): Promise<ClusterFacts[]> {
+async function readable(federation: string, members: readonly MemberToMend[]): Promise<ClusterFacts[]> {
   const read = await Promise.all(
-    members.map(async ({ cluster, trustDomain }) => {
+    members.map(async ({ cluster, trustDomain, unread }) => {
+      if (unread !== undefined) return undefined;
       const { facts } = await runCheck('readFacts', `Read ${cluster}`, { cluster, federation });
       return facts?.trustDomain === (trustDomain ?? facts?.trustDomain) ? facts : undefined;
     }),
   );
   return read.filter((facts) => facts !== undefined);
+}
+
+function unreadOf(members: readonly MemberToMend[]): Problem[] {
+  return members.flatMap(({ unread }) => unread ?? []);
 }
 
 function isToDo({ action }: { action: string }): boolean {

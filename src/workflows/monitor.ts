@@ -365,14 +365,14 @@ class Monitor {
   private async act(): Promise<void> {
     const { watched } = this;
     if (watched.changedClusters.length > 0) {
-      const { names: clusters, knownPolicies: policies } = watched;
+      const { names: clusters, knownPolicies: policies, unread } = watched;
       const diagnosis = await executeChild<typeof diagnose>('diagnose', {
         workflowId: `${diagnoseWorkflowId(watched.federation)}/${workflowInfo().runId.slice(0, 8)}-${watched.rounds}`,
-        args: [{ federation: watched.federation, clusters, onlyWrong: true, policies }],
+        args: [{ federation: watched.federation, clusters, unread, onlyWrong: true, policies }],
         parentClosePolicy: ParentClosePolicy.TERMINATE,
         staticSummary: `diagnose ${watched.federation}`,
       });
-      const good = watched.takeDiagnosis(diagnosis, policies);
+      const good = watched.takeDiagnosis(diagnosis, policies, unread);
       await Promise.all(
         good.map((cluster) =>
           runCheck('keepGoodServerConf', `Remember the federation settings that ${cluster} runs well with`, {
@@ -390,7 +390,7 @@ class Monitor {
     this.coolDown(watched.begin(due, Date.now()));
     await runCheck('requestRepair', `Have repaired: ${due.map(({ id }) => id).join(', ')}`.slice(0, 200), {
       federation: watched.federation,
-      members: watched.knownMembers,
+      members: watched.toMend(due),
       findings: due,
       policies: watched.knownPolicies,
       refreshHintSeconds: watched.monitorSettings.refreshHintSeconds,

@@ -1,6 +1,6 @@
 import type { ReadFactsRequest } from '../contract/activities.js';
 import type { VerifyInput } from '../contract/change.js';
-import type { ClusterFacts } from '../contract/facts.js';
+import type { ClusterFacts, Problem } from '../contract/facts.js';
 import { worstVerdict, type VerifyResult } from '../contract/verify.js';
 import { boundedChecks } from '../federation/check.js';
 import { verifyFederation, type MemberObservation } from '../federation/verify.js';
@@ -47,7 +47,7 @@ export async function verifyMembers(
   clusters: readonly string[],
   storedReadings: ReadonlyMap<string, string>,
 ): Promise<ClusterFacts[]> {
-  const members = await readMembers(step, federation, clusters, (cluster) => {
+  const members = await readMembers(step, federation, clusters, [], (cluster) => {
     const storedReading = storedReadings.get(cluster);
     return { maxAgeMs: PROVEN_MS, ...(storedReading === undefined ? {} : { storedReading }) };
   });
@@ -62,10 +62,13 @@ function readMembers(
   step: StepName,
   federation: string,
   clusters: readonly string[],
+  unread: readonly Problem[],
   reuse: (cluster: string) => Pick<ReadFactsRequest, 'maxAgeMs' | 'storedReading'> = () => ({}),
 ): Promise<MemberObservation[]> {
   return Promise.all(
     clusters.map(async (cluster) => {
+      const known = unread.filter((problem) => problem.cluster === cluster);
+      if (known.length > 0) return { cluster, problems: known };
       const request = { cluster, federation, ...reuse(cluster) };
       const { facts, problems } = await runStep('readFacts', part(step, `read ${cluster}`), ATTEMPTS, request);
       return { cluster, problems, ...(facts === undefined ? {} : { facts }) };
@@ -73,12 +76,14 @@ function readMembers(
   );
 }
 
+/** @param unread clusters that could not be read just now, and why: they are not asked again */
 export async function observeMembers(
   step: StepName,
   federation: string,
   clusters: readonly string[],
+  unread: readonly Problem[] = [],
 ): Promise<MemberObservation[]> {
-  const read = await readMembers(step, federation, clusters);
+  const read = await readMembers(step, federation, clusters, unread);
   return Promise.all(
     read.map(async ({ cluster, facts, problems }): Promise<MemberObservation> => {
       if (facts === undefined) return { cluster, problems };

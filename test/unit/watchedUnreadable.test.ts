@@ -50,7 +50,7 @@ describe('a trust domain that differs from the one that a member was federated a
   test('is not taken over, and no peer is judged by it', () => {
     const { watched, findings } = after(edited, well('a'));
     expect(findings).toEqual([]);
-    expect(watched.knownMembers).toMatchObject([{ trustDomain: 'a.test' }, { trustDomain: 'b.test' }]);
+    expect(watched.toMend([])).toMatchObject([{ trustDomain: 'a.test' }, { trustDomain: 'b.test' }]);
     expect(watched.health(NOW).counts).toMatchObject({ fresh: 2, broken: 0 });
   });
 
@@ -59,6 +59,21 @@ describe('a trust domain that differs from the one that a member was federated a
     expect(findings).toMatchObject([{ id: 'cluster@b', state: 'person' }]);
     expect(findings[0]?.evidence).toMatch(/is other\.test by server\.conf, and it was federated as b\.test/);
   });
+});
+
+test('a cluster that could not be read just now is asked only for what is to be mended there', () => {
+  const { watched } = after(failed('ClusterUnreachable'));
+  const unread = { cluster: 'b', type: 'ClusterUnreachable', message: 'as it was told' };
+  expect(watched.unread).toEqual([unread]);
+  const finding = { check: 'stored-bundle', evidence: '', remedy: '' };
+  expect(watched.toMend([{ ...finding, scope: 'a' }])).toMatchObject([{ cluster: 'a' }, { cluster: 'b', unread }]);
+  const wholly = watched.toMend([{ ...finding, scope: 'a←b' }]);
+  expect(wholly.map(({ cluster, unread: known }) => [cluster, known])).toEqual([
+    ['a', undefined],
+    ['b', undefined],
+  ]);
+  watched.take(well('b'), NOW);
+  expect(watched.unread).toEqual([]);
 });
 
 test.each(['NotFound', 'ServerConfUnreadable', 'Unauthorized', 'Forbidden', 'BundleMismatch'] as const)(

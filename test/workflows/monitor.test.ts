@@ -222,6 +222,30 @@ test('a bundle that is lost is found and repaired, and found once while that las
   expect(recorded.requested).toEqual([['neverBootstrapped@a←b']]);
 });
 
+test('nobody waits for a cluster that cannot be read', async () => {
+  const clusters = ['a', 'b', 'c'];
+  const recorded = new RecordedActivities(...clusters);
+  federate(recorded, FEDERATION, ...clusters);
+  const { reading } = recorded;
+  const problem = { type: 'ClusterUnreachable' as const, message: 'c: no answer in 20 s.' };
+  const asked = () => recorded.calls.filter(({ name, cluster }) => name === 'readFacts' && cluster === 'c').length;
+  await watch(
+    recorded,
+    async (handle) => {
+      await until(handle, ({ verdict }) => verdict === 'ok');
+      recorded.reading = (name) =>
+        name === 'c' ? { cluster: name, readAt: Date.now(), serverDown: false, problem } : reading(name);
+      await until(handle, ({ counts }) => counts.unknown === 4);
+      const before = asked();
+      recorded.change('b', { relationships: [] });
+      await until(handle, ({ findings }) => findings.some(({ id }) => id === 'relationship@b←a'));
+      await eventually(() => Promise.resolve(expect(recorded.requested.length).toBeGreaterThan(0)), 60_000);
+      expect(asked()).toBe(before);
+    },
+    { clusters },
+  );
+});
+
 test('what differs in the configuration is looked at thoroughly, and repaired', async () => {
   const recorded = federation();
   await watch(recorded, async (handle) => {
