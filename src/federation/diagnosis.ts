@@ -8,7 +8,7 @@ import { withCauses } from './consequences.js';
 import { lagLimitMs } from './freshness.js';
 import { owningFederation } from './ownership.js';
 import { readingChecks, type ReadingEvidence } from './readingChecks.js';
-import { federationSettings, trusts } from './settings.js';
+import { hubAmong, trusts } from './settings.js';
 import { verifyFederation, type MemberObservation } from './verify.js';
 
 /** What mends a failed check, the least force that can. Checks that are not listed take a person. */
@@ -90,7 +90,7 @@ export function diagnoseThoroughly(
 
 function readEdges(federation: string, members: readonly MemberObservation[]) {
   const read = members.flatMap(({ facts }) => facts ?? []);
-  const { hub } = federationSettings(federation, read);
+  const hub = hubAmong(federation, members);
   return read.flatMap((trusting) =>
     read.filter((trusted) => trusts(hub, trusting.cluster, trusted.cluster)).map((trusted) => ({ trusting, trusted })),
   );

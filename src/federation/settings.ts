@@ -14,16 +14,39 @@ export interface FederationSettings {
 /** Reads a federation's settings from its members. What they disagree about, most of them decide. */
 export function federationSettings(federation: string, members: readonly ClusterFacts[]): FederationSettings {
   const hints = members.flatMap(({ serverConf }) => durationSeconds(serverConf.bundleEndpoint?.refreshHint) ?? []);
-  const hubs = members
-    .flatMap(({ relationships }) => relationships)
-    .filter((relationship) => relationship.federation === federation)
-    .flatMap((relationship) => relationship.hub ?? []);
-  const hub = members.find(({ trustDomain }) => trustDomain === mostFrequent(hubs))?.cluster;
+  const named = hubDomain(federation, members);
+  const hub = members.find(({ trustDomain }) => trustDomain === named)?.cluster;
   return {
     relationships: relationshipsOf(members, members),
     refreshHintSeconds: mostFrequent(hints) ?? DEFAULT_REFRESH_HINT_SECONDS,
     ...(hub === undefined ? {} : { hub }),
   };
+}
+
+/**
+ * The cluster that is the hub, undefined in a mesh. Members name it by its trust domain: of a hub that could not be looked
+ * at, that is known to be one of those; empty where it may be any of several, and then nothing is known of any pair.
+ */
+export function hubAmong(
+  federation: string,
+  members: readonly { cluster: string; facts?: ClusterFacts }[],
+): string | undefined {
+  const facts = members.flatMap((member) => member.facts ?? []);
+  const named = hubDomain(federation, facts);
+  if (named === undefined) return undefined;
+  const unread = members.filter((member) => member.facts === undefined);
+  return (
+    facts.find(({ trustDomain }) => trustDomain === named)?.cluster ?? (unread.length === 1 ? unread[0]?.cluster : '')
+  );
+}
+
+function hubDomain(federation: string, members: readonly ClusterFacts[]): string | undefined {
+  return mostFrequent(
+    members
+      .flatMap(({ relationships }) => relationships)
+      .filter((relationship) => relationship.federation === federation)
+      .flatMap((relationship) => relationship.hub ?? []),
+  );
 }
 
 /** What is asked for, and for the rest what the members have. */

@@ -14,7 +14,7 @@ import { maskedBy, policiesOf } from './policy.js';
 import { planPolicies } from './policyPlan.js';
 import { LOST_LABELS, relationshipStanding, wantedRelationship } from './relationship.js';
 import { asPeer } from './serverConfPlan.js';
-import { federationSettings, trusts } from './settings.js';
+import { hubAmong, trusts } from './settings.js';
 
 /** What was found out about one member; without facts it could not be looked at. */
 export interface MemberObservation {
@@ -39,13 +39,13 @@ export function verifyFederation(
   members: readonly MemberObservation[],
   policies: readonly Policy[] = [],
 ): Check[] {
-  const { hub } = federationSettings(
-    federation,
-    members.flatMap(({ facts }) => facts ?? []),
-  );
+  const hub = hubAmong(federation, members);
   const hubDomain = members.find(({ cluster }) => cluster === hub)?.facts?.trustDomain;
   const of = { federation, hub: hubDomain };
-  const related = (a: MemberObservation) => members.filter((b) => trusts(hub, a.cluster, b.cluster));
+  // Where it may be any of several that could not be looked at, it is one of these.
+  const isRelated = (a: MemberObservation, b: MemberObservation) =>
+    hub === '' ? a !== b && b.facts === undefined : trusts(hub, a.cluster, b.cluster);
+  const related = (a: MemberObservation) => members.filter((b) => isRelated(a, b));
   return [
     ...members.flatMap((member) => clusterChecks(member, related(member), federation, policies)),
     ...members.flatMap((trusting) => related(trusting).flatMap((trusted) => edgeChecks(of, trusting, trusted))),

@@ -9,7 +9,7 @@ import { diagnoseFederation, diagnoseThoroughly } from '../federation/diagnosis.
 import { pollIntervalMs } from '../federation/freshness.js';
 import { policiesOf } from '../federation/policy.js';
 import { afterFetches, type ReadingEvidence } from '../federation/readingChecks.js';
-import { federationSettings } from '../federation/settings.js';
+import { federationSettings, hubAmong } from '../federation/settings.js';
 import type { MemberObservation } from '../federation/verify.js';
 import { workloadChecks } from '../federation/workloadChecks.js';
 import { readCluster, refreshEdges } from './activities.js';
@@ -44,7 +44,8 @@ export async function diagnose({
   const observed = await observeMembers(DIAGNOSE, federation, known, unread);
   const members = clusters.length > 0 ? observed : [...observed, ...(await forgottenMembers(federation, observed))];
   const facts = members.flatMap((member) => member.facts ?? []);
-  const { hub, refreshHintSeconds } = federationSettings(federation, facts);
+  const { refreshHintSeconds } = federationSettings(federation, facts);
+  const hub = hubAmong(federation, members) || undefined;
   const interval = pollIntervalMs(refreshHintSeconds);
   const all = readings
     ? diagnoseThoroughly(federation, members, await readAll(federation, members, interval, retryPolls))

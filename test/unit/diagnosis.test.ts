@@ -95,3 +95,19 @@ test.each([
     expect(named.includes('member-removed')).toBe(finds.includes('member-removed'));
   },
 );
+
+describe('a hub that cannot be read', () => {
+  const NAMES = ['a', 'b', 'hub', 'other'];
+  const unread = (...away: string[]) =>
+    federatedClusters(FEDERATION, NAMES, 'hub').map(({ cluster, ...facts }) =>
+      away.includes(cluster)
+        ? { cluster, problems: [{ cluster, type: 'ClusterUnreachable' as const, message: 'no answer' }] }
+        : { cluster, facts: { cluster, ...facts }, observation: { federatedEntries: {} }, problems: [] },
+    );
+
+  test.each([[['hub']], [['hub', 'other']]])('does not make its spokes lack each other, with %j away', (away) => {
+    const { checks, findings } = diagnoseFederation(FEDERATION, unread(...away));
+    expect(checks.filter(({ verdict }) => verdict === 'failed')).toEqual([]);
+    expect(findings).toEqual([]);
+  });
+});
