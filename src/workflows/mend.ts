@@ -2,7 +2,7 @@ import { isCancellation } from '@temporalio/workflow';
 import type { ReadBundleOutcome } from '../contract/activities.js';
 import type { ClusterFacts, Problem } from '../contract/facts.js';
 import { findingId, type Finding, type RepairRecord } from '../contract/health.js';
-import type { MemberToMend, RepairInput } from '../contract/monitor.js';
+import type { KnownMember, MemberToMend, RepairInput } from '../contract/monitor.js';
 import { DEFAULT_REFRESH_HINT_SECONDS, edgeName } from '../contract/names.js';
 import { durationSeconds } from '../contract/serverConf.js';
 import type { Check } from '../contract/verify.js';
@@ -12,7 +12,7 @@ import { absentMembers, planMending, type Mending } from '../federation/mending.
 import { policiesOf } from '../federation/policy.js';
 import { wantedRelationship } from '../federation/relationship.js';
 import { asPeer, wantedFederation } from '../federation/serverConfPlan.js';
-import { relationshipKind, resolveSettings, type FederationSettings } from '../federation/settings.js';
+import { relationshipKind, resolveSettings, trusts, type FederationSettings } from '../federation/settings.js';
 import { runCheck, runMending } from './activities.js';
 import { rootMessage } from './failure.js';
 import { Limit } from './limit.js';
@@ -20,6 +20,8 @@ import { observeMembers } from './verify.js';
 
 /** Findings that a restart mends and nothing else: everything is configured as it must be. */
 const RESTART_ALONE: ReadonlySet<string> = new Set(['pollerStalled', 'endpoint']);
+/** What is mended by settings that name all members. */
+const NAMING_ALL: ReadonlySet<string> = new Set(['server-conf', 'spire-server', 'port', 'policy']);
 /** A restarted SPIRE server must be ready within this. */
 const ROLLOUT_MS = 120_000;
 /** A bundle must have arrived within this; what takes longer is a matter of the network, and tried again later. */
@@ -112,12 +114,16 @@ async function mendDifferences(
   const settings = resolveSettings(asked, federation, facts);
   const absent = absentMembers(members, facts);
   const policies = policiesOf(federation, facts, known);
+  // A member of which nobody knows the trust domain would be taken out of the settings of all others.
+  const unknown = members.filter(
+    ({ cluster, trustDomain }) => trustDomain === undefined && !facts.some((each) => each.cluster === cluster),
+  );
   const plan = planSetup({ federation, ...settings, policies, probe: false, absent }, facts);
   const mendings = planMending(plan, findings);
   await Promise.all(
     mendings.map((mending) =>
       attempt(mending.findings, () =>
-        new MemberMending(federation, settings, plan.members, mending, absent).run(restarts),
+        new MemberMending(federation, settings, plan.members, mending, absent, unknown).run(restarts),
       ),
     ),
   );
@@ -132,6 +138,8 @@ class MemberMending {
     private readonly members: readonly MemberPlan[],
     private readonly mending: Mending,
     private readonly absent: ReturnType<typeof absentMembers>,
+    /** Members whose trust domain is not known: as long as there are any, what names all members stays as it is. */
+    private readonly unknown: readonly KnownMember[],
   ) {}
 
   async run(restarts: Limit): Promise<typeof NOTHING_DONE | undefined> {
@@ -140,8 +148,9 @@ class MemberMending {
     const { cluster } = member.facts;
     const { federation } = this;
     const objects = member.objects.filter(({ step }) => isToDo(step));
-    const restarting = isToDo(member.configureServer) || isToDo(member.rolloutServer);
-    const governing = isToDo(member.policies.apply);
+    const isWhole = this.unknown.length === 0;
+    const restarting = isWhole && (isToDo(member.configureServer) || isToDo(member.rolloutServer));
+    const governing = isWhole && isToDo(member.policies.apply);
     await Promise.all(
       objects.map(({ step, object }) => runMending('applyObject', step.title, { cluster, federation, object })),
     );
@@ -155,6 +164,12 @@ class MemberMending {
         remove: member.policies.removed.map(({ name }) => name),
       });
     }
+    if (!isWhole && this.mending.findings.some(({ check }) => NAMING_ALL.has(check))) {
+      const names = this.unknown.map((each) => each.cluster).join(', ');
+      throw new Error(
+        `What is wrong on ${cluster} names all members, and of ${names} not even the trust domain is known: it stays as it is until that can be read.`,
+      );
+    }
     return objects.length > 0 || restarting || related || governing ? undefined : NOTHING_DONE;
   }
 
@@ -164,7 +179,8 @@ class MemberMending {
       control: { type: control },
     } = facts;
     const { federation } = this;
-    const known = [...peers, ...this.absent.filter((each) => each.cluster !== cluster)];
+    const absent = this.absent.filter((each) => trusts(this.settings.hub, cluster, each.cluster));
+    const known = [...peers, ...absent];
     const addresses = await Promise.all(known.map((peer) => this.addressOf(peer)));
     const wanted = wantedFederation(
       facts,

@@ -76,6 +76,17 @@ test('an edge whose peer cannot be read is not healed: that could not be told', 
   expect(recorded.names).not.toContain('applyRelationships');
 });
 
+test('the settings of a member are not mended without a peer of which nothing is known yet', async () => {
+  const recorded = new RecordedActivities('a');
+  recorded.change('a', federation().facts('a'));
+  revert(recorded, 'a');
+  const members = [{ cluster: 'a', trustDomain: 'a.test' }, { cluster: 'b' }];
+  const [record] = await mended(recorded, [finding('server-conf', 'a', 'restart')], { members });
+  expect(record).toMatchObject({ outcome: 'failed' });
+  expect(record?.evidenceAfter).toMatch(/of b not even the trust domain is known/);
+  expect(recorded.names).not.toContain('configureServer');
+});
+
 test('what a change that began kept from being done is not healed', async () => {
   const recorded = federation();
   recorded.interfere = ({ name }) => {
