@@ -125,6 +125,14 @@ export interface MonitorState {
   policies?: Policy[];
   /** The verdict that somebody was told last. */
   told?: FederationVerdict;
+  /** Of the findings, the IDs of those that a thorough look came to. */
+  configured?: string[];
+  /** Clusters that can be read, and of which the last thorough look could not be made. */
+  refused?: string[];
+  /** What keeps clusters from being read. */
+  problems?: Problem[];
+  /** What SPIRE servers that end again and again said last, by cluster. */
+  crashLoops?: Record<string, string>;
   /** Stored bundles by cluster; of a cluster that is not listed they are read again. */
   bundles?: Record<string, CarriedBundles>;
 }

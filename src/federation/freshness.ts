@@ -158,7 +158,7 @@ export function judgeEdge(evidence: EdgeEvidence): EdgeJudgement {
 }
 
 /** Of most edges, of which there may be hundreds of thousands. */
-const FRESH = Object.freeze(fresh('keys are equal'));
+export const FRESH: EdgeJudgement = Object.freeze(fresh('keys are equal'));
 
 function fresh(evidence: string): EdgeJudgement {
   return { verdict: 'fresh', evidence, suspicious: false };

@@ -33,18 +33,19 @@ import type { Policy } from '../contract/policy.js';
 import { carryBundles, restoreBundles, type StoredBundles } from './carriedBundles.js';
 import { clockFindings } from './clocks.js';
 import { edgeFinding, endpointFinding, serverFinding, unreadableFinding } from './edgeFinding.js';
-import { judgeEdge, pollDueMs, pollIntervalMs, restartGraceMs, retryAfterMs } from './freshness.js';
+import { FRESH, judgeEdge, pollDueMs, pollIntervalMs, restartGraceMs, retryAfterMs } from './freshness.js';
 import { coolDownMs, isDue, MAX_ATTEMPTS, MOST_RETURNS, RETURN_ROUNDS } from './repairPolicy.js';
 import { trusts } from './settings.js';
 
 /** Edges that are listed one by one; of more than that, only those that are not fresh. */
 const EDGES_LISTED = 400;
-/** Findings that are worked on at the same time; the others come up as these are over. */
-const FINDINGS_AT_MOST = 500;
+/** Findings that are told of and worked on at the same time; the others come up as these are over. */
+const FINDINGS_AT_MOST = 300;
 /** Stored bundles that are not as expected which one run of the monitor hands to the next; more are simply read again. */
 const BUNDLES_CARRIED = 2_000;
-/** Edges that are not fresh of which one run tells the next; more would not fit into what a run may be given (2 MB). */
+/** Edges of which one run tells the next, and how much of SPIRE's words: more would not fit into what a run may be given (2 MB). */
 const EDGES_CARRIED = 1_000;
+const WORDS_CARRIED = 200;
 /** Repairs that are remembered. */
 const REPAIRS_KEPT = 50;
 /** Fetches on demand per cluster and round: a cluster that is cut off from all others is not flooded. */
@@ -52,6 +53,9 @@ const REFRESHES_PER_ROUND = 5;
 const RETURNS = `it came back more than ${MOST_RETURNS} times in ${RETURN_ROUNDS} rounds: something undoes the repair`;
 /** Peers that try at once whether they reach a cluster that looks bad: more of them would tell nothing else. */
 const WITNESSES = 3;
+
+/** What keeps a cluster from being asked anything. */
+const AWAY: ReadonlySet<FederatorErrorType> = new Set(['ClusterUnreachable', 'KubernetesUnavailable', 'NoWorker']);
 
 const NOTHING_READ: EdgeJudgement = { verdict: 'unknown', evidence: 'nothing was read yet', suspicious: false };
 
@@ -120,8 +124,14 @@ export class WatchedFederation {
     for (const [name, edge] of this.edges) {
       const kept = state.edges[name];
       if (kept !== undefined) Object.assign(edge, kept);
-      else if (state.edgesLeftOut !== true && state.lastRoundAt !== undefined) edge.freshAt = state.lastRoundAt;
+      else if (state.edgesLeftOut !== true && state.lastRoundAt !== undefined)
+        Object.assign(edge, { freshAt: state.lastRoundAt, judgement: FRESH });
     }
+    const configured = new Set(state.configured);
+    this.configFindings = state.findings.filter(({ id }) => configured.has(id));
+    this.refused = new Set(state.refused);
+    for (const problem of state.problems ?? []) this.problems.set(problem.cluster, problem);
+    for (const [cluster, why] of Object.entries(state.crashLoops ?? {})) this.crashLoops.set(cluster, why);
   }
 
   get names(): string[] {
@@ -211,7 +221,8 @@ export class WatchedFederation {
     else state.stopped = reading.stopped;
     this.problems.delete(cluster);
     if (server === undefined) {
-      if (problem !== undefined && !reading.serverDown) this.problems.set(cluster, { cluster, ...problem });
+      // One that only its log cannot be read of can be looked at thoroughly all the same.
+      if (problem !== undefined && AWAY.has(problem.type)) this.problems.set(cluster, { cluster, ...problem });
       state.problem = problem?.message ?? 'nothing could be read';
       if (reading.serverDown) {
         state.downSince ??= reading.readAt;
@@ -221,7 +232,10 @@ export class WatchedFederation {
       else state.unreadable = (state.unreadable ?? 0) + 1;
     } else {
       if (server.stored !== undefined) this.stored.set(cluster, this.distinct(server.stored));
-      this.storedDigests.set(cluster, server.storedDigest);
+      // Where only the digest came, it is of what is known, unless that was changed while the reading was under way.
+      if (server.stored !== undefined || this.storedDigests.get(cluster) === server.storedDigest)
+        this.storedDigests.set(cluster, server.storedDigest);
+      else this.storedDigests.delete(cluster);
       this.pollErrors.set(cluster, server.pollErrors);
       if (server.polls > 0) state.pollsLoggedSince = server.startedAt;
       // Where the log never showed a poll of this process, its silence says nothing.
@@ -339,7 +353,9 @@ export class WatchedFederation {
   toMend(due: readonly Finding[]): MemberToMend[] {
     const concerned = new Set(due.flatMap(({ scope }) => scope.split('←')));
     return [...this.clusters].map(([cluster, { trustDomain, endpointUrl }]) => {
-      const unread = concerned.has(cluster) ? undefined : this.problems.get(cluster);
+      // Of one whose trust domain is not known, the others would lose it.
+      const isNeeded = concerned.has(cluster) || trustDomain === undefined;
+      const unread = isNeeded ? undefined : this.unread.find((problem) => problem.cluster === cluster);
       return {
         cluster,
         ...(trustDomain === undefined ? {} : { trustDomain }),
@@ -349,9 +365,9 @@ export class WatchedFederation {
     });
   }
 
-  /** Clusters of which the newest reading told nothing, and why. */
+  /** Clusters that two readings in a row could not reach, and why. */
   get unread(): Problem[] {
-    return [...this.problems.values()];
+    return [...this.problems.values()].filter(({ cluster }) => (this.clusters.get(cluster)?.failures ?? 0) >= 2);
   }
 
   /** What no member has any more somebody may have deleted everywhere. */
@@ -377,8 +393,8 @@ export class WatchedFederation {
       checks.filter(({ name, verdict }) => name === 'cluster' && verdict !== 'ok').map(({ scope }) => scope),
     );
     // What keeps a cluster from being looked at, though it can be read: a second look in a row has to see it too.
-    const asked = (name: string) => !notAsked.some(({ cluster }) => cluster === name);
-    const refused = findings.filter(({ check, scope }) => check === 'cluster' && this.isRead(scope) && asked(scope));
+    const wasAsked = (name: string) => !notAsked.some(({ cluster }) => cluster === name);
+    const refused = findings.filter(({ check, scope }) => check === 'cluster' && this.isRead(scope) && wasAsked(scope));
     const lasting = refused.filter(({ scope }) => this.refused.has(scope));
     this.refused = new Set(refused.map(({ scope }) => scope));
     // Freshness is judged by every round, and by more than one look.
@@ -527,19 +543,15 @@ export class WatchedFederation {
 
   /** What the next run of the monitor needs to go on as if nothing had been. */
   get state(): MonitorState {
-    const edges = [...this.edges].filter(
-      ([, { judgement, silentSince, fetchFailsSince }]) =>
-        judgement.verdict !== 'fresh' || silentSince !== undefined || fetchFailsSince !== undefined,
-    );
-    const carried = edges
-      .sort(([, a], [, b]) => Number(isWrong(b.judgement.verdict)) - Number(isWrong(a.judgement.verdict)))
-      .slice(0, EDGES_CARRIED);
+    const edges = [...this.edges].filter(([, edge]) => this.isWorthKeeping(edge));
+    const carried = edges.sort(([a, x], [b, y]) => this.rankOf(a, x) - this.rankOf(b, y)).slice(0, EDGES_CARRIED);
     const bundles = this.carriedBundles;
+    const configured = new Set(this.configFindings.map(findingId));
     return {
       since: this.since,
       rounds: this.rounds,
       clusters: Object.fromEntries(this.clusters),
-      edges: Object.fromEntries(carried),
+      edges: Object.fromEntries(carried.map(([name, edge]) => [name, inFewWords(edge)])),
       ...(carried.length === edges.length ? {} : { edgesLeftOut: true }),
       findings: [...this.open.values()],
       attempts: Object.fromEntries(this.attempts),
@@ -550,8 +562,26 @@ export class WatchedFederation {
       ...(this.policies.length === 0 ? {} : { policies: this.policies }),
       ...(this.paused === undefined ? {} : { paused: this.paused }),
       ...(this.lastRoundAt === undefined ? {} : { lastRoundAt: this.lastRoundAt }),
+      configured: [...this.open.keys()].filter((id) => configured.has(id)),
+      refused: [...this.refused],
+      problems: [...this.problems.values()],
+      crashLoops: Object.fromEntries(this.crashLoops),
       ...(bundles === undefined ? {} : { bundles }),
     };
+  }
+
+  /** Whether more is known of an edge than that it is fresh. */
+  private isWorthKeeping({ judgement, silentSince, fetchFailsSince, gotThroughAt = 0 }: Edge): boolean {
+    const isNew = gotThroughAt > (this.lastRoundAt ?? 0) - this.pollIntervalMs;
+    return judgement.verdict !== 'fresh' || silentSince !== undefined || fetchFailsSince !== undefined || isNew;
+  }
+
+  /** What cannot be read again comes first: what was found, and since when anything is wrong. */
+  private rankOf(name: string, { judgement, differsSince, silentSince, fetchFailsSince, refresh }: Edge): number {
+    if (judgement.cause !== undefined && this.open.has(findingId({ check: judgement.cause, scope: name }))) return 0;
+    if (this.open.has(findingId({ check: 'stale', scope: name }))) return 0;
+    if ([differsSince, silentSince, fetchFailsSince].some((since) => since !== undefined)) return 1;
+    return refresh === undefined ? 3 : 2;
   }
 
   private get carriedBundles(): MonitorState['bundles'] {
@@ -692,13 +722,15 @@ export class WatchedFederation {
     findings.push(...clocks);
     const causes = findings.filter(({ check }) => EXPLAINING.has(check) || check === 'clock');
     for (const [name, { judgement }] of this.edges) {
-      if (findings.length >= FINDINGS_AT_MOST) break;
       const finding = edgeFinding(this.settings, name, judgement, (cluster) => this.clusters.get(cluster));
       // What is wrong with its configuration explains what is wrong with the edge.
       if (finding !== undefined && !causes.some((each) => explains(each, name, judgement.cause)))
         findings.push(finding);
     }
-    return findings;
+    if (findings.length <= FINDINGS_AT_MOST) return findings;
+    // Those that are known stay, and what can be mended is not kept from it by what cannot.
+    const rank = (finding: Finding) => (this.open.has(findingId(finding)) ? 0 : finding.action === undefined ? 2 : 1);
+    return findings.sort((a, b) => rank(a) - rank(b)).slice(0, FINDINGS_AT_MOST);
   }
 
   /** Whether the newest reading of a cluster told of its SPIRE server. */
@@ -835,6 +867,17 @@ function explains({ check, scope }: Finding, edge: string, cause: EdgeCause | un
   // Clocks explain nothing but when certificates are valid.
   if (!EXPLAINING.has(check) && !(check === 'clock' && cause === 'certificateTime')) return false;
   return scope === edge || scope === trusting || scope === trusted;
+}
+
+function inFewWords({ judgement, refresh, ...edge }: Edge): EdgeState {
+  const cut = (words: string) => words.slice(0, WORDS_CARRIED);
+  return {
+    ...edge,
+    judgement: { ...judgement, evidence: cut(judgement.evidence) },
+    ...(refresh === undefined
+      ? {}
+      : { refresh: { ...refresh, ...(refresh.message === undefined ? {} : { message: cut(refresh.message) }) } }),
+  };
 }
 
 function isWrong(verdict: EdgeVerdict): boolean {

@@ -90,14 +90,73 @@ test('what was found of a peer that hangs stays found, and is not told anew', ()
 
 test('a federation in which everything is broken can still be handed over', () => {
   const clusters = names(200);
-  const first = watched(clusters, () => ({ stored: {} }));
+  const others = (cluster: string) => clusters.filter((each) => each !== cluster);
+  const words = 'x'.repeat(500);
+  const first = watched(clusters);
+  for (const cluster of clusters) {
+    const failed = { at: START, ok: false, cause: 'unknownAuthority' as const, message: words };
+    const refreshes = Object.fromEntries(others(cluster).map((each) => [domainOf(each), { ...failed, stored: each }]));
+    const pollErrors = Object.fromEntries(others(cluster).map((each) => [domainOf(each), { ...failed }]));
+    first.take(clusterReading(cluster, START, { pollErrors }), START);
+    first.takeRefreshes(cluster, refreshes, START);
+  }
   first.reconcile(START);
   expect(first.health(START).counts.broken).toBe(200 * 199);
   expect(JSON.stringify(first.state).length).toBeLessThan(LARGEST_INPUT);
   const second = next(first);
   for (const cluster of clusters) second.take(clusterReading(cluster, LATER, { stored: {} }), LATER);
-  const { counts, edges } = second.health(LATER);
-  expect(counts.broken).toBe(200 * 199);
-  // Of most it is no longer known when they were fresh, which is not to look as if they had been.
-  expect(edges.filter(({ freshnessAgeSeconds }) => freshnessAgeSeconds !== undefined)).toEqual([]);
+  expect(second.health(LATER).counts.broken).toBe(200 * 199);
+  // Of most it is no longer known when they were fresh, which is not to look as if they had been just now.
+  const ages = second.health(LATER).edges.flatMap(({ freshnessAgeSeconds = 0 }) => freshnessAgeSeconds);
+  expect(ages.filter((age) => age > 0).length).toBeLessThanOrEqual(1_000);
+});
+
+test('until a cluster is read again, what was known of it holds', () => {
+  const first = watched(names(3));
+  const second = next(first);
+  second.take(unchanged('c0'), LATER);
+  expect(second.health(LATER)).toMatchObject({ verdict: 'ok', counts: { fresh: 6, unknown: 0 } });
+});
+
+test('what a thorough look found, or could not look at twice in a row, is not over for a handover', () => {
+  const first = watched(names(2));
+  const look = (federation: WatchedFederation, ...checks: string[]) => {
+    const findings = checks.map((check) => ({ check, scope: 'c0', evidence: 'seen', remedy: 'mend it' }));
+    federation.takeDiagnosis({ federation: 'f', clusters: [], verdict: 'failed', checks: [], findings, members: [] });
+    return federation.reconcile(LATER);
+  };
+  expect(look(first, 'cluster', 'service').opened.map(({ id }) => id)).toEqual(['service@c0']);
+  const second = next(first);
+  expect(second.reconcile(LATER)).toEqual({ opened: [], closed: [] });
+  expect(look(second, 'cluster', 'service').opened.map(({ id }) => id)).toEqual(['cluster@c0']);
+});
+
+test('what nobody can mend does not hide what the engine can', () => {
+  const clusters = names(40);
+  const away = clusters.slice(0, 20);
+  const first = watched(clusters);
+  const failed = { at: START, ok: false, cause: 'endpointUnreachable' as const, tookMs: 60_000, message: 'no answer' };
+  for (const cluster of away) {
+    const others = clusters.filter((each) => each !== cluster);
+    first.take(
+      clusterReading(cluster, START, { silent: Object.fromEntries(others.map((o) => [domainOf(o), 1])) }),
+      START,
+    );
+    first.takeRefreshes(
+      cluster,
+      Object.fromEntries(others.map((each) => [domainOf(each), { ...failed, stored: each }])),
+      START,
+    );
+  }
+  first.take(clusterReading('c39', START, { stored: storedOf(clusters.slice(1, 39)), storedDigest: 'less' }), START);
+  const ids = first.reconcile(START).opened.map(({ id }) => id);
+  expect(ids).toHaveLength(300);
+  expect(ids).toContain('neverBootstrapped@c39←c0');
+});
+
+test('a digest that is of what was stored before a fetch does not pass for what is stored now', () => {
+  const federation = watched(names(2));
+  federation.takeRefreshes('c0', { [domainOf('c1')]: { at: START, ok: true } }, START);
+  federation.take(unchanged('c0'), LATER);
+  expect(federation.knownStored('c0')).toBeUndefined();
 });

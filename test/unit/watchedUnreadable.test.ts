@@ -61,8 +61,10 @@ describe('a trust domain that differs from the one that a member was federated a
   });
 });
 
-test('a cluster that could not be read just now is asked only for what is to be mended there', () => {
-  const { watched } = after(failed('ClusterUnreachable'));
+test('a cluster that two readings could not reach is asked only for what is to be mended there', () => {
+  expect(after(failed('ClusterUnreachable')).watched.unread).toEqual([]);
+  expect(after(failed('Forbidden'), failed('Forbidden')).watched.unread).toEqual([]);
+  const { watched } = after(failed('ClusterUnreachable'), failed('ClusterUnreachable'));
   const unread = { cluster: 'b', type: 'ClusterUnreachable', message: 'as it was told' };
   expect(watched.unread).toEqual([unread]);
   const finding = { check: 'stored-bundle', evidence: '', remedy: '' };
@@ -74,6 +76,13 @@ test('a cluster that could not be read just now is asked only for what is to be 
   ]);
   watched.take(well('b'), NOW);
   expect(watched.unread).toEqual([]);
+});
+
+test('a cluster that was never read is asked by every repair, for its peers must not forget it', () => {
+  const watched = new WatchedFederation(SETTINGS, NOW);
+  for (const each of [well('a'), failed('ClusterUnreachable'), failed('ClusterUnreachable')]) watched.take(each, NOW);
+  expect(watched.unread).toHaveLength(1);
+  expect(watched.toMend([]).flatMap(({ unread }) => unread ?? [])).toEqual([]);
 });
 
 test.each(['NotFound', 'ServerConfUnreadable', 'Unauthorized', 'Forbidden', 'BundleMismatch'] as const)(
