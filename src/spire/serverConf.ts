@@ -91,7 +91,9 @@ export function planServerConf(
   const changed = !sameValue(parseConf(next), parseConf(text));
   if (!changed && record !== undefined) return { text, record, changed };
   const written = changed ? next : text;
-  const { refreshHintSeconds: _hint, ...endpoint } = wanted.bundleEndpoint;
+  const { address, port, profile } = wanted.bundleEndpoint;
+  // Whether https_spiffe is said or left to be the default makes no difference, and none to the record.
+  const endpoint = { address, port, ...(profile?.type === 'https_web' ? { profile } : {}) };
   return {
     text: written,
     record: { sha256: sha256(written), splice: spliceBetween(written, base), endpoint, before },

@@ -91,7 +91,9 @@ test('the record says how the endpoint was set up, also where nothing had to be 
   const { text, record } = planServerConf(conf(8443), undefined, wanted(['b.test']));
   expect(record.endpoint).toEqual({ address: '0.0.0.0', port: 8443 });
   const edited = text.replace('8443', '9443');
-  const mended = planServerConf(edited, record, wanted(['b.test']));
+  const { bundleEndpoint, ...rest } = wanted(['b.test']);
+  const said = { ...rest, bundleEndpoint: { ...bundleEndpoint, profile: { type: 'https_spiffe' as const } } };
+  const mended = planServerConf(edited, record, said);
   expect(readServerConf(mended.text).bundleEndpoint).toMatchObject({ address: '0.0.0.0', port: 8443 });
   expect(mended.record.endpoint).toEqual(record.endpoint);
 });
