@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { Context } from '@temporalio/activity';
 import { WorkflowFailedError, type WorkflowHandle } from '@temporalio/client';
 import { ApplicationFailure } from '@temporalio/common';
@@ -219,8 +220,12 @@ describe('setupPair', () => {
 
   test('tries an undo again until it succeeds, and shows it in its progress', async () => {
     const recorded = new RecordedActivities('a', 'b');
-    recorded.interfere = ({ id, name, attempt }) => {
-      if (id === 'applyRelationships/a') throw ApplicationFailure.nonRetryable('no', 'Forbidden');
+    recorded.interfere = async ({ id, name, attempt }) => {
+      if (id === 'applyRelationships/a') {
+        // On the other member all is done by then, and has to be undone.
+        while (!recorded.calls.some((call) => call.id === 'applyRelationships/b')) await delay(20);
+        throw ApplicationFailure.nonRetryable('no', 'Forbidden');
+      }
       if (name === 'restoreServer' && attempt < 3) throw ApplicationFailure.retryable('not yet', 'ClusterUnreachable');
     };
     const { cause, progress } = await environment.run(recorded, 'setupPair', SETUP, async (handle) => ({
