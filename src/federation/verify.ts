@@ -70,7 +70,12 @@ function clusterChecks(
     return problems.map(({ type, message }) => {
       const remedy = UNSEEN[type];
       return remedy === undefined
-        ? check('cluster', 'failed', message, 'As said.')
+        ? check(
+            'cluster',
+            'failed',
+            message,
+            'Do one of these; until then the engine leaves that object alone, and the policy has no effect there.',
+          )
         : check('cluster', 'unknown', message, remedy);
     });
   }
@@ -157,7 +162,12 @@ function policyDrift(
       ),
     ),
     ...problems.map(({ message }) => ({
-      ...checker(facts.cluster)('policy', 'failed', message, 'As said.'),
+      ...checker(facts.cluster)(
+        'policy',
+        'failed',
+        message,
+        'Do one of these; until then the engine leaves that object alone, and the policy has no effect there.',
+      ),
       foreign: true as const,
     })),
   ];
