@@ -155,7 +155,7 @@ class MemberMending {
       objects.map(({ step, object }) => runMending('applyObject', step.title, { cluster, federation, object })),
     );
     if (restarting) await restarts.run(() => this.restart(member));
-    const related = await this.relate(member);
+    const related = await this.relate(member, restarting);
     if (governing) {
       await runMending('applyPolicies', member.policies.apply.title, {
         cluster,
@@ -218,8 +218,10 @@ class MemberMending {
   }
 
   /** @returns whether there was anything to do */
-  private async relate(member: MemberPlan): Promise<boolean> {
-    const { facts, applyRelationships, awaitBundles, configureServer, rolloutServer } = member;
+  private async relate(
+    { facts, applyRelationships, awaitBundles }: MemberPlan,
+    hasRestarted: boolean,
+  ): Promise<boolean> {
     const { cluster } = facts;
     const { federation, settings } = this;
     // Where nobody ever knew the address of a peer, there is nothing to be written yet.
@@ -234,7 +236,6 @@ class MemberMending {
       })),
     );
     const written = arriving.filter(({ edge }) => isToDo(edge));
-    const hasRestarted = isToDo(configureServer) || isToDo(rolloutServer);
     if (written.length > 0) {
       await runMending('applyRelationships', applyRelationships.title, {
         cluster,

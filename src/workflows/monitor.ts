@@ -74,9 +74,9 @@ const REFRESH_MS = 10_000;
  * Watches over a federation for as long as it lives: reads every cluster once a round, judges every edge from these
  * readings, and has what is wrong repaired, or says what a person has to do.
  *
- * Timers, not the clock, say when something is due; what an edge is judged to be still compares times. A worker that has just started may be queried before it is given the
- * next workflow task; what came since the last one is then worked off by the clock of that last one, and commands that
- * depended on it would be others in every later replay.
+ * Timers, not the clock, say when something is due; what an edge is judged to be still compares times. A worker that has
+ * just started may be queried before it is given the next workflow task; what came since the last one is then worked off
+ * by the clock of that last one, and commands that depended on it would be others in every later replay.
  */
 export async function monitor({ state, ...input }: MonitorInput): Promise<FederationHealth> {
   return new Monitor(new WatchedFederation(input, Date.now(), state), state?.told).run();
