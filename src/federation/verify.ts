@@ -70,12 +70,7 @@ function clusterChecks(
     return problems.map(({ type, message }) => {
       const remedy = UNSEEN[type];
       return remedy === undefined
-        ? check(
-            'cluster',
-            'failed',
-            message,
-            'Do one of these; until then the engine leaves that object alone, and the policy has no effect there.',
-          )
+        ? check('cluster', 'failed', message, 'As said.')
         : check('cluster', 'unknown', message, remedy);
     });
   }
