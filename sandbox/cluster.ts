@@ -219,7 +219,7 @@ export class SandboxCluster {
     await Promise.all([this.controlPlane.startControllers(this.api), this.controlPlane.startKwok()]);
     // kwok listens before it knows in which containers it may run something. Those of pods that end meanwhile do not count.
     await eventually(`${this.name}: commands run in its pods`, () =>
-      Promise.all(this.pods.running().map((container) => this.api.tryExec(...container))),
+      Promise.all(this.pods.running().map((pod) => pod.requireExec())),
     );
   }
 

@@ -36,6 +36,9 @@ export class ApiError extends Error {
   }
 }
 
+/** No command could be run in a container. */
+export class NoExec extends Error {}
+
 interface ApiRequest {
   method?: string;
   body?: unknown;
@@ -143,7 +146,7 @@ export class ClusterApi {
 
   /**
    * Runs a command that does nothing in a container.
-   * @throws Error when it cannot be run, or not within 10 s
+   * @throws NoExec when it cannot be run, or not within 10 s
    */
   async tryExec(namespace: string, pod: string, container: string): Promise<void> {
     const query = new URLSearchParams({ container, command: 'true', stdout: 'true' }).toString();
@@ -155,11 +158,11 @@ export class ClusterApi {
         socket.on('message', (data: Buffer) => {
           if (data[0] === EXEC_STATUS) resolve(data.subarray(1).toString('utf8'));
         });
-        socket.on('error', reject);
-        socket.once('close', () => reject(new Error(`${pod}: no exec`)));
+        socket.on('error', ({ message }) => reject(new NoExec(`${pod}: ${message}`)));
+        socket.once('close', () => reject(new NoExec(`${pod}: no exec`)));
       });
       const { status, message } = JSON.parse(said) as { status: string; message?: string };
-      if (status !== 'Success') throw new Error(`${pod}: ${message ?? said}`);
+      if (status !== 'Success') throw new NoExec(`${pod}: ${message ?? said}`);
     } finally {
       clearTimeout(timer);
       socket.terminate();

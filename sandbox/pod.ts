@@ -5,7 +5,7 @@ import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Container, hostEnvironment, mountsEnvironment, type ContainerSpec } from './container.js';
 import { knownImage } from './images.js';
-import { ApiError, eventually, type ClusterApi, type Resource } from './kubernetes.js';
+import { ApiError, eventually, NoExec, type ClusterApi, type Resource } from './kubernetes.js';
 import { loopback } from './layout.js';
 import { connects } from './ports.js';
 import {
@@ -106,7 +106,10 @@ export class Pod {
       }
       for (const container of this.containers) container.start();
       await this.report();
-      await Promise.all(this.containers.map((container) => this.probe(container, signal)));
+      await Promise.all([
+        this.untilHeard('exec', () => this.requireExec(), signal),
+        ...this.containers.map((container) => this.probe(container, signal)),
+      ]);
     } catch (error) {
       if (!signal.aborted) console.error(`pod ${this.name}: ${(error as Error).stack}`);
     }
@@ -196,9 +199,28 @@ export class Pod {
     return false;
   }
 
-  private async serveExecAndLogs(): Promise<void> {
+  /**
+   * Sees whether commands run in every container. kwok keeps what it made of its objects by the last version it
+   * heard of, which it knows a moment before the object: asked in this moment, it would not know an object until the next one
+   * changes (kwok 0.8, config/resources/cache.go). So the object of a pod of which it does not know is changed.
+   * @throws NoExec of the first container in which none can be run, yet
+   */
+  async requireExec(): Promise<void> {
     const { namespace = '', name } = this.pod.metadata;
-    const metadata = { name, namespace };
+    if (!this.served) return;
+    try {
+      await Promise.all(this.specs.map((spec) => this.host.api.tryExec(namespace, name, spec.name)));
+    } catch (error) {
+      if (!this.stopping.signal.aborted && error instanceof NoExec && error.message.includes('no exec found')) {
+        await this.serveExecAndLogs({ changed: new Date().toISOString() });
+      }
+      throw error;
+    }
+  }
+
+  private async serveExecAndLogs(annotations: Record<string, string> = {}): Promise<void> {
+    const { namespace = '', name } = this.pod.metadata;
+    const metadata = { name, namespace, annotations };
     const apiVersion = 'kwok.x-k8s.io/v1alpha1';
     const folders = this.volumes?.folders ?? new Map<string, string>();
     const execs = this.specs.map((spec) => {
@@ -374,7 +396,7 @@ function imageId(image: string): string {
 
 /** Whether trying again may help: what is to be mounted is not there yet, or the API server did not do what was asked. */
 function isTransient(error: unknown): error is Error {
-  if (error instanceof NotMountable || error instanceof ApiError) return true;
+  if (error instanceof NotMountable || error instanceof ApiError || error instanceof NoExec) return true;
   // What the network says has a code, or is this program's own word on an answer that did not come.
   return error instanceof Error && ('syscall' in error || 'code' in error || /no answer within/.test(error.message));
 }

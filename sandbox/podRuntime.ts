@@ -48,14 +48,9 @@ export class PodRuntime {
     return [...this.pods.values()].find((pod) => pod.name === name);
   }
 
-  /** Namespace, pod and name of each container that runs as a process. */
-  running(): [namespace: string, pod: string, container: string][] {
-    return [...this.pods.values()].flatMap((pod) => {
-      const [namespace = '', name = ''] = pod.name.split('/');
-      return pod.containers
-        .filter(({ state }) => state.running)
-        .map(({ spec }): [string, string, string] => [namespace, name, spec.name]);
-    });
+  /** Pods with a container that runs as a process. */
+  running(): Pod[] {
+    return [...this.pods.values()].filter(({ containers }) => containers.some(({ state }) => state.running));
   }
 
   /** Known pods and their processes. */
