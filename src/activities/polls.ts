@@ -1,5 +1,5 @@
-import type { PollError, ServerReading } from '../contract/health.js';
-import { classifyPollError, pollDueMs } from '../federation/freshness.js';
+import type { PollError, ServerReading, StoredBundle } from '../contract/health.js';
+import { classifyPollError, peerIntervalMs, pollDueMs } from '../federation/freshness.js';
 import { parsePollLine, type PollLine } from '../spire/pollLog.js';
 
 interface Times {
@@ -9,18 +9,21 @@ interface Times {
   startedAt: number;
   /** By how much the cluster's clock is ahead of the worker's. */
   aheadMs: number;
+  /** Since when the log has every line, by the worker's clock. */
+  wholeSince: number;
 }
 
 /**
  * What the log says of the polls of the stored peers, in the worker's time. A poll that failed is no good one, but its
- * poller is at work: only where neither is seen is a peer silent.
+ * poller is at work: only where neither is seen is a peer silent. Of one that is polled less often than the log reaches
+ * back, it tells nothing.
  */
 export function readPolls(
   log: readonly string[],
-  peers: readonly string[],
+  stored: Readonly<Record<string, Pick<StoredBundle, 'refreshHintSeconds'>>>,
   pollIntervalMs: number,
-  { readAt, startedAt, aheadMs }: Times,
-): Required<Pick<ServerReading, 'pollErrors' | 'silent' | 'polls' | 'lastPolls'>> {
+  { readAt, startedAt, aheadMs, wholeSince }: Times,
+): Pick<ServerReading, 'pollErrors' | 'silent' | 'untold' | 'polls'> & { lastPolls: Record<string, number> } {
   const lines = log
     .flatMap((text) => parsePollLine(text) ?? [])
     // Lines of the process before this one say nothing of its polls.
@@ -34,12 +37,18 @@ export function readPolls(
       trustDomain,
       { at, cause: classifyPollError(error), message: error.slice(0, 300) },
     ]);
-  const due = readAt - pollDueMs(pollIntervalMs);
+  const silent: Record<string, number> = {};
+  const untold: string[] = [];
+  for (const [peer, { refreshHintSeconds }] of Object.entries(stored)) {
+    const due = readAt - pollDueMs(peerIntervalMs(pollIntervalMs, refreshHintSeconds));
+    const at = newest.get(peer)?.at;
+    if (at === undefined && wholeSince > due) untold.push(peer);
+    else if (at === undefined || at < due) silent[peer] = at ?? 0;
+  }
   return {
     pollErrors: Object.fromEntries(errors),
-    silent: Object.fromEntries(
-      peers.map((peer) => [peer, newest.get(peer)?.at ?? 0] as const).filter(([, at]) => at < due),
-    ),
+    silent,
+    ...(untold.length === 0 ? {} : { untold }),
     polls: refreshed.length,
     lastPolls: Object.fromEntries(refreshed.map(({ trustDomain, at }) => [trustDomain, at])),
   };

@@ -128,15 +128,16 @@ async function readServer(
       problem: { type: 'SpireUnavailable', message: `${request.cluster}: SPIRE server is not running: ${why}.` },
     };
   }
-  const logMs = silenceLimitMs(request.pollIntervalMs) + 10_000;
+  const logSeconds = request.logSeconds ?? Math.ceil((silenceLimitMs(request.pollIntervalMs) + 10_000) / 1000);
   const [{ own, stored, agents }, log, { httpsProxy }] = await Promise.all([
     askServer(spire, request, signal),
     readLog(connection, serverTarget(connection), {
       tailLines: LOG_LINES,
-      sinceSeconds: request.logSeconds ?? Math.ceil(logMs / 1000),
+      sinceSeconds: logSeconds,
     }),
     clusters.read(),
   ]);
+  const wholeSince = Date.now() - logSeconds * 1000;
   const bundle = parseBundle(own);
   const { text } = serverConfIn(
     connection.cluster,
@@ -152,10 +153,11 @@ async function readServer(
       : await within(signal, lastingEndpointProblem(open, { ...endpoint, url: endpoint.url, own, httpsProxy }, signal));
   const startedAt = containerStart(pod, connection.cluster.server);
   const aheadMs = clockAheadMs(connection);
-  const { lastPolls, ...polled } = readPolls(log, Object.keys(storedBundles), request.pollIntervalMs, {
+  const { lastPolls, ...polled } = readPolls(log, storedBundles, request.pollIntervalMs, {
     readAt,
     startedAt,
     aheadMs,
+    wholeSince,
   });
   const rotation = rotationTimes(bundle);
   return {

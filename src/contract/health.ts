@@ -94,6 +94,8 @@ export interface ServerReading {
   pollErrors: Record<string, PollError>;
   /** Peers without any poll, good or failed, since the last one was due, and when the newest was; 0 when the log shows none. */
   silent: Record<string, number>;
+  /** Peers without any poll in the log, which does not reach back to where the last one was due; absent where there are none. */
+  untold?: string[];
   /** When each peer was last polled with success, as far back as the log was read; only where that was asked for. */
   lastPolls?: Record<string, number>;
   /** How many successful polls the log shows, of all peers: none may also mean that they are not logged. */

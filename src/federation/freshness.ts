@@ -12,6 +12,14 @@ export function pollIntervalMs(refreshHintSeconds: number): number {
   return (Math.max(refreshHintSeconds, MIN_REFRESH_HINT_SECONDS) / POLLS_PER_HINT) * 1000;
 }
 
+/**
+ * How often one peer is polled, in milliseconds: SPIRE goes by the hint of the bundle that it stored of that peer, which
+ * may be longer than the federation's. Where there is none (0), it is to be polled as the others are.
+ */
+export function peerIntervalMs(intervalMs: number, storedHintSeconds = 0): number {
+  return Math.max(intervalMs, pollIntervalMs(storedHintSeconds));
+}
+
 /** What is known of an edge when it is judged. Times are milliseconds since the Unix epoch. */
 export interface EdgeEvidence {
   now: number;
@@ -19,6 +27,8 @@ export interface EdgeEvidence {
   trustingReadAt: number;
   trustedReadAt: number;
   pollIntervalMs: number;
+  /** The refresh hint of the bundle that is stored of the peer; 0: it has none, and the next regular poll is far away. */
+  storedHintSeconds?: number;
   /** Whether each side can be asked. One failed look does not count: the caller says `false` after the second. */
   trustingReadable: boolean;
   trustedReadable: boolean;
@@ -45,8 +55,6 @@ export interface EdgeEvidence {
   gotThroughAt?: number;
   /** When the newest regular poll was, where the next one is due and the log would show it. */
   silentSince?: number;
-  /** The stored bundle has no hint: the next regular poll is far away. */
-  withoutHint?: boolean;
 }
 
 /** For how long a way may fail without anybody being told, at the most: half a round where that is less. */
@@ -133,14 +141,14 @@ export function judgeEdge(evidence: EdgeEvidence): EdgeJudgement {
     if (endpointFailsSince !== undefined && !refreshedSince(endpointFailsSince))
       return { ...fresh('keys are equal, but the engine cannot fetch from the endpoint'), suspicious: true };
     const silentMs = evidence.trustingReadAt - (evidence.silentSince ?? evidence.trustingReadAt);
-    const recently = now - pollDueMs(interval);
-    if (evidence.withoutHint === true && !refreshedSince(recently))
+    if (evidence.storedHintSeconds === 0 && !refreshedSince(now - pollDueMs(interval)))
       return { ...fresh('keys are equal, but the stored bundle has no refresh hint'), suspicious: true };
-    if (silentMs > pollDueMs(interval)) {
+    const polled = peerIntervalMs(interval, evidence.storedHintSeconds);
+    if (silentMs > pollDueMs(polled)) {
       const seconds = Math.round(silentMs / 1000);
-      if (!refreshedSince(recently))
+      if (!refreshedSince(now - pollDueMs(polled)))
         return { ...fresh(`keys are equal, but no regular poll was seen for ${seconds} s`), suspicious: true };
-      if (silentMs > silenceLimitMs(interval))
+      if (silentMs > silenceLimitMs(polled))
         return broken('pollerStalled', `no regular poll for ${seconds} s, though fetches on demand work`);
     }
     return FRESH;

@@ -4,7 +4,7 @@ import type { Check } from '../contract/verify.js';
 import { checker } from './check.js';
 import { clockFindings } from './clocks.js';
 import { serverFinding } from './edgeFinding.js';
-import { fetchAdvice, lagLimitMs, silenceLimitMs } from './freshness.js';
+import { fetchAdvice, lagLimitMs, peerIntervalMs, silenceLimitMs } from './freshness.js';
 
 /** SPIRE has the next CA ready for this share of a CA's lifetime before it signs with it: from one half to five sixths. */
 const SIXTHS_READY = 2;
@@ -111,7 +111,7 @@ function caCheck(cluster: string, { caExpiresAt, caRotatesAt }: ServerReading, n
 }
 
 function edgeChecks(
-  { pollErrors, silent, stored = {}, lastPolls = {}, polls, startedAt, clockAheadMs = 0 }: ServerReading,
+  { pollErrors, silent, untold = [], stored = {}, lastPolls = {}, polls, startedAt, clockAheadMs = 0 }: ServerReading,
   trusting: ReadMember,
   trusted: ReadMember,
   now: number,
@@ -126,9 +126,10 @@ function edgeChecks(
   // A fetch on demand is no regular poll: of a poller that is silent, only the log tells since when. Where that never
   // showed a poll of this process, its silence says nothing.
   const logged = silent[trustDomain] === undefined ? (lastPoll ?? error?.at) : silent[trustDomain] || undefined;
-  const quietSince = logged ?? (polls > 0 ? startedAt - clockAheadMs : undefined);
+  const quietSince = logged ?? (polls > 0 && !untold.includes(trustDomain) ? startedAt - clockAheadMs : undefined);
   const quietMs = quietSince === undefined || bundle === undefined ? 0 : now - quietSince;
-  const limit = silenceLimitMs(interval);
+  const polledMs = peerIntervalMs(interval, bundle?.refreshHintSeconds);
+  const limit = silenceLimitMs(polledMs);
   // What fails just now is the way, and not the poller; an authority that is unknown stays so.
   const mayBeOver = error?.cause === 'endpointUnreachable' && now - error.at > limit;
   const stalled = quietMs > limit && (error === undefined || mayBeOver);
@@ -161,7 +162,7 @@ function edgeChecks(
       check(
         'pollerStalled',
         'failed',
-        `no poll of ${trustDomain} for ${seconds(quietMs)} s, neither a good one nor a failed one, where one is due every ${seconds(interval)} s${failed}`,
+        `no poll of ${trustDomain} for ${seconds(quietMs)} s, neither a good one nor a failed one, where one is due every ${seconds(polledMs)} s${failed}`,
         `Look whether ${trusted.cluster} answers ${trusting.cluster} at all: a peer that accepts and never answers wedges the poller. Then restart SPIRE server of ${trusting.cluster}.`,
       ),
     );

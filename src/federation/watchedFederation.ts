@@ -33,7 +33,15 @@ import type { Policy } from '../contract/policy.js';
 import { carryBundles, restoreBundles, type StoredBundles } from './carriedBundles.js';
 import { clockFindings } from './clocks.js';
 import { edgeFinding, endpointFinding, serverFinding, unreadableFinding } from './edgeFinding.js';
-import { FRESH, judgeEdge, pollDueMs, pollIntervalMs, restartGraceMs, retryAfterMs } from './freshness.js';
+import {
+  FRESH,
+  judgeEdge,
+  peerIntervalMs,
+  pollDueMs,
+  pollIntervalMs,
+  restartGraceMs,
+  retryAfterMs,
+} from './freshness.js';
 import { coolDownMs, isDue, MAX_ATTEMPTS, MOST_RETURNS, RETURN_ROUNDS } from './repairPolicy.js';
 import { trusts } from './settings.js';
 
@@ -75,6 +83,7 @@ export class WatchedFederation {
   private readonly distinctBundles = new Map<string, StoredBundle>();
   private readonly pollErrors = new Map<string, Record<string, PollError>>();
   private readonly silent = new Map<string, Record<string, number>>();
+  private readonly untold = new Map<string, ReadonlySet<string>>();
   private readonly digests = new Map<string, string>();
   private readonly crashLoops = new Map<string, string>();
   private readonly problems = new Map<string, Problem>();
@@ -160,6 +169,7 @@ export class WatchedFederation {
         this.stored,
         this.pollErrors,
         this.silent,
+        this.untold,
         this.digests,
         this.crashLoops,
         this.problems,
@@ -240,6 +250,7 @@ export class WatchedFederation {
       if (server.polls > 0) state.pollsLoggedSince = server.startedAt;
       // Where the log never showed a poll of this process, its silence says nothing.
       this.silent.set(cluster, state.pollsLoggedSince === server.startedAt ? server.silent : {});
+      this.untold.set(cluster, new Set(server.untold));
       this.digests.set(cluster, server.configDigest);
       Object.assign(state, {
         trustDomain: server.trustDomain,
@@ -657,10 +668,10 @@ export class WatchedFederation {
     if (lastPoll === undefined) {
       if (silent !== undefined) delete edge.silentSince;
     } else if (lastPoll > 0) edge.silentSince = lastPoll;
-    else edge.silentSince ??= now - pollDueMs(this.pollIntervalMs);
+    else edge.silentSince ??= now - pollDueMs(peerIntervalMs(this.pollIntervalMs, stored?.refreshHintSeconds));
     // A regular poll has worked since; without a hint there is none for a long time.
-    const isOver =
-      silent !== undefined && edge.differsSince === undefined && pollError === undefined && lastPoll === undefined;
+    const isTold = silent !== undefined && !this.untold.get(trusting)?.has(trustDomain ?? '');
+    const isOver = isTold && edge.differsSince === undefined && pollError === undefined && lastPoll === undefined;
     if (edge.refresh?.ok !== true && isOver && stored !== null && stored?.refreshHintSeconds !== 0) {
       delete edge.refresh;
       delete edge.fetchFailsSince;
@@ -687,7 +698,7 @@ export class WatchedFederation {
       ...(edge.gotThroughAt === undefined ? {} : { gotThroughAt: edge.gotThroughAt }),
       ...(b?.endpointFailsSince === undefined ? {} : { endpointFailsSince: b.endpointFailsSince }),
       ...(edge.silentSince === undefined ? {} : { silentSince: edge.silentSince }),
-      withoutHint: stored?.refreshHintSeconds === 0,
+      ...(stored?.refreshHintSeconds === undefined ? {} : { storedHintSeconds: stored.refreshHintSeconds }),
     });
     return isWrong(edge.judgement.verdict) && !isWrong(before);
   }

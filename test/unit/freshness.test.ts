@@ -97,7 +97,7 @@ const table: {
   },
   {
     what: 'fetches on demand that fail, of a bundle without a hint',
-    given: { withoutHint: true, fetchFailsSince: ago(30_000), refresh: failed('endpointUnreachable') },
+    given: { storedHintSeconds: 0, fetchFailsSince: ago(30_000), refresh: failed('endpointUnreachable') },
     verdict: 'broken',
     cause: 'endpointUnreachable',
   },
@@ -199,7 +199,7 @@ const table: {
   { what: 'no stored bundle', given: { stored: null }, verdict: 'broken', cause: 'neverBootstrapped' },
   {
     what: 'a stored bundle without a hint',
-    given: { withoutHint: true },
+    given: { storedHintSeconds: 0 },
     verdict: 'fresh',
     suspicious: true,
   },
@@ -219,6 +219,22 @@ const table: {
     given: { silentSince: ago(silenceLimitMs(INTERVAL) + 1), refresh: worked() },
     verdict: 'broken',
     cause: 'pollerStalled',
+  },
+  {
+    what: 'no regular poll for long, of a peer that is polled less often by the hint of its stored bundle',
+    given: { storedHintSeconds: 3600, silentSince: ago(silenceLimitMs(pollIntervalMs(3600)) - 1), refresh: worked() },
+    verdict: 'fresh',
+  },
+  {
+    what: 'no regular poll for two of its own intervals, of such a peer',
+    given: { storedHintSeconds: 3600, silentSince: ago(silenceLimitMs(pollIntervalMs(3600)) + 1), refresh: worked() },
+    verdict: 'broken',
+    cause: 'pollerStalled',
+  },
+  {
+    what: 'no regular poll for two intervals, of a peer whose hint is shorter than the federation’s',
+    given: { storedHintSeconds: 60, silentSince: ago(silenceLimitMs(INTERVAL) - 1), refresh: worked() },
+    verdict: 'fresh',
   },
   {
     what: 'regular polls that were missing when the log was read, and not for long then',

@@ -10,9 +10,18 @@ const line = (secondsAgo: number, message: string, peer = 'b.test') =>
 const refreshed = (secondsAgo: number, peer?: string) => line(secondsAgo, 'Bundle refreshed', peer);
 const failed = (secondsAgo: number) => `${line(secondsAgo, 'Error updating bundle')} error="connection refused"`;
 
-const read = (lines: string[], times: { startedAt?: number; aheadMs?: number } = {}) =>
-  readPolls(lines, ['b.test'], INTERVAL, { readAt: READ_AT, startedAt: STARTED_AT, aheadMs: 0, ...times });
 const at = (secondsAgo: number) => READ_AT - secondsAgo * 1000;
+const read = (
+  lines: string[],
+  { hint = 300, ...times }: { startedAt?: number; aheadMs?: number; wholeSince?: number; hint?: number } = {},
+) =>
+  readPolls(lines, { 'b.test': { refreshHintSeconds: hint } }, INTERVAL, {
+    readAt: READ_AT,
+    startedAt: STARTED_AT,
+    aheadMs: 0,
+    wholeSince: at(165),
+    ...times,
+  });
 
 test('a good poll in time: nothing is wrong', () => {
   expect(read([refreshed(95), refreshed(20)])).toEqual({
@@ -49,4 +58,18 @@ test("a cluster's clock that is ahead: its times are told in the worker's", () =
   const ahead = { aheadMs: 600_000, startedAt: STARTED_AT + 600_000 };
   expect(read([refreshed(20 - 600)], ahead)).toMatchObject({ silent: {}, lastPolls: { 'b.test': at(20) } });
   expect(read([refreshed(100 - 600)], ahead).silent).toEqual({ 'b.test': at(100) });
+});
+
+test('a peer whose stored bundle has a longer hint is polled less often: silent later, and only where the log reaches back', () => {
+  const hint = 3600;
+  expect(read([refreshed(10, 'c.test')], { hint })).toMatchObject({ silent: {}, untold: ['b.test'] });
+  expect(read([refreshed(160)], { hint })).not.toHaveProperty('untold');
+  const hour = { hint, wholeSince: at(3600) };
+  expect(read([refreshed(900)], hour).silent).toEqual({});
+  expect(read([refreshed(920)], hour).silent).toEqual({ 'b.test': at(920) });
+  expect(read([refreshed(10, 'c.test')], hour).silent).toEqual({ 'b.test': 0 });
+});
+
+test('a peer whose stored bundle has no hint, or a shorter one, is to be polled as the others', () => {
+  for (const hint of [0, 60]) expect(read([refreshed(100)], { hint }).silent).toEqual({ 'b.test': at(100) });
 });

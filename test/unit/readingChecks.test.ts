@@ -77,6 +77,12 @@ test.each<[string, Partial<ServerReading>, string[]]>([
     { ...failedPoll('endpointUnreachable'), lastPolls: {}, silent: { 'b.test': at(-156) } },
     ['endpointUnreachable of a←b: failed'],
   ],
+  [
+    'no poll for two intervals, of a peer that is polled less often by the hint of its stored bundle',
+    { stored: { 'b.test': { fingerprint: 'peer', refreshHintSeconds: 3600 } }, lastPolls: { 'b.test': at(-156) } },
+    [],
+  ],
+  ['no poll of this peer in a log that does not reach back far enough', { lastPolls: {}, untold: ['b.test'] }, []],
   ['a server that has just started', { lastPolls: {}, startedAt: at(-20) }, []],
   ['the next CA is overdue', { caRotatesAt: iso(-60) }, ['ca-horizon of a: failed']],
   [
