@@ -1,5 +1,5 @@
 import type { DiagnosedCheck } from '../contract/diagnosis.js';
-import { findingId } from '../contract/health.js';
+import { findingId, type EdgeCause, type Finding } from '../contract/health.js';
 import type { Check } from '../contract/verify.js';
 
 /** What takes a cluster out of everybody's sight. */
@@ -71,4 +71,43 @@ function explainsIdentity(cause: Check, { scope, about, evidence }: Check): bool
   return (
     cause.name === 'stored-bundle' && cause.scope.startsWith(`${scope}←`) && evidence.includes('no bundle is stored')
   );
+}
+
+/** Settings of a SPIRE server: without them it neither polls others nor serves its bundle. */
+const SETTINGS = ['server-conf', 'spire-server', 'rendering'];
+/** What of a cluster explains edges on either side of it. */
+const OF_EITHER_SIDE: ReadonlySet<string> = new Set([...AWAY, REMOVED, ...SETTINGS]);
+/** What of a cluster explains only that others do not reach its bundle endpoint. */
+const OF_THE_ENDPOINT: ReadonlySet<string> = new Set([
+  'service',
+  'route',
+  'ingress',
+  'port',
+  'managed-route',
+  'endpoint',
+]);
+/** Mended by what the peer's own Kubernetes API tells: its endpoint has no part in it. */
+const WITHOUT_ENDPOINT: ReadonlySet<EdgeCause | undefined> = new Set(['neverBootstrapped', 'unknownAuthority']);
+
+/** Whether findings of this check can be the reason for others. */
+export function isExplaining(check: string): boolean {
+  return check === 'relationship' || OF_EITHER_SIDE.has(check) || OF_THE_ENDPOINT.has(check);
+}
+
+/**
+ * Whether a finding on a cluster or an edge is the reason why this edge is not fresh. What it is taken for the reason of
+ * is not mended before it: it must be what the mending needs, too.
+ */
+export function explainsEdge(
+  { check, scope }: Pick<Finding, 'check' | 'scope'>,
+  edge: string,
+  cause: EdgeCause | undefined,
+): boolean {
+  const [trusting, trusted] = edge.split('←');
+  if (check === 'relationship') return scope === edge;
+  if (scope !== trusting && scope !== trusted) return false;
+  // Clocks explain nothing but when certificates are valid.
+  if (check === 'clock') return cause === 'certificateTime';
+  if (OF_EITHER_SIDE.has(check)) return true;
+  return OF_THE_ENDPOINT.has(check) && scope === trusted && !WITHOUT_ENDPOINT.has(cause);
 }

@@ -5,7 +5,6 @@ import {
   findingId,
   type ClusterHealth,
   type ClusterReading,
-  type EdgeCause,
   type EdgeHealth,
   type EdgeRefresh,
   type EdgeVerdict,
@@ -32,6 +31,7 @@ import { edgeName } from '../contract/names.js';
 import type { Policy } from '../contract/policy.js';
 import { carryBundles, restoreBundles, type StoredBundles } from './carriedBundles.js';
 import { clockFindings } from './clocks.js';
+import { explainsEdge, isExplaining } from './consequences.js';
 import { edgeFinding, endpointFinding, serverFinding, unreadableFinding } from './edgeFinding.js';
 import {
   FRESH,
@@ -717,7 +717,7 @@ export class WatchedFederation {
     }
     for (const [cluster, { endpointProblem, downSince }] of this.clusters) {
       if (endpointProblem === undefined || downSince !== undefined) continue;
-      if (findings.some(({ check, scope }) => scope === cluster && EXPLAINING.has(check))) continue;
+      if (findings.some(({ check, scope }) => scope === cluster && isExplaining(check))) continue;
       // Where the peers reach it, the engine's own way to it is what is broken, and no restart mends that; where they do
       // not, they have tried more than once.
       const unreached = this.names.some(
@@ -731,11 +731,11 @@ export class WatchedFederation {
       Object.fromEntries(read.map(([cluster, { clockAheadMs = 0 }]) => [cluster, clockAheadMs])),
     );
     findings.push(...clocks);
-    const causes = findings.filter(({ check }) => EXPLAINING.has(check) || check === 'clock');
+    const causes = findings.filter(({ check }) => isExplaining(check) || check === 'clock');
     for (const [name, { judgement }] of this.edges) {
       const finding = edgeFinding(this.settings, name, judgement, (cluster) => this.clusters.get(cluster));
       // What is wrong with its configuration explains what is wrong with the edge.
-      if (finding !== undefined && !causes.some((each) => explains(each, name, judgement.cause)))
+      if (finding !== undefined && !causes.some((each) => explainsEdge(each, name, judgement.cause)))
         findings.push(finding);
     }
     if (findings.length <= FINDINGS_AT_MOST) return findings;
@@ -853,31 +853,6 @@ function countKey({ cause, outcome }: Pick<RepairCount, 'cause' | 'outcome'>): s
 /** Whether what kept a cluster from being read may be over by itself, or is the engine's own trouble. */
 function isPassing(type: FederatorErrorType): boolean {
   return isRetryable(type) || type === 'NoWorker';
-}
-
-const EXPLAINING: ReadonlySet<string> = new Set([
-  'service',
-  'route',
-  'ingress',
-  'port',
-  'server-conf',
-  'spire-server',
-  'rendering',
-  'managed-route',
-  'relationship',
-  'member-removed',
-  'endpoint',
-  'server-down',
-  'server-crash-loop',
-  'cluster',
-]);
-
-/** Whether a finding on a cluster or an edge is the reason why this edge is not fresh. */
-function explains({ check, scope }: Finding, edge: string, cause: EdgeCause | undefined): boolean {
-  const [trusting, trusted] = edge.split('←');
-  // Clocks explain nothing but when certificates are valid.
-  if (!EXPLAINING.has(check) && !(check === 'clock' && cause === 'certificateTime')) return false;
-  return scope === edge || scope === trusting || scope === trusted;
 }
 
 function inFewWords({ judgement, refresh, ...edge }: Edge): EdgeState {

@@ -1,5 +1,5 @@
 import type { Check, Verdict } from '../../src/contract/verify.js';
-import { withCauses } from '../../src/federation/consequences.js';
+import { explainsEdge, withCauses } from '../../src/federation/consequences.js';
 
 function check(id: string, more: Partial<Check> = {}): Check {
   const [name = '', scope = ''] = id.split('@');
@@ -46,4 +46,28 @@ test('a missing bundle explains the ClusterSPIFFEIDs that name it', () => {
 
 test('what is well explains nothing', () => {
   expect(causes(check('route@b', { verdict: 'ok' }), check('endpoint@b'))).toEqual(['endpoint@b']);
+});
+
+test.each<
+  [string, 'endpointUnreachable' | 'neverBootstrapped' | 'unknownAuthority' | 'certificateTime' | undefined, boolean]
+>([
+  ['service@b', 'endpointUnreachable', true],
+  ['endpoint@b', undefined, true],
+  ['service@a', 'endpointUnreachable', false],
+  ['port@a', 'neverBootstrapped', false],
+  ['managed-route@b', 'neverBootstrapped', false],
+  ['endpoint@b', 'unknownAuthority', false],
+  ['server-conf@a', 'neverBootstrapped', true],
+  ['rendering@b', 'unknownAuthority', true],
+  ['member-removed@b', 'neverBootstrapped', true],
+  ['cluster@b', undefined, true],
+  ['cluster@c', undefined, false],
+  ['relationship@a←b', 'neverBootstrapped', true],
+  ['relationship@b←a', 'neverBootstrapped', false],
+  ['clock@b', 'certificateTime', true],
+  ['clock@b', 'endpointUnreachable', false],
+  ['policy@a', 'neverBootstrapped', false],
+])('%s as the reason why a←b is %s: %s', (id, cause, is) => {
+  const [name = '', scope = ''] = id.split('@');
+  expect(explainsEdge({ check: name, scope }, 'a←b', cause)).toBe(is);
 });

@@ -130,6 +130,16 @@ describe('of many peers that look bad', () => {
   });
 });
 
+test('a bundle that is gone is brought back whatever is wrong with the endpoint of either side', () => {
+  for (const cluster of ['a', 'b']) {
+    const watched = new WatchedFederation(settings(['a', 'b']), START);
+    watched.take(clusterReading('a', START, { stored: {} }), START);
+    watched.take(clusterReading('b', START, { stored: storedOf(['a']) }), START);
+    const foreign: Finding = { check: 'service', scope: cluster, evidence: 'of somebody else', remedy: 'delete it' };
+    expect(find(watched, foreign)).toEqual(['neverBootstrapped@a←b']);
+  }
+});
+
 describe('policies that somebody deleted on all members', () => {
   const policy: Policy = { type: 'label', name: 'p', labels: { app: 'x' } };
   const diagnosis: Diagnosis = {
