@@ -29,14 +29,15 @@ export function federationSettings(federation: string, members: readonly Cluster
  */
 export function hubAmong(
   federation: string,
-  members: readonly { cluster: string; facts?: ClusterFacts }[],
+  members: readonly { cluster: string; trustDomain?: string; facts?: ClusterFacts }[],
 ): string | undefined {
   const facts = members.flatMap((member) => member.facts ?? []);
   const named = hubDomain(federation, facts);
   if (named === undefined) return undefined;
   const unread = members.filter((member) => member.facts === undefined);
   return (
-    facts.find(({ trustDomain }) => trustDomain === named)?.cluster ?? (unread.length === 1 ? unread[0]?.cluster : '')
+    members.find(({ facts: read, trustDomain }) => (read?.trustDomain ?? trustDomain) === named)?.cluster ??
+    (unread.length === 1 ? unread[0]?.cluster : '')
   );
 }
 

@@ -19,6 +19,8 @@ import { hubAmong, trusts } from './settings.js';
 /** What was found out about one member; without facts it could not be looked at. */
 export interface MemberObservation {
   cluster: string;
+  /** As it is known where it could not be looked at. */
+  trustDomain?: string;
   facts?: ClusterFacts;
   observation?: Observation;
   problems: Problem[];
@@ -47,7 +49,7 @@ export function verifyFederation(
     hub === '' ? a !== b && b.facts === undefined : trusts(hub, a.cluster, b.cluster);
   const related = (a: MemberObservation) => members.filter((b) => isRelated(a, b));
   return [
-    ...members.flatMap((member) => clusterChecks(member, related(member), federation, policies)),
+    ...members.flatMap((member) => clusterChecks(member, related(member), { federation, hub, policies })),
     ...members.flatMap((trusting) => related(trusting).flatMap((trusted) => edgeChecks(of, trusting, trusted))),
   ];
 }
@@ -62,9 +64,9 @@ const UNSEEN: Partial<Record<FederatorErrorType, string>> = {
 function clusterChecks(
   { cluster, facts, observation, problems }: MemberObservation,
   peers: readonly MemberObservation[],
-  federation: string,
-  policies: readonly Policy[],
+  wanted: PolicyContext,
 ): Check[] {
+  const { federation } = wanted;
   const check = checker(cluster);
   if (facts === undefined) {
     return problems.map(({ type, message }) => {
@@ -115,7 +117,7 @@ function clusterChecks(
     ...facts.identities
       .filter((identity) => identity.federatesWith.length > 0 || identity.policy !== undefined)
       .map((identity) => identityCheck(facts, identity)),
-    ...policyDrift(facts, peers, federation, policies),
+    ...policyDrift(facts, peers, wanted),
   ];
 }
 
@@ -131,22 +133,40 @@ function endpointCheck({ cluster, endpointUrl }: ClusterFacts, { endpointProblem
       );
 }
 
+/** What the ClusterSPIFFEIDs of a member are judged by. */
+interface PolicyContext {
+  federation: string;
+  hub: string | undefined;
+  /** Those that the federation is known to have. */
+  policies: readonly Policy[];
+}
+
 /** Policies of the federation whose ClusterSPIFFEID is not as the policy says. */
 function policyDrift(
   facts: ClusterFacts,
   members: readonly MemberObservation[],
-  federation: string,
-  known: readonly Policy[],
+  { federation, hub, policies: known }: PolicyContext,
 ): Check[] {
-  // With a peer that cannot be read, which trust domains are wanted is not known.
-  if (members.some((member) => member.facts === undefined)) return [];
-  const peers = members.flatMap((member) => member.facts ?? []);
-  const problems: Problem[] = [];
-  const { objects } = planPolicies(
-    { options: { federation }, policies: policiesOf(federation, [facts, ...peers], known), problems, leftAlone: [] },
-    facts,
-    peers,
+  const read = members.flatMap((member) => member.facts ?? []);
+  const policies = policiesOf(federation, [facts, ...read], known);
+  const trusted = members.flatMap(({ cluster, facts: peer, trustDomain = peer?.trustDomain }) =>
+    trustDomain === undefined ? [] : [{ cluster, trustDomain }],
   );
+  const problems: Problem[] = [];
+  const { objects } = planPolicies({ options: { federation }, policies, problems, leftAlone: [] }, facts, trusted);
+  if (hub === '' || trusted.length < members.length) {
+    // Which trust domains are wanted is not known, so that only what is not there at all can be told, and not be mended.
+    return objects
+      .filter(({ before }) => before === undefined)
+      .map(({ object: { metadata } }) =>
+        checker(facts.cluster, metadata.name)(
+          'policy',
+          'warning',
+          `ClusterSPIFFEID ${metadata.name} is missing`,
+          'It is put back once all members can be read.',
+        ),
+      );
+  }
   return [
     ...objects.map(({ object, before }) =>
       checker(facts.cluster, object.metadata.name)(

@@ -21,6 +21,7 @@ import type {
   ClusterState,
   EdgeJudgement,
   EdgeState,
+  KnownMember,
   MemberToMend,
   MembershipChange,
   MonitorSettings,
@@ -363,17 +364,21 @@ export class WatchedFederation {
   /** Members as they are known. One that could not be read just now is asked only for what is to be mended on itself. */
   toMend(due: readonly Finding[]): MemberToMend[] {
     const concerned = new Set(due.flatMap(({ scope }) => scope.split('←')));
-    return [...this.clusters].map(([cluster, { trustDomain, endpointUrl }]) => {
+    return this.members.map((member) => {
+      const { cluster } = member;
       // Of one whose trust domain is not known, the others would lose it.
-      const isNeeded = concerned.has(cluster) || trustDomain === undefined;
+      const isNeeded = concerned.has(cluster) || member.trustDomain === undefined;
       const unread = isNeeded ? undefined : this.unread.find((problem) => problem.cluster === cluster);
-      return {
-        cluster,
-        ...(trustDomain === undefined ? {} : { trustDomain }),
-        ...(endpointUrl === undefined ? {} : { endpointUrl }),
-        ...(unread === undefined ? {} : { unread }),
-      };
+      return { ...member, ...(unread === undefined ? {} : { unread }) };
     });
+  }
+
+  get members(): KnownMember[] {
+    return [...this.clusters].map(([cluster, { trustDomain, endpointUrl }]) => ({
+      cluster,
+      ...(trustDomain === undefined ? {} : { trustDomain }),
+      ...(endpointUrl === undefined ? {} : { endpointUrl }),
+    }));
   }
 
   /** Clusters that two readings in a row could not reach, and why. */

@@ -38,10 +38,11 @@ export async function diagnose({
   onlyWrong = false,
   retryPolls = false,
   policies = [],
+  members: remembered = [],
   workload,
 }: DiagnoseInput): Promise<Diagnosis> {
   const known = clusters.length > 0 ? [...clusters] : await possibleMembers(federation);
-  const observed = await observeMembers(DIAGNOSE, federation, known, unread);
+  const observed = await observeMembers(DIAGNOSE, federation, known, unread, remembered);
   const members = clusters.length > 0 ? observed : [...observed, ...(await forgottenMembers(federation, observed))];
   const facts = members.flatMap((member) => member.facts ?? []);
   const { refreshHintSeconds } = federationSettings(federation, facts);

@@ -285,7 +285,7 @@ async function judge(
   const clusters = members.map(({ cluster }) => cluster);
   const after = diagnoseFederation(
     federation,
-    await observeMembers({ id: 'after', title: 'Look again' }, federation, clusters, unreadOf(members)),
+    await observeMembers({ id: 'after', title: 'Look again' }, federation, clusters, unreadOf(members), members),
     policies,
   );
   const durationMs = Date.now() - startedAt;

@@ -365,10 +365,10 @@ class Monitor {
   private async act(): Promise<void> {
     const { watched } = this;
     if (watched.changedClusters.length > 0) {
-      const { names: clusters, knownPolicies: policies, unread } = watched;
+      const { names: clusters, knownPolicies: policies, unread, members } = watched;
       const diagnosis = await executeChild<typeof diagnose>('diagnose', {
         workflowId: `${diagnoseWorkflowId(watched.federation)}/${workflowInfo().runId.slice(0, 8)}-${watched.rounds}`,
-        args: [{ federation: watched.federation, clusters, unread, onlyWrong: true, policies }],
+        args: [{ federation: watched.federation, clusters, unread, onlyWrong: true, policies, members }],
         parentClosePolicy: ParentClosePolicy.TERMINATE,
         staticSummary: `diagnose ${watched.federation}`,
       });

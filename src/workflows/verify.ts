@@ -1,6 +1,7 @@
 import type { ReadFactsRequest } from '../contract/activities.js';
 import type { VerifyInput } from '../contract/change.js';
 import type { ClusterFacts, Problem } from '../contract/facts.js';
+import type { KnownMember } from '../contract/monitor.js';
 import { worstVerdict, type VerifyResult } from '../contract/verify.js';
 import { boundedChecks } from '../federation/check.js';
 import { verifyFederation, type MemberObservation } from '../federation/verify.js';
@@ -76,17 +77,24 @@ function readMembers(
   );
 }
 
-/** @param unread clusters that could not be read just now, and why: they are not asked again */
+/**
+ * @param unread clusters that could not be read just now, and why: they are not asked again
+ * @param members what is known of those that cannot be read
+ */
 export async function observeMembers(
   step: StepName,
   federation: string,
   clusters: readonly string[],
   unread: readonly Problem[] = [],
+  members: readonly KnownMember[] = [],
 ): Promise<MemberObservation[]> {
   const read = await readMembers(step, federation, clusters, unread);
   return Promise.all(
     read.map(async ({ cluster, facts, problems }): Promise<MemberObservation> => {
-      if (facts === undefined) return { cluster, problems };
+      if (facts === undefined) {
+        const trustDomain = members.find((member) => member.cluster === cluster)?.trustDomain;
+        return { cluster, problems, ...(trustDomain === undefined ? {} : { trustDomain }) };
+      }
       const peers = read.flatMap((each) => (each.facts && each.cluster !== cluster ? [each.facts.trustDomain] : []));
       const { endpointUrl } = facts;
       const observation = await runStep('observe', part(step, `ask ${cluster}`), ATTEMPTS, {

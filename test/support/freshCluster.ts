@@ -1,6 +1,8 @@
+import type { Policy } from '../../src/contract/policy.js';
 import { exposureStrategy } from '../../src/federation/exposure.js';
 import { owned } from '../../src/federation/ownership.js';
 import { exposureContext } from '../../src/federation/plan.js';
+import { renderPolicy } from '../../src/federation/policy.js';
 import { federatesWithEntry, wantedRelationship } from '../../src/federation/relationship.js';
 import { trusts } from '../../src/federation/settings.js';
 import type { ClusterFacts, IdentityFacts } from '../../src/contract/facts.js';
@@ -76,6 +78,18 @@ export function federatedClusters(federation: string, names: readonly string[], 
       relationships: peers.map((peer) => wantedRelationship(facts, peer, url(peer), { federation, hub: hubDomain })),
       storedBundles: Object.fromEntries(peers.map((peer) => [peer.trustDomain, peer.bundle])),
     };
+  });
+}
+
+/** The same clusters, which all trust all, with the policy on each. */
+export function withPolicy(federation: string, clusters: readonly ClusterFacts[], policy: Policy): ClusterFacts[] {
+  return clusters.map((facts) => {
+    const peers = clusters.filter((peer) => peer !== facts);
+    const object = renderPolicy(policy, facts, peers, federation);
+    const { federatesWith } = object['spec'] as { federatesWith: string[] };
+    const { name } = object.metadata;
+    const identity = identityFacts({ name, className: facts.className, federatesWith, federation, policy, object });
+    return { ...facts, identities: [{ ...identity, spiffeIDTemplate: 'x' }] };
   });
 }
 

@@ -2,8 +2,9 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { CHECKS, checkAnchor } from '../../src/contract/checks.js';
 import type { ClusterFacts } from '../../src/contract/facts.js';
+import { policySchema } from '../../src/contract/policy.js';
 import { diagnoseFederation } from '../../src/federation/diagnosis.js';
-import { federatedClusters } from '../support/freshCluster.js';
+import { federatedClusters, withPolicy } from '../support/freshCluster.js';
 
 const FEDERATION = 'demo';
 
@@ -110,4 +111,59 @@ describe('a hub that cannot be read', () => {
     expect(checks.filter(({ verdict }) => verdict === 'failed')).toEqual([]);
     expect(findings).toEqual([]);
   });
+});
+
+describe('a policy while a member cannot be read', () => {
+  const policy = policySchema.parse({ type: 'universal' });
+  const name = 'all-workloads-auto-federated';
+
+  /** What is said of the policy on `a`, of whose ClusterSPIFFEID this is made, with these members away. */
+  function said(change: (facts: ClusterFacts) => ClusterFacts['identities'], away: Record<string, string | undefined>) {
+    const members = withPolicy(FEDERATION, federatedClusters(FEDERATION, ['a', 'b', 'c']), policy).map((facts) => {
+      const { cluster } = facts;
+      if (!(cluster in away)) {
+        const identities = cluster === 'a' ? change(facts) : facts.identities;
+        return { cluster, facts: { ...facts, identities }, observation: { federatedEntries: {} }, problems: [] };
+      }
+      const trustDomain = away[cluster];
+      const problems = [{ cluster, type: 'ClusterUnreachable' as const, message: 'no answer' }];
+      return { cluster, problems, ...(trustDomain === undefined ? {} : { trustDomain }) };
+    });
+    const { checks, findings } = diagnoseFederation(FEDERATION, members, [policy]);
+    return {
+      checks: checks.filter((each) => each.name === 'policy').map(({ scope, verdict }) => `${scope} ${verdict}`),
+      findings: findings.map(({ check, scope, evidence }) => `${check}@${scope}: ${evidence}`),
+    };
+  }
+  const deleted = () => [];
+  const edited = ({ identities }: ClusterFacts) =>
+    identities.map((identity) => ({
+      ...identity,
+      ...(identity.object === undefined ? {} : { object: { ...identity.object, spec: { className: 'other' } } }),
+    }));
+
+  test('is judged by the trust domain that it is known by', () => {
+    const away = { c: 'c.test' };
+    expect(said(({ identities }) => identities, away)).toEqual({ checks: [], findings: [] });
+    expect(said(deleted, away).findings).toEqual([`policy@a: ClusterSPIFFEID ${name} is missing`]);
+    expect(said(edited, away).findings).toEqual([`policy@a: ClusterSPIFFEID ${name} is not what its policy says`]);
+  });
+
+  test('is only missed where not even that is known, and not as what can be mended now', () => {
+    const away = { c: undefined };
+    expect(said(edited, away)).toEqual({ checks: [], findings: [] });
+    expect(said(deleted, away)).toEqual({ checks: ['a warning'], findings: [] });
+  });
+});
+
+test('of hubs that may be any of several, the one is known by its trust domain', () => {
+  const policy = policySchema.parse({ type: 'universal' });
+  const members = federatedClusters(FEDERATION, ['a', 'b', 'c', 'hub'], 'hub').map(({ cluster, ...facts }) => {
+    const problems = [{ cluster, type: 'ClusterUnreachable' as const, message: 'no answer' }];
+    return ['b', 'hub'].includes(cluster)
+      ? { cluster, trustDomain: `${cluster}.test`, problems }
+      : { cluster, facts: { cluster, ...facts }, observation: { federatedEntries: {} }, problems: [] };
+  });
+  const { findings } = diagnoseFederation(FEDERATION, members, [policy]);
+  expect(findings.map(({ check, scope }) => `${check}@${scope}`)).toEqual(['policy@a', 'policy@c']);
 });

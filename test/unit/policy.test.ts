@@ -3,7 +3,7 @@ import { setupMeshInputSchema, type SetupInput } from '../../src/contract/change
 import { planSetup, planSteps } from '../../src/federation/plan.js';
 import { maskedBy, policiesOf, renderPolicy } from '../../src/federation/policy.js';
 import type { ClusterFacts, IdentityFacts } from '../../src/contract/facts.js';
-import { federatedClusters, freshCluster, identityFacts } from '../support/freshCluster.js';
+import { federatedClusters, freshCluster, identityFacts, withPolicy } from '../support/freshCluster.js';
 
 const FEDERATION = 'demo';
 const MEMBER = { className: 'spire', trustDomain: 'a.test' };
@@ -107,28 +107,7 @@ describe('the policies of a federation', () => {
   };
 
   /** Members that have the policy already. */
-  function members(names: string[]): ClusterFacts[] {
-    const clusters = federatedClusters(FEDERATION, names);
-    return clusters.map((facts) => {
-      const object = renderPolicy(
-        policy,
-        facts,
-        clusters.filter((peer) => peer !== facts),
-        FEDERATION,
-      );
-      const { federatesWith } = object['spec'] as { federatesWith: string[] };
-      const identity = identityFacts({
-        name: object.metadata.name,
-        className: facts.className,
-        federatesWith,
-        spiffeIDTemplate: 'x',
-        federation: FEDERATION,
-        policy,
-        object,
-      });
-      return { ...facts, identities: [identity] };
-    });
-  }
+  const members = (names: string[]) => withPolicy(FEDERATION, federatedClusters(FEDERATION, names), policy);
 
   const changes = (clusters: ClusterFacts[], options: Partial<SetupInput> = {}) =>
     planSteps(planSetup({ ...input, ...options }, clusters))
