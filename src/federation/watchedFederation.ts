@@ -43,7 +43,15 @@ import {
   restartGraceMs,
   retryAfterMs,
 } from './freshness.js';
-import { coolDownMs, isDue, MAX_ATTEMPTS, MOST_RETURNS, RETURN_ROUNDS } from './repairPolicy.js';
+import {
+  coolDownMs,
+  isDue,
+  MAX_ATTEMPTS,
+  MOST_RETURNS,
+  mostReturns,
+  RETURN_ROUNDS,
+  returnsEvidence,
+} from './repairPolicy.js';
 import { trusts } from './settings.js';
 
 /** Edges that are listed one by one; of more than that, only those that are not fresh. */
@@ -59,7 +67,6 @@ const WORDS_CARRIED = 200;
 const REPAIRS_KEPT = 50;
 /** Fetches on demand per cluster and round: a cluster that is cut off from all others is not flooded. */
 const REFRESHES_PER_ROUND = 5;
-const RETURNS = `it came back more than ${MOST_RETURNS} times in ${RETURN_ROUNDS} rounds: something undoes the repair`;
 /** Peers that try at once whether they reach a cluster that looks bad: more of them would tell nothing else. */
 const WITNESSES = 3;
 
@@ -447,7 +454,9 @@ export class WatchedFederation {
       const attempts = this.attempts.get(id)?.count ?? 0;
       const next: OpenFinding = {
         ...finding,
-        ...(this.returnsTooOften(id) ? { evidence: `${finding.evidence}; ${RETURNS}` } : {}),
+        ...(this.returnsTooOften(finding)
+          ? { evidence: `${finding.evidence}; ${returnsEvidence(finding.action)}` }
+          : {}),
         id,
         since: known?.since ?? now,
         attempts,
@@ -466,9 +475,9 @@ export class WatchedFederation {
       if ((seen.at(-1) ?? 0) <= this.rounds - RETURN_ROUNDS) this.returns.delete(other);
   }
 
-  /** Whether something else undoes the repairs of a finding: more of them would only restart servers for ever. */
-  private returnsTooOften(id: string): boolean {
-    return (this.returns.get(id)?.length ?? 0) > MOST_RETURNS;
+  /** Whether repairs of a finding do not last: more of them would only restart servers for ever. */
+  private returnsTooOften(finding: Finding): boolean {
+    return (this.returns.get(findingId(finding))?.length ?? 0) > mostReturns(finding.action);
   }
 
   /** Findings that are to be worked on now, the causes before what follows from them. */
@@ -755,14 +764,11 @@ export class WatchedFederation {
     return readAt !== undefined && failures === 0 && downSince === undefined;
   }
 
-  private stateOf(
-    id: string,
-    { action, needsApproval }: Finding,
-    known: OpenFinding | undefined,
-  ): OpenFinding['state'] {
+  private stateOf(id: string, finding: Finding, known: OpenFinding | undefined): OpenFinding['state'] {
+    const { action, needsApproval } = finding;
     if (action === undefined) return 'person';
     if (needsApproval !== undefined && !this.approved.has(id)) return 'approval';
-    if ((this.attempts.get(id)?.count ?? 0) >= MAX_ATTEMPTS || this.returnsTooOften(id)) return 'escalated';
+    if ((this.attempts.get(id)?.count ?? 0) >= MAX_ATTEMPTS || this.returnsTooOften(finding)) return 'escalated';
     if (!this.settings.repair.automatic && !this.approved.has(id)) return 'approval';
     return known?.state === 'repairing' ? 'repairing' : 'found';
   }

@@ -3,7 +3,7 @@ import type { ClusterReading, Finding, RepairRecord } from '../../src/contract/h
 import { DEFAULT_REPAIR_POLICY } from '../../src/contract/monitor.js';
 import type { Policy } from '../../src/contract/policy.js';
 import { diagnoseFederation } from '../../src/federation/diagnosis.js';
-import { MOST_RETURNS, RETURN_ROUNDS } from '../../src/federation/repairPolicy.js';
+import { MOST_RESTARTS, MOST_RETURNS, RETURN_ROUNDS } from '../../src/federation/repairPolicy.js';
 import { WatchedFederation } from '../../src/federation/watchedFederation.js';
 import { clusterReading, domainOf, storedOf } from '../support/clusterReading.js';
 import { federatedClusters } from '../support/freshCluster.js';
@@ -33,8 +33,8 @@ function find(watched: WatchedFederation, ...findings: Finding[]): string[] {
 }
 
 /** Finds it, and that it is repaired. */
-function comeAndGo(watched: WatchedFederation): string[] {
-  const due = find(watched, LOST);
+function comeAndGo(watched: WatchedFederation, finding = LOST): string[] {
+  const due = find(watched, finding);
   find(watched);
   return due;
 }
@@ -52,6 +52,20 @@ test('what something undoes again and again is repaired so often, in whichever r
 
   expect(watched.approve(ID)).toBe(true);
   expect(watched.due.map(({ id }) => id)).toEqual([ID]);
+});
+
+test('what a restart mends only for a while is escalated sooner', () => {
+  const watched = new WatchedFederation(settings(['a', 'b']), START);
+  const stalled: Finding = { ...LOST, check: 'pollerStalled', scope: 'a←b', action: 'restart' };
+  for (let times = 0; times < MOST_RESTARTS; times++)
+    expect(comeAndGo(watched, stalled)).toEqual(['pollerStalled@a←b']);
+  expect(find(watched, stalled)).toEqual([]);
+  expect(watched.health(START).findings).toMatchObject([
+    { state: 'escalated', evidence: expect.stringMatching(/it came back 3 times in 40 rounds: a restart/) as string },
+  ]);
+
+  expect(watched.approve('pollerStalled@a←b')).toBe(true);
+  expect(watched.due.map(({ id }) => id)).toEqual(['pollerStalled@a←b']);
 });
 
 test('what comes back seldom is repaired every time', () => {
