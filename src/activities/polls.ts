@@ -1,6 +1,6 @@
 import type { PollError, ServerReading, StoredBundle } from '../contract/health.js';
 import { classifyPollError, peerIntervalMs, pollDueMs } from '../federation/freshness.js';
-import { parsePollLine, type PollLine } from '../spire/pollLog.js';
+import { lineTime, parsePollLine, type PollLine } from '../spire/pollLog.js';
 
 interface Times {
   /** When the log was read, by the worker's clock. */
@@ -11,6 +11,20 @@ interface Times {
   aheadMs: number;
   /** Since when the log has every line, by the worker's clock. */
   wholeSince: number;
+}
+
+/**
+ * Since when a log has every line, by the worker's clock. One that has as many lines as were asked for begins with the
+ * first of them; where that tells no time, nothing is known.
+ * @param askedSince so far back it was asked for
+ */
+export function wholeLogSince(log: readonly string[], mostLines: number, askedSince: number, aheadMs: number): number {
+  if (log.length < mostLines) return askedSince;
+  for (const line of log) {
+    const at = lineTime(line);
+    if (at !== undefined) return Math.max(askedSince, at - aheadMs);
+  }
+  return Infinity;
 }
 
 /**

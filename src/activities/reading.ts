@@ -27,7 +27,7 @@ import { readServerConf } from '../spire/serverConf.js';
 import type { Clusters, OpenCluster } from './clusters.js';
 import { resolveExposure } from './exposureFacts.js';
 import { lastingEndpointProblem } from './observe.js';
-import { readPolls } from './polls.js';
+import { readPolls, wholeLogSince } from './polls.js';
 import { serverConfIn } from './server.js';
 
 /** A log that says more than this in some minutes is read from its end only. */
@@ -137,7 +137,7 @@ async function readServer(
     }),
     clusters.read(),
   ]);
-  const wholeSince = Date.now() - logSeconds * 1000;
+  const logAskedSince = Date.now() - logSeconds * 1000;
   const bundle = parseBundle(own);
   const { text } = serverConfIn(
     connection.cluster,
@@ -157,7 +157,7 @@ async function readServer(
     readAt,
     startedAt,
     aheadMs,
-    wholeSince,
+    wholeSince: wholeLogSince(log, LOG_LINES, logAskedSince, aheadMs),
   });
   const rotation = rotationTimes(bundle);
   return {

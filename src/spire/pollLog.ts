@@ -16,10 +16,15 @@ const MESSAGES: Readonly<Record<string, PollLine['kind']>> = {
   'Trust domain no longer managed': 'unmanaged',
 };
 
+/** When a line of SPIRE server's log was written, by its clock; undefined when it does not say. */
+export function lineTime(line: string): number | undefined {
+  const at = Date.parse(fieldsOf(line)['time'] ?? '');
+  return Number.isNaN(at) ? undefined : at;
+}
+
 /** Reads a line of SPIRE server's log, in its text or its JSON format; undefined when it is about something else. */
 export function parsePollLine(line: string): PollLine | undefined {
-  const start = line.indexOf('{');
-  const fields = start >= 0 && /^(\S+ )?\{"/.test(line) ? jsonFields(line.slice(start)) : textFields(line);
+  const fields = fieldsOf(line);
   const kind = MESSAGES[fields['msg'] ?? ''];
   const trustDomain = fields['trust_domain'] ?? fields['trust_domain_id'];
   const at = Date.parse(fields['time'] ?? '');
@@ -31,6 +36,11 @@ export function parsePollLine(line: string): PollLine | undefined {
     trustDomain: trustDomain.replace(/^spiffe:\/\//, ''),
     ...(error === undefined ? {} : { error }),
   };
+}
+
+function fieldsOf(line: string): Record<string, string> {
+  const start = line.indexOf('{');
+  return start >= 0 && /^(\S+ )?\{"/.test(line) ? jsonFields(line.slice(start)) : textFields(line);
 }
 
 function textFields(line: string): Record<string, string> {

@@ -1,4 +1,4 @@
-import { readPolls } from '../../src/activities/polls.js';
+import { readPolls, wholeLogSince } from '../../src/activities/polls.js';
 
 const INTERVAL = 75_000;
 const READ_AT = Date.parse('2030-01-01T12:00:00Z');
@@ -72,4 +72,26 @@ test('a peer whose stored bundle has a longer hint is polled less often: silent 
 
 test('a peer whose stored bundle has no hint, or a shorter one, is to be polled as the others', () => {
   for (const hint of [0, 60]) expect(read([refreshed(100)], { hint }).silent).toEqual({ 'b.test': at(100) });
+});
+
+describe('a log that is read from its end only', () => {
+  const chatty = (lines: number) => Array.from({ length: lines }, () => line(20, 'Starting to fetch entries'));
+  const asked = at(165);
+
+  test('begins with its first line that has a time, and before that it tells nothing of a poll', () => {
+    const log = ['a line that was cut off', ...chatty(99)];
+    expect(wholeLogSince(log, 100, asked, 0)).toBe(at(20));
+    expect(wholeLogSince(log, 100, asked, 5_000)).toBe(at(25));
+    expect(read(log, { wholeSince: at(20) })).toMatchObject({ silent: {}, untold: ['b.test'] });
+  });
+
+  test('reaches back as far as it was asked for where it has fewer lines, or older ones', () => {
+    expect(wholeLogSince(chatty(99), 100, asked, 0)).toBe(asked);
+    expect(wholeLogSince([line(300, 'Starting')], 1, asked, 0)).toBe(asked);
+  });
+
+  test('tells nothing where no line has a time', () => {
+    const wholeSince = wholeLogSince(['no time'], 1, asked, 0);
+    expect(read(['no time'], { wholeSince })).toMatchObject({ silent: {}, untold: ['b.test'] });
+  });
 });
