@@ -48,6 +48,8 @@ const checkSchema = z.object(checkFields).meta({ id: 'Check' });
 const findingFields = {
   check: z.string(),
   scope: z.string(),
+  /** Name of somebody else's object that it is about, where the scope may have several. */
+  about: z.string().optional(),
   evidence: z.string(),
   remedy: z.string(),
   /** What the engine would do about it; absent where a person has to. */

@@ -107,7 +107,7 @@ async function monitorHealth(client: FederatorClient, federation: string): Promi
 /** An edge depends on what its two clusters are like, so their own checks belong to it. */
 function chosen({ checks }: Diagnosis, { cluster, ends, findings }: Asked): DiagnosedCheck[] {
   // The monitor may know by another name what is wrong there.
-  const scopes = findings?.map((id) => id.slice(id.indexOf('@') + 1));
+  const scopes = findings?.map((id) => id.slice(id.indexOf('@') + 1).split('/')[0] ?? '');
   return checks.filter(({ scope }) => {
     if (scopes !== undefined && !scopes.includes(scope)) return false;
     if (ends !== undefined && scope !== edgeName(...ends) && !ends.includes(scope)) return false;

@@ -174,6 +174,8 @@ export interface Finding {
   check: string;
   /** A cluster, or an edge "trusting←trusted". */
   scope: string;
+  /** Name of somebody else's object that it is about, where the scope may have several. */
+  about?: string;
   evidence: string;
   remedy: string;
   /** What the engine would do about it; absent where a person has to. */
@@ -210,6 +212,6 @@ export interface RepairCount extends Pick<RepairRecord, 'cause' | 'outcome'> {
 }
 
 /** Name of a finding: the same thing found again has the same one. */
-export function findingId({ check, scope }: Pick<Finding, 'check' | 'scope'>): string {
-  return `${check}@${scope}`;
+export function findingId({ check, scope, about }: Pick<Finding, 'check' | 'scope' | 'about'>): string {
+  return `${check}@${scope}${about === undefined ? '' : `/${about}`}`;
 }

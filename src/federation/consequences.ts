@@ -67,7 +67,7 @@ function explains(cause: Check, check: Check): boolean {
 
 /** One ClusterSPIFFEID that differs from its policy, or names a trust domain whose bundle is missing. */
 function explainsIdentity(cause: Check, { scope, about, evidence }: Check): boolean {
-  if (cause.name === 'policy') return cause.scope === scope && cause.about === about;
+  if (cause.name === 'policy') return cause.scope === scope && cause.about === about && cause.foreign !== true;
   return (
     cause.name === 'stored-bundle' && cause.scope.startsWith(`${scope}←`) && evidence.includes('no bundle is stored')
   );

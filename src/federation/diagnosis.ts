@@ -150,7 +150,10 @@ function servesByConfiguration({ control, exposure, serverConf }: ClusterFacts):
   return exposure.type === 'managedRoute' && control.federation?.managedRoute === 'true';
 }
 
-function toFinding({ name, scope, evidence, remedy = '', foreign }: Check): Finding {
-  const action = foreign === true ? undefined : ACTIONS[name];
-  return { check: name, scope, evidence, remedy, ...(action === undefined ? {} : { action }) };
+function toFinding({ name, scope, evidence, remedy = '', foreign, about }: Check): Finding {
+  const whole = { check: name, scope, evidence, remedy };
+  // One that takes a person must not stand for what the engine can mend on the same scope.
+  if (foreign === true) return { ...whole, ...(about === undefined ? {} : { about }) };
+  const action = ACTIONS[name];
+  return { ...whole, ...(action === undefined ? {} : { action }) };
 }

@@ -15,6 +15,8 @@ export interface PolicyPlan {
   await: PlannedStep;
   /** ClusterSPIFFEIDs to write, each with what stands there now. */
   objects: { object: KubernetesObject; before?: KubernetesObject }[];
+  /** ClusterSPIFFEIDs of somebody else that are in the way of a policy. */
+  foreign: { name: string; message: string }[];
   /** ClusterSPIFFEIDs of policies that are no longer wanted. */
   removed: { name: string; before?: KubernetesObject }[];
 }
@@ -32,6 +34,7 @@ export function planPolicies(
 ): PolicyPlan {
   const { cluster, identities } = facts;
   const objects: PolicyPlan['objects'] = [];
+  const foreign: PolicyPlan['foreign'] = [];
   for (const policy of policies) {
     const name = policyName(policy);
     const object = renderPolicy(policy, facts, trusted, federation);
@@ -46,12 +49,10 @@ export function planPolicies(
         existing.className === facts.className;
       if (same) leftAlone.push(`ClusterSPIFFEID ${name} on ${cluster}: somebody else's, and it federates as it must`);
       else {
-        problems.push({
-          cluster,
-          type: 'ForeignObject',
-          message: `${cluster}: ClusterSPIFFEID ${name} exists and was not made by spire-federator. Give the policy another name, take it under management (adopt), or delete it.`,
-          about: findingId({ check: 'policy', scope: cluster }),
-        });
+        const message = `${cluster}: ClusterSPIFFEID ${name} exists and was not made by spire-federator. Give the policy another name, take it under management (adopt), or delete it.`;
+        foreign.push({ name, message });
+        const about = findingId({ check: 'policy', scope: cluster, about: name });
+        problems.push({ cluster, type: 'ForeignObject', message, about });
       }
       continue;
     }
@@ -85,6 +86,7 @@ export function planPolicies(
       objects.length === 0 ? 'none' : 'check',
     ),
     objects,
+    foreign,
     removed,
   };
 }

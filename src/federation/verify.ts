@@ -152,8 +152,8 @@ function policyDrift(
   const trusted = members.flatMap(({ cluster, facts: peer, trustDomain = peer?.trustDomain }) =>
     trustDomain === undefined ? [] : [{ cluster, trustDomain }],
   );
-  const problems: Problem[] = [];
-  const { objects } = planPolicies({ options: { federation }, policies, problems, leftAlone: [] }, facts, trusted);
+  const planning = { options: { federation }, policies, problems: [], leftAlone: [] };
+  const { objects, foreign } = planPolicies(planning, facts, trusted);
   if (hub === '' || trusted.length < members.length) {
     // Which trust domains are wanted is not known, so that only what is not there at all can be told, and not be mended.
     return objects
@@ -176,8 +176,8 @@ function policyDrift(
         'Run setupMesh again: it puts it back.',
       ),
     ),
-    ...problems.map(({ message }) => ({
-      ...checker(facts.cluster)(
+    ...foreign.map(({ name, message }) => ({
+      ...checker(facts.cluster, name)(
         'policy',
         'failed',
         message,

@@ -318,9 +318,10 @@ function judgeFinding(
   worked: boolean,
 ): Pick<RepairRecord, 'outcome' | 'evidenceAfter'> {
   const words = (each: readonly Check[]) => each.map(({ name, evidence }) => `${name}: ${evidence}`).join('; ');
-  // What else is wrong there is a finding of its own.
-  const own = checks.filter(({ name }) => name === check);
-  const still = (own.length > 0 ? own : checks).filter(({ verdict }) => verdict === 'failed');
+  // What else is wrong there is a finding of its own, and so is what somebody else made.
+  const mended = checks.filter(({ foreign }) => foreign !== true);
+  const own = mended.filter(({ name }) => name === check);
+  const still = (own.length > 0 ? own : mended).filter(({ verdict }) => verdict === 'failed');
   if (still.length > 0) return { outcome: 'failed', evidenceAfter: words(still) };
   const unknown = checks.filter(({ verdict }) => verdict === 'unknown');
   if (unknown.length > 0 || checks.length === 0) {

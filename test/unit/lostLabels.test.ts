@@ -95,7 +95,7 @@ test('what lost its labels and was changed besides takes a person, whoever made 
     return unlabelled({ ...object, spec: { ...spec, ...edit[kind] } });
   });
   expect(seen.steps).toEqual([]);
-  expect(seen.problems).toEqual(['service@a', 'route@a', 'relationship@a←b', 'policy@a']);
+  expect(seen.problems).toEqual(['service@a', 'route@a', 'relationship@a←b', 'policy@a/p']);
   expect(seen.findings).toEqual(['person service@a', 'person route@a', 'person policy@a', 'person relationship@a←b']);
 });
 

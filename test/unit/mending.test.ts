@@ -1,8 +1,11 @@
 import { setupMeshInputSchema, type SetupInput } from '../../src/contract/change.js';
 import type { ClusterFacts } from '../../src/contract/facts.js';
+import { findingId } from '../../src/contract/health.js';
+import { policySchema } from '../../src/contract/policy.js';
+import { diagnoseFederation } from '../../src/federation/diagnosis.js';
 import { planMending } from '../../src/federation/mending.js';
 import { planSetup } from '../../src/federation/plan.js';
-import { federatedClusters } from '../support/freshCluster.js';
+import { federatedClusters, identityFacts } from '../support/freshCluster.js';
 
 const FEDERATION = 'demo';
 const input: SetupInput = {
@@ -65,4 +68,25 @@ test("somebody else's object stands in the way of what is about it, and of nothi
   expect(mendings.map(({ findings }) => findings)).toEqual([[service, missing], held]);
   expect(mendings.map(({ edges }) => edges.map(({ trusted }) => trusted.cluster))).toEqual([['c'], expect.anything()]);
   expect(mendings.map(({ problems }) => problems.length)).toEqual([0, 2]);
+});
+
+test("somebody else's ClusterSPIFFEID with a policy's name hides no other policy that is gone, and holds up none", () => {
+  const policies = ['gone', 'theirs'].map((name) => policySchema.parse({ type: 'label', name }));
+  const clusters = federatedClusters(FEDERATION, ['a', 'b']).map((facts) =>
+    facts.cluster === 'a' ? { ...facts, identities: [identityFacts({ name: 'theirs' })] } : facts,
+  );
+  const members = clusters.map((facts) => ({ cluster: facts.cluster, facts, problems: [] }));
+  const { findings } = diagnoseFederation(FEDERATION, members, policies);
+  const onA = findings.filter(({ scope }) => scope === 'a');
+  expect(onA.map((each) => [findingId(each), each.action])).toEqual([
+    ['policy@a', 'restore'],
+    ['policy@a/theirs', undefined],
+  ]);
+  const plan = planSetup({ ...input, policies }, clusters);
+  const [mending] = planMending(
+    plan,
+    onA.filter(({ action }) => action !== undefined),
+  );
+  expect(mending?.problems).toEqual([]);
+  expect(mending?.member.policies.objects.map(({ object }) => object.metadata.name)).toEqual(['gone']);
 });
