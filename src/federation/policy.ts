@@ -4,6 +4,7 @@ import { POLICY, PROBE_NAMESPACE, policyName } from '../contract/names.js';
 import type { FoundPolicy } from '../contract/policies.js';
 import type { Policy } from '../contract/policy.js';
 import { owned } from './ownership.js';
+import { mostFrequent } from './settings.js';
 
 export const CLUSTER_SPIFFE_ID = { apiVersion: 'spire.spiffe.io/v1alpha1', kind: 'ClusterSPIFFEID' } as const;
 
@@ -72,7 +73,8 @@ function selection(policy: Policy): Record<string, unknown> {
 }
 
 /**
- * The policies that the members of a federation have, each once.
+ * The policies that the members of a federation have, each once: as they are known, else as most members have them, so
+ * that what somebody edits on one of them is put back there and spreads to nobody.
  * @param known those that it had, which somebody may have deleted on all members since
  */
 export function policiesOf(
@@ -80,13 +82,25 @@ export function policiesOf(
   clusters: readonly Pick<ClusterFacts, 'identities'>[],
   known: readonly Policy[] = [],
 ): Policy[] {
-  const found = clusters
-    .flatMap(({ identities }) => identities)
-    .filter((identity) => identity.federation === federation)
-    .flatMap(({ policy }) => policy ?? []);
-  return [...new Map([...known, ...found].map((policy) => [policyName(policy), policy])).values()].sort((a, b) =>
-    policyName(a).localeCompare(policyName(b)),
-  );
+  const found = new Map<string, Policy[]>();
+  for (const { name, policy, ...identity } of clusters.flatMap(({ identities }) => identities)) {
+    if (identity.federation === federation && policy !== undefined)
+      found.set(name, [...(found.get(name) ?? []), policy]);
+  }
+  const policies = new Map(known.map((policy) => [policyName(policy), policy]));
+  for (const [name, each] of found) {
+    if (policies.has(name)) continue;
+    // One of another name than its object has was edited.
+    const intact = each.filter((policy) => policyName(policy) === name);
+    const policy = mostFrequentOf(intact.length > 0 ? intact : each.map((edited): Policy => ({ ...edited, name })));
+    if (policy !== undefined) policies.set(name, policy);
+  }
+  return [...policies.values()].sort((a, b) => policyName(a).localeCompare(policyName(b)));
+}
+
+function mostFrequentOf(policies: readonly Policy[]): Policy | undefined {
+  const text = mostFrequent(policies.map((policy) => JSON.stringify(policy)));
+  return policies.find((policy) => JSON.stringify(policy) === text);
 }
 
 /** The policies of a federation, each with the members that have it. */

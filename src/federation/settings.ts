@@ -102,7 +102,8 @@ export function trusts(hub: string | undefined, trusting: string, trusted: strin
   return trusting !== trusted && (hub === undefined || trusting === hub || trusted === hub);
 }
 
-function mostFrequent<T>(values: readonly T[]): T | undefined {
+/** Of as many, the first. */
+export function mostFrequent<T>(values: readonly T[]): T | undefined {
   const counts = new Map<T, number>();
   for (const value of values) counts.set(value, (counts.get(value) ?? 0) + 1);
   return [...counts].sort(([, a], [, b]) => b - a)[0]?.[0];

@@ -1,4 +1,6 @@
-import { policiesSchema, policySchema, templateFault } from '../../src/contract/policy.js';
+import type { KubernetesObject } from '../../src/contract/kubernetes.js';
+import { POLICY } from '../../src/contract/names.js';
+import { policiesSchema, policySchema, templateFault, type Policy } from '../../src/contract/policy.js';
 import { setupMeshInputSchema, type SetupInput } from '../../src/contract/change.js';
 import { planSetup, planSteps } from '../../src/federation/plan.js';
 import { maskedBy, policiesOf, renderPolicy } from '../../src/federation/policy.js';
@@ -132,6 +134,46 @@ describe('the policies of a federation', () => {
     expect(changes([{ ...a, identities: [{ ...identity, object: edited }] }, b])).toEqual(['change applyPolicies/a']);
   });
 
+  describe('of which somebody edited the annotation on a member', () => {
+    const edited = { ...policy, exceptNamespaces: [] } as Policy;
+    /** The policy as one member has it who is edited, wherever that is listed. */
+    const among = (names: string[], annotation: Policy) =>
+      members(names).map((facts) =>
+        facts.cluster === 'edited'
+          ? { ...facts, identities: facts.identities.map((each) => ({ ...each, policy: annotation })) }
+          : facts,
+      );
+
+    test.each([[['edited', 'a', 'b']], [['a', 'edited', 'b']], [['a', 'b', 'edited']]])(
+      'stay as most members have them, of %j',
+      (names) => expect(policiesOf(FEDERATION, among(names, edited))).toEqual([policy]),
+    );
+
+    test.each([[['edited', 'a']], [['a', 'edited']]])('stay as they are known, of %j', (names) => {
+      expect(policiesOf(FEDERATION, among(names, edited), [policy])).toEqual([policy]);
+      expect(policiesOf(FEDERATION, among(names, { ...policy, name: 'other' }), [policy])).toEqual([policy]);
+    });
+
+    test.each([[['edited', 'a']], [['a', 'edited']]])(
+      'are never called otherwise than their object, of %j',
+      (names) => {
+        expect(policiesOf(FEDERATION, among(names, { ...policy, name: 'other' }))).toEqual([policy]);
+      },
+    );
+
+    test('are put back there and nowhere else', () => {
+      const clusters = among(['a', 'b', 'edited'], edited).map((facts) =>
+        facts.cluster === 'edited'
+          ? {
+              ...facts,
+              identities: facts.identities.map((each) => ({ ...each, object: annotated(each.object, edited) })),
+            }
+          : facts,
+      );
+      expect(changes(clusters)).toEqual(['change applyPolicies/edited']);
+    });
+  });
+
   test('go when none are wanted any more', () => {
     expect(changes(members(['a', 'b']), { policies: [] })).toEqual([
       'delete applyPolicies/a',
@@ -146,6 +188,12 @@ describe('the policies of a federation', () => {
     expect(plan.problems).toMatchObject([{ cluster: 'a', type: 'ForeignObject' }]);
   });
 });
+
+/** A ClusterSPIFFEID of which somebody edited the annotation. */
+function annotated(object: KubernetesObject | undefined, policy: Policy): KubernetesObject {
+  if (object === undefined) throw new Error('a member with a policy has its object');
+  return { ...object, metadata: { ...object.metadata, annotations: { [POLICY]: JSON.stringify(policy) } } };
+}
 
 test('an entry is masked by older ones with the same template that are no fallback', () => {
   const mine = identityFacts({
