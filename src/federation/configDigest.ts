@@ -66,7 +66,7 @@ function relevantParts(object: KubernetesObject): Record<string, unknown> {
       return {
         ...common,
         apiVersion,
-        spec: sorted(withoutKey(object['spec'])),
+        spec: sorted(withoutCertificates(object['spec'])),
         admitted: sorted(admission(object['status'])),
       };
     default:
@@ -74,9 +74,14 @@ function relevantParts(object: KubernetesObject): Record<string, unknown> {
   }
 }
 
-function withoutKey(spec: unknown): unknown {
-  const { tls, ...rest } = (spec ?? {}) as { tls?: { termination?: string } };
-  return { ...rest, termination: tls?.termination };
+/** What of the TLS settings of a Route is renewed now and then, or is secret (openshift/api: route/v1, TLSConfig). */
+const CERTIFICATES = new Set(['key', 'certificate', 'caCertificate', 'destinationCACertificate']);
+
+function withoutCertificates(spec: unknown): unknown {
+  const { tls, ...rest } = (spec ?? {}) as { tls?: object };
+  // Those of an Ingress are a list, which names its Secrets.
+  if (tls === undefined || Array.isArray(tls)) return { ...rest, tls };
+  return { ...rest, tls: Object.fromEntries(Object.entries(tls).filter(([key]) => !CERTIFICATES.has(key))) };
 }
 
 function admission(status: unknown): unknown {

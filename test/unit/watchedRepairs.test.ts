@@ -105,6 +105,22 @@ test('every repair that has ended is counted once, by cause and outcome, however
   expect(first.health(START).repairCounts).toEqual([{ cause: 'server-conf', outcome: 'healed', count: 60 }]);
 });
 
+test('a digest that is another one, as of a new version, is worth one thorough look', () => {
+  const watched = new WatchedFederation(settings(['a', 'b']), START);
+  const takeBoth = (configDigest: string) => {
+    for (const [cluster, other] of [['a', 'b'] as const, ['b', 'a'] as const])
+      watched.take(clusterReading(cluster, START, { stored: storedOf([other]), configDigest }), START);
+  };
+  takeBoth('of the old version');
+  find(watched);
+  expect(watched.changedClusters).toEqual([]);
+  takeBoth('of the new version');
+  expect(watched.changedClusters).toEqual(['a', 'b']);
+  expect(find(watched)).toEqual([]);
+  takeBoth('of the new version');
+  expect(watched.changedClusters).toEqual([]);
+});
+
 describe('of many peers that look bad', () => {
   const PEERS = Array.from({ length: 8 }, (_, index) => `p${index}`);
   function reading(cluster: string, readAt: number, pollsFail = false, endpointProblem?: string): ClusterReading {
