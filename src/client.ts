@@ -12,6 +12,7 @@ import {
 import { ActivityFailure, ApplicationFailure, CancelledFailure, TerminatedFailure } from '@temporalio/common';
 import { loadClientConnectConfig } from '@temporalio/envconfig';
 import { HealthSchedules } from './client/healthSchedules.js';
+import { temporalUnreachable } from './client/unreachable.js';
 import { webUiUrl } from './config.js';
 import type {
   AddClusterInput,
@@ -674,7 +675,7 @@ export class FederatorClient {
         const { type, message } = error.cause;
         throw new FederatorError((type ?? 'InvalidInput') as FederatorErrorType, message);
       }
-      throw error;
+      throw temporalUnreachable(error) ?? error;
     }
   }
 

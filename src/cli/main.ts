@@ -1,4 +1,5 @@
 import { CommanderError } from 'commander';
+import { temporalUnreachable } from '../client/unreachable.js';
 import { FederatorError } from '../contract/errors.js';
 import { inSpan } from '../tracing/span.js';
 import { startTracing, type Tracing } from '../tracing/tracing.js';
@@ -22,7 +23,8 @@ try {
   });
 } catch (error) {
   process.exitCode = EXIT_CODES.failed;
-  console.error(error instanceof FederatorError ? error.message : error);
+  const told = error instanceof FederatorError ? error : temporalUnreachable(error);
+  console.error(told?.message ?? error);
 } finally {
   await tracing?.shutdown();
 }

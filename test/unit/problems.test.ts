@@ -19,6 +19,15 @@ test.each([
   });
 });
 
+test('a workflow whose last task failed can be asked again in a moment', () => {
+  const refusal = serviceError(9, 'Unable to perform workflow execution update due to Workflow Task in failed state.');
+  expect(toProblem(refusal, 'request')).toMatchObject({
+    status: 503,
+    title: 'TemporalUnreachable',
+    detail: expect.stringMatching(/its last task failed.* the log of the worker says why/) as string,
+  });
+});
+
 test('what Temporal refuses is a fault of the engine, and told to nobody but its log', () => {
   const problem = toProblem(serviceError(3, 'a secret of its own'), 'request');
   expect(problem).toMatchObject({ status: 500, title: 'Internal' });
