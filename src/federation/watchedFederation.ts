@@ -92,7 +92,8 @@ export class WatchedFederation {
   private readonly pollErrors = new Map<string, Record<string, PollError>>();
   private readonly silent = new Map<string, Record<string, number>>();
   private readonly untold = new Map<string, ReadonlySet<string>>();
-  private readonly digests = new Map<string, string>();
+  /** Of each member's configuration, as it was read last. */
+  readonly digests = new Map<string, string>();
   private readonly crashLoops = new Map<string, string>();
   private readonly problems = new Map<string, Problem>();
   private readonly edges = new Map<string, Edge>();
@@ -402,12 +403,14 @@ export class WatchedFederation {
    * Takes in a thorough look, at all but those that it did not ask. Where nothing is wrong, the configuration as it was
    * read before counts as good.
    * @param asked the policies that it was told of
+   * @param seen the digests that were known when it began
    * @returns the clusters whose configuration came to count as good
    */
   takeDiagnosis(
     { checks, findings, policies }: Diagnosis,
     asked: readonly Policy[] = this.policies,
     notAsked: readonly Problem[] = [],
+    seen: ReadonlyMap<string, string> = this.digests,
   ): string[] {
     // A change that came meanwhile may have been one of policies.
     if (asked === this.policies) this.policies = policies ?? this.policies;
@@ -425,12 +428,13 @@ export class WatchedFederation {
       ...findings.filter(({ check }) => check !== 'stored-bundle' && check !== 'endpoint' && check !== 'cluster'),
       ...lasting,
     ];
-    for (const [cluster, digest] of this.digests) {
+    for (const [cluster, digest] of seen) {
       const state = this.clusters.get(cluster);
       const wrong = this.configFindings.some(({ scope }) => scope === cluster || scope.startsWith(`${cluster}←`));
       if (state === undefined) continue;
       if (wrong || unread.has(cluster)) delete state.goodConfig;
-      else if (state.goodConfig !== digest) {
+      // What was read since then was not looked at.
+      else if (state.goodConfig !== digest && this.digests.get(cluster) === digest) {
         state.goodConfig = digest;
         good.push(cluster);
       }

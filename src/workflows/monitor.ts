@@ -99,6 +99,8 @@ class Monitor {
   /** Evaluations begun, and rounds that are over. */
   private looks = 0;
   private evaluated = 0;
+  /** Memberships heard of. */
+  private memberships = 0;
   private shown: string | undefined;
   private tellings = 0;
 
@@ -112,6 +114,7 @@ class Monitor {
       if (!isMembership(settings) || settings.federation !== watched.federation)
         return log.warn('A membership that makes no sense is ignored');
       watched.become(settings);
+      this.memberships++;
       this.woken = true;
     });
     setHandler(repaired, (records) => {
@@ -174,8 +177,8 @@ class Monitor {
         if (this.late) await inTraceOfItsOwn('MonitorEvaluation', () => this.evaluate());
       }
       if (this.stopped) break;
-      if (this.runIsLong) {
-        await condition(allHandlersFinished);
+      // Who waits for a round gets it from this run: there is none while the handover waits for them.
+      if (this.runIsLong && allHandlersFinished()) {
         const told = this.told === undefined ? {} : { told: this.told };
         return continueAsNew<typeof monitor>({ ...watched.monitorSettings, state: { ...watched.state, ...told } });
       }
@@ -363,16 +366,20 @@ class Monitor {
   }
 
   private async act(): Promise<void> {
-    const { watched } = this;
+    const { watched, memberships } = this;
+    // What was seen in the middle of a change, or before a pause, is no reason to put anything back.
+    const isMoot = () => this.stopped || watched.paused !== undefined || this.memberships !== memberships;
     if (watched.changedClusters.length > 0) {
       const { names: clusters, knownPolicies: policies, unread, members } = watched;
+      const digests = new Map(watched.digests);
       const diagnosis = await executeChild<typeof diagnose>('diagnose', {
         workflowId: `${diagnoseWorkflowId(watched.federation)}/${workflowInfo().runId.slice(0, 8)}-${watched.rounds}`,
         args: [{ federation: watched.federation, clusters, unread, onlyWrong: true, policies, members }],
         parentClosePolicy: ParentClosePolicy.TERMINATE,
         staticSummary: `diagnose ${watched.federation}`,
       });
-      const good = watched.takeDiagnosis(diagnosis, policies, unread);
+      if (isMoot()) return;
+      const good = watched.takeDiagnosis(diagnosis, policies, unread, digests);
       await Promise.all(
         good.map((cluster) =>
           runCheck('keepGoodServerConf', `Remember the federation settings that ${cluster} runs well with`, {
@@ -381,6 +388,7 @@ class Monitor {
           }),
         ),
       );
+      if (isMoot()) return;
     }
     const { opened, closed } = watched.reconcile(Date.now());
     for (const { id, evidence } of opened) log.warn('Found', { finding: id, evidence });

@@ -387,6 +387,33 @@ test('nothing is raised while a change runs, nor while it is paused', async () =
   });
 });
 
+test('what a look saw that a pause came upon is no reason to repair anything', async () => {
+  const recorded = federation();
+  await watch(recorded, async (handle) => {
+    await until(handle, ({ verdict }) => verdict === 'ok');
+    let goOn: () => void = () => undefined;
+    const paused = new Promise<void>((resolve) => (goOn = resolve));
+    const looking = new Promise<void>((resolve) => {
+      recorded.interfere = async ({ name }) => {
+        if (name !== 'readFacts') return;
+        resolve();
+        await paused;
+      };
+    });
+    recorded.change('b', { relationships: [] });
+    await looking;
+    const { rounds } = await handle.executeUpdate<FederationHealth, [PauseRequest]>(PAUSE_UPDATE, {
+      args: [{ reason: 'maintenance' }],
+    });
+    goOn();
+    await until(handle, (now) => now.rounds > rounds + 2);
+    expect(recorded.requested).toEqual([]);
+    await handle.executeUpdate(RESUME_UPDATE);
+    await until(handle, () => recorded.requested.length > 0);
+  });
+  expect(recorded.requested).toEqual([['relationship@b←a']]);
+});
+
 test('a pause ends at its time, in whichever run, and a shorter one that was replaced does not end it', async () => {
   await watch(
     federation(),
@@ -461,6 +488,20 @@ test('a run hands over to the next without losing what is known', async () => {
   const seen = await watch(recorded, (handle) => until(handle, ({ rounds }) => rounds >= 7), { roundsPerRun: 2 });
   expect(seen.findings).toMatchObject([{ id: 'neverBootstrapped@a←b', attempts: 1 }]);
   expect(recorded.requested).toHaveLength(1);
+});
+
+test('who asks for a look at the end of a run gets it, and a stop then is heard', async () => {
+  const { rounds } = await watch(
+    federation(),
+    async (handle) => {
+      await until(handle, ({ verdict }) => verdict === 'ok');
+      const looks = await Promise.all(Array.from({ length: 5 }, () => check(handle)));
+      expect(looks.map(({ verdict }) => verdict)).toEqual(['ok', 'ok', 'ok', 'ok', 'ok']);
+      return check(handle);
+    },
+    { roundsPerRun: 1, intervalSeconds: 2 },
+  );
+  expect(rounds).toBeGreaterThan(2);
 });
 
 test('nonsense is refused, or passed over, and wedges nothing', async () => {
