@@ -19,6 +19,8 @@ export async function applyFederation(input: ApplyInput): Promise<ChangeResult> 
   const progress = new Progress();
   const { members } = await findMembers(federation);
   const leaving = members.filter((member) => !clusters.includes(member));
+  // What a repair restores after the look would not be planned for, and stay.
+  if (!input.planOnly && leaving.length > 0) await awaitNoRepair(federation, input.timeouts);
   const facts = await readAllFacts(federation, [...new Set([...clusters, ...leaving])], usesOf(input));
   const relationships = options.relationships ?? relationshipsOf([], facts);
   const setup: SetupInput = { ...options, federation, clusters, relationships };
@@ -49,7 +51,6 @@ export async function applyFederation(input: ApplyInput): Promise<ChangeResult> 
       notes: removal.stays,
     };
   }
-  await awaitNoRepair(federation, input.timeouts);
   await remove(input, removal, progress);
   try {
     const outcome = await setUp(setup, await readAllFacts(federation, clusters, usesOf(input), 'again'), progress);

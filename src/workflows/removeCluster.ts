@@ -20,6 +20,8 @@ export async function removeCluster(input: RemoveClusterInput): Promise<ChangeRe
   const { members } = await findMembers(federation, unreachable ? cluster : undefined);
   if (!unreachable && !members.includes(cluster)) throw notAMember(federation, cluster, members);
   const read = unreachable ? members.filter((member) => member !== cluster) : members;
+  // What a repair restores after the look would not be planned for, and stay.
+  if (!input.planOnly) await awaitNoRepair(federation, input.timeouts);
   const plan = planRemoval(federation, await readAllFacts(federation, read, ['change']), [cluster]);
   if (plan.problems.length > 0) throw preflightFailure(plan.problems);
   progress.plan(removalSteps(plan));
@@ -27,7 +29,8 @@ export async function removeCluster(input: RemoveClusterInput): Promise<ChangeRe
     federation,
     plan.remaining.map(({ facts }) => facts),
   );
-  if (!input.planOnly) await prepare(input, plan);
+  // Of one member alone there is nothing to watch over.
+  if (!input.planOnly && plan.remaining.length < 2) await stopWatching(federation, input.timeouts);
   const changed = input.planOnly ? plan.changes : await remove(input, plan, progress);
   const clusters = plan.remaining.map(({ facts }) => facts.cluster);
   const unwatched =
@@ -45,12 +48,6 @@ export async function removeCluster(input: RemoveClusterInput): Promise<ChangeRe
     leftAlone: plan.leftAlone,
     notes: [...plan.stays, ...(unreachable ? unreachableNotes(input, plan) : []), ...unwatched],
   };
-}
-
-/** What is removed on purpose must not be repaired meanwhile; of one member alone there is nothing to watch over. */
-async function prepare({ federation, timeouts }: RemoveClusterInput, { remaining }: RemovalPlan): Promise<void> {
-  if (remaining.length < 2) await stopWatching(federation, timeouts);
-  else await awaitNoRepair(federation, timeouts);
 }
 
 function unreachableNotes({ federation, cluster }: RemoveClusterInput, { withdrawn }: RemovalPlan): string[] {

@@ -4,7 +4,7 @@ import type { ClusterFacts } from '../contract/facts.js';
 import { memberSteps, planTeardown, type TeardownMember } from '../federation/teardown.js';
 import { fetchedUnasked } from '../federation/webProfile.js';
 import { part, runStep } from './activities.js';
-import { stopWatching } from './engine.js';
+import { awaitNoRepair, stopWatching } from './engine.js';
 import { findMembers, readAllFacts } from './facts.js';
 import { Progress } from './progress.js';
 import { settleAll } from './settle.js';
@@ -20,6 +20,8 @@ export async function teardown(input: TeardownInput): Promise<ChangeResult> {
   const { federation } = input;
   const progress = new Progress();
   const clusters = input.clusters.length > 0 ? input.clusters : (await findMembers(federation)).members;
+  // What a repair restores after the look would not be planned for, and stay.
+  if (!input.planOnly) await awaitNoRepair(federation, input.timeouts);
   const facts: ClusterFacts[] = await readAllFacts(federation, clusters, ['change']);
   const plan = planTeardown(federation, facts);
   progress.plan(plan.members.flatMap(memberSteps));
