@@ -3,7 +3,7 @@ import type { ClusterRequest, StepOutcome } from '../contract/activities.js';
 import { FederatorError } from '../contract/errors.js';
 import { SERVER_CONF_LAST_GOOD } from '../contract/names.js';
 import { deleteObject } from '../kubernetes/objects.js';
-import { waitForRollout } from '../kubernetes/rollout.js';
+import { readPod, waitForRollout } from '../kubernetes/rollout.js';
 import { readFederationSection, withFederationSection } from '../spire/serverConf.js';
 import type { Clusters, OpenCluster } from './clusters.js';
 import { readControl } from './controlFacts.js';
@@ -74,7 +74,12 @@ export function serverHealthActivities(clusters: Clusters) {
 
 async function replacePod({ connection }: OpenCluster, timeoutMs: number): Promise<void> {
   const { namespace, server } = connection.cluster;
-  await deleteObject(connection, { apiVersion: 'v1', kind: 'Pod', metadata: { name: `${server}-0`, namespace } });
+  const name = `${server}-0`;
+  const { attempt, scheduledTimestampMs } = Context.current().info;
+  // An attempt before this one, whose worker died, may have replaced it.
+  const pod = attempt > 1 ? await readPod(connection, namespace, name) : undefined;
+  if (new Date(pod?.metadata?.creationTimestamp ?? 0).getTime() <= scheduledTimestampMs)
+    await deleteObject(connection, { apiVersion: 'v1', kind: 'Pod', metadata: { name, namespace } });
   await waitForRollout(
     connection,
     { namespace, name: server },

@@ -15,7 +15,7 @@ import { asPeer, wantedFederation } from '../federation/serverConfPlan.js';
 import { relationshipKind, resolveSettings, trusts, type FederationSettings } from '../federation/settings.js';
 import { runCheck, runMending } from './activities.js';
 import { rootMessage } from './failure.js';
-import { Limit } from './limit.js';
+import { Restarts } from './restarts.js';
 import { observeMembers } from './verify.js';
 
 /** Findings that a restart mends and nothing else: everything is configured as it must be. */
@@ -46,7 +46,6 @@ export async function mend(input: RepairInput, isFree: () => Promise<boolean>): 
   };
   const { federation, findings } = input;
   const of = (action: Finding['action']) => findings.filter((finding) => finding.action === action);
-  const restarts = new Limit(1);
   await Promise.all(
     of('restoreServerConf').map((finding) =>
       attempt([finding], () => {
@@ -57,17 +56,21 @@ export async function mend(input: RepairInput, isFree: () => Promise<boolean>): 
     ),
   );
   const stalled = of('restart').filter(({ check }) => RESTART_ALONE.has(check));
+  const restarts = new Restarts(isFree);
   for (const cluster of new Set(stalled.map(trustingSide))) {
-    if (!(await isFree())) break;
+    // Where one does not come back, others may not either.
+    if (restarts.failed || !(await isFree())) break;
     const own = stalled.filter((finding) => trustingSide(finding) === cluster);
     const endpointUrl = input.members.find((member) => member.cluster === cluster)?.endpointUrl;
     await attempt(own, async () => {
       const why = own.some(({ check }) => check === 'endpoint') ? 'serves no bundle' : 'does not poll any more';
-      await runMending('restartServer', `Restart SPIRE server of ${cluster}, which ${why}`, {
-        cluster,
-        federation,
-        timeoutMs: ROLLOUT_MS,
-      });
+      await restarts.rollOut(cluster, () =>
+        runMending('restartServer', `Restart SPIRE server of ${cluster}, which ${why}`, {
+          cluster,
+          federation,
+          timeoutMs: ROLLOUT_MS,
+        }),
+      );
       await runMending('readBundle', `See that the endpoint of ${cluster} serves its trust bundle`, {
         cluster,
         federation,
@@ -99,7 +102,7 @@ type Attempt = (findings: readonly Finding[], work: () => Promise<unknown>) => P
 async function mendDifferences(
   { federation, members, hub, refreshHintSeconds, policies: known }: RepairInput,
   findings: readonly Finding[],
-  restarts: Limit,
+  restarts: Restarts,
   attempt: Attempt,
 ): Promise<typeof NOTHING_DONE> {
   const read = await readable(federation, members);
@@ -142,7 +145,7 @@ class MemberMending {
     private readonly unknown: readonly KnownMember[],
   ) {}
 
-  async run(restarts: Limit): Promise<typeof NOTHING_DONE | undefined> {
+  async run(restarts: Restarts): Promise<typeof NOTHING_DONE | undefined> {
     const { member, problems } = this.mending;
     if (problems.length > 0) throw new Error(problems.join(' '));
     const { cluster } = member.facts;
@@ -154,7 +157,7 @@ class MemberMending {
     await Promise.all(
       objects.map(({ step, object }) => runMending('applyObject', step.title, { cluster, federation, object })),
     );
-    if (restarting) await restarts.run(() => this.restart(member));
+    if (restarting) await restarts.run(() => this.restart(member, restarts));
     const related = await this.relate(member, restarting);
     if (governing) {
       await runMending('applyPolicies', member.policies.apply.title, {
@@ -173,7 +176,10 @@ class MemberMending {
     return objects.length > 0 || restarting || related || governing ? undefined : NOTHING_DONE;
   }
 
-  private async restart({ facts, peers, configureServer, rolloutServer }: MemberPlan): Promise<void> {
+  private async restart(
+    { facts, peers, configureServer, rolloutServer }: MemberPlan,
+    restarts: Restarts,
+  ): Promise<void> {
     const {
       cluster,
       control: { type: control },
@@ -190,15 +196,17 @@ class MemberMending {
     const edited = isToDo(configureServer)
       ? await runMending('configureServer', configureServer.title, { cluster, federation, control, wanted })
       : undefined;
-    await runMending('rolloutServer', rolloutServer.title, {
-      cluster,
-      federation,
-      control,
-      wanted,
-      outdatedPod: edited?.pod,
-      ...(rolloutServer.action === 'restart' ? { replaces: facts.statefulSet.configHash ?? '' } : {}),
-      timeoutMs: ROLLOUT_MS,
-    });
+    await restarts.rollOut(cluster, () =>
+      runMending('rolloutServer', rolloutServer.title, {
+        cluster,
+        federation,
+        control,
+        wanted,
+        outdatedPod: edited?.pod,
+        ...(rolloutServer.action === 'restart' ? { replaces: facts.statefulSet.configHash ?? '' } : {}),
+        timeoutMs: ROLLOUT_MS,
+      }),
+    );
     if (facts.endpointUrl === undefined) return;
     await runMending('readBundle', `See that the endpoint of ${cluster} serves its trust bundle`, {
       cluster,

@@ -8,7 +8,7 @@ import {
   setCurrentDetails,
   setHandler,
 } from '@temporalio/workflow';
-import type { RepairRecord } from '../contract/health.js';
+import { findingId, type RepairRecord } from '../contract/health.js';
 import { REPAIR_SIGNAL, REPAIRED_SIGNAL, type RepairInput } from '../contract/monitor.js';
 import { monitorWorkflowId } from '../contract/names.js';
 import { runCheck } from './activities.js';
@@ -22,9 +22,9 @@ const recordsQuery = defineQuery<RepairRecord[]>('repairs');
  * runs: whatever that leaves is found again.
  */
 export async function repair({ federation }: { federation: string }): Promise<RepairRecord[]> {
-  const requests: RepairInput[] = [];
+  const requests: { input: RepairInput; at: number }[] = [];
   const records: RepairRecord[] = [];
-  setHandler(repairSignal, (request) => void requests.push(request));
+  setHandler(repairSignal, (input) => void requests.push({ input, at: Date.now() }));
   setHandler(recordsQuery, () => records);
   await condition(() => requests.length > 0);
   for (let request = requests.shift(); request !== undefined; request = requests.shift()) {
@@ -33,7 +33,7 @@ export async function repair({ federation }: { federation: string }): Promise<Re
       return change === undefined;
     };
     if (!(await isFree())) break;
-    const done = await mend(request, isFree);
+    const done = await mend(withoutRestarted(request.input, records, request.at), isFree);
     records.push(...done);
     setCurrentDetails(recordsTable(records));
     try {
@@ -45,6 +45,16 @@ export async function repair({ federation }: { federation: string }): Promise<Re
   }
   await condition(allHandlersFinished);
   return records;
+}
+
+/** Without what servers have been restarted for since it was asked for: the next look says whether it helped. */
+function withoutRestarted(input: RepairInput, records: readonly RepairRecord[], askedAt: number): RepairInput {
+  const restarted = new Set(
+    records
+      .filter(({ action, startedAt, durationMs }) => action === 'restart' && startedAt + durationMs > askedAt)
+      .map((record) => record.findingId),
+  );
+  return { ...input, findings: input.findings.filter((finding) => !restarted.has(findingId(finding))) };
 }
 
 function recordsTable(records: readonly RepairRecord[]): string {
