@@ -49,7 +49,7 @@ export function readPolls(
     .filter(({ kind }) => kind === 'failed')
     .map(({ trustDomain, at, error = '' }): [string, PollError] => [
       trustDomain,
-      { at, cause: classifyPollError(error), message: error.slice(0, 300) },
+      { at, cause: classifyPollError(error), message: inFewWords(error) },
     ]);
   const silent: Record<string, number> = {};
   const untold: string[] = [];
@@ -66,4 +66,12 @@ export function readPolls(
     polls: refreshed.length,
     lastPolls: Object.fromEntries(refreshed.map(({ trustDomain, at }) => [trustDomain, at])),
   };
+}
+
+/** The newest error of each of many peers is part of one answer. */
+const WORDS_AT_MOST = 300;
+
+/** Go names the cause last, after an address that everybody knows and that is long. */
+function inFewWords(error: string): string {
+  return error.length <= WORDS_AT_MOST ? error : error.replace(/Get "[^"]*": /, '').slice(0, WORDS_AT_MOST);
 }

@@ -46,6 +46,17 @@ test('polls that fail are no good ones, but their poller is not silent', () => {
   });
 });
 
+test('of an error that is long, the cause stays, which comes last', () => {
+  const times = 'current time 2030-01-01T11:59:40Z is before 2030-01-01T13:00:00Z';
+  const said = `failed to fetch federated bundle from endpoint: failed to fetch bundle: Get \\"https://${'long.'.repeat(30)}test\\": tls: failed to verify certificate: x509: certificate has expired or is not yet valid: ${times}`;
+  const { pollErrors } = read([`${line(20, 'Error updating bundle')} error="${said}"`]);
+  expect(pollErrors['b.test']).toMatchObject({
+    cause: 'certificateTime',
+    message: expect.stringMatching(/^failed to fetch .*is before 2030-01-01T13:00:00Z$/) as string,
+  });
+  expect(pollErrors['b.test']?.message.length).toBeLessThanOrEqual(300);
+});
+
 test('a good poll after a failed one: the error is over', () => {
   expect(read([failed(95), refreshed(20)]).pollErrors).toEqual({});
 });
