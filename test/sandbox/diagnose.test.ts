@@ -1,19 +1,21 @@
-import { statSync, writeFileSync } from 'node:fs';
+import { readFileSync, statSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
 import { rotateCa } from '../../sandbox/client.js';
 import { eventually, type Resource } from '../../sandbox/kubernetes.js';
 import { CHECKS } from '../../src/contract/checks.js';
 import type { DiagnosedCheck } from '../../src/contract/diagnosis.js';
 import type { HealthSchedule } from '../../src/contract/scheduledHealth.js';
-import type { RepairRecord } from '../../src/contract/health.js';
 import type { Verdict } from '../../src/contract/verify.js';
 import { readArchive, sandboxSecrets } from '../support/archive.js';
+import { Diagnosing, expectExplained, namesOf } from '../support/diagnosing.js';
 import { deleteStoredBundle, pollLines, spireServer } from '../support/snapshot.js';
+import { ShiftedApi } from '../support/shiftedApi.js';
 import { Testbed } from '../support/testbed.js';
 import { asAdmin, PATHS, trustDomainOf } from '../support/watched.js';
 import { WebhookReceiver } from '../support/webhookReceiver.js';
 
 const FEDERATION = 'diagnosed';
-const CLUSTERS = ['client-1', 'server-1'];
+const CLUSTERS = ['client-1', 'server-1'] as const;
 const MINUTE = 60_000;
 const WEBHOOK_SECRET = 'planted-secret-of-the-webhook';
 const POLICY = 'all-workloads-auto-federated';
@@ -21,13 +23,6 @@ const CLASS = 'zero-trust-workload-identity-manager-spire';
 
 const client = trustDomainOf('client-1');
 const server = trustDomainOf('server-1');
-
-interface Output {
-  verdict: Verdict;
-  wrong: (DiagnosedCheck & { anchor: string; command?: string; cause?: string; also?: string[] })[];
-  proposals: { check: string; scope: string; action: string }[];
-  repairs?: RepairRecord[];
-}
 
 interface WithPorts {
   ports?: { containerPort: number }[];
@@ -45,37 +40,11 @@ interface Fault {
 }
 
 let testbed: Testbed;
+let diagnosing: Diagnosing;
 let receiver: WebhookReceiver;
 
-async function diagnose(...args: string[]): Promise<{ code: number; stderr: string; output: Output }> {
-  const { code, stdout, stderr } = await testbed.federator(
-    'diagnose',
-    '--federation',
-    FEDERATION,
-    '-o',
-    'json',
-    ...args,
-  );
-  return { code, stderr, output: JSON.parse(stdout === '' ? '{}' : stdout) as Output };
-}
-
-const names = ({ wrong }: Output) => wrong.map(({ name, scope }) => `${name}@${scope}`);
-
-/** Has both sides fetch now: a poll that failed while a server restarted is over with the next one. */
-async function fetchBoth(): Promise<void> {
-  await Promise.all([
-    spireServer(testbed.directory, 'client-1', 'federation', 'refresh', '-id', `spiffe://${server}`),
-    spireServer(testbed.directory, 'server-1', 'federation', 'refresh', '-id', `spiffe://${client}`),
-  ]);
-}
-
-async function untilWell(): Promise<void> {
-  await eventually('nothing is wrong', async () => {
-    await fetchBoth();
-    const { code, output } = await diagnose();
-    expect({ code, wrong: output.wrong }).toEqual({ code: 0, wrong: [] });
-  });
-}
+const diagnose = (...args: string[]) => diagnosing.diagnose(...args);
+const untilWell = () => diagnosing.untilWell();
 
 const remove = (cluster: string, path: string) => asAdmin(testbed, cluster, (api) => api.delete(path));
 const patch = (cluster: string, path: string, body: object) =>
@@ -119,6 +88,27 @@ async function relateByScript(): Promise<void> {
       spec: { ...(found['spec'] as object), trustDomainBundle: bundle },
     });
   });
+}
+
+let shifted: { api: ShiftedApi; inventory: string } | undefined;
+
+/** Has the engine reach a cluster's API server where its clock is another one: all of this machine have the same. */
+async function shiftClock(cluster: string, shiftMs: number): Promise<void> {
+  const at = (file: string) => path.join(testbed.directory, file);
+  const target = at(`${cluster}/shifted.kubeconfig`);
+  const api = await ShiftedApi.start(at(`${cluster}/engine.kubeconfig`), target, shiftMs);
+  const inventory = readFileSync(at('inventory.yaml'), 'utf8');
+  shifted = { api, inventory };
+  writeFileSync(
+    at('inventory.yaml'),
+    inventory.replace(`${cluster}/engine.kubeconfig`, `${cluster}/shifted.kubeconfig`),
+  );
+}
+
+async function restoreClock(): Promise<void> {
+  if (shifted === undefined) return;
+  writeFileSync(path.join(testbed.directory, 'inventory.yaml'), shifted.inventory);
+  await shifted.api.stop();
 }
 
 const FAULTS: Fault[] = [
@@ -239,7 +229,7 @@ const FAULTS: Fault[] = [
       });
       await testbed.heal();
       // This brings the hint, and leaves the time of the next poll as it is.
-      await fetchBoth();
+      await diagnosing.fetchBoth();
     },
     finds: 'pollerStalled@client-1←server-1',
   },
@@ -279,6 +269,12 @@ const FAULTS: Fault[] = [
     restore: () => testbed.heal(),
   },
   {
+    fault: 'an API server with a clock that is half a minute ahead',
+    make: () => shiftClock('server-1', 30_000),
+    finds: 'clock@server-1',
+    restore: () => restoreClock(),
+  },
+  {
     fault: 'everything of the federation gone from a member',
     make: async () => {
       await remove('client-1', PATHS.relationship(server));
@@ -294,6 +290,7 @@ const FAULTS: Fault[] = [
 
 beforeAll(async () => {
   testbed = await Testbed.start();
+  diagnosing = new Diagnosing(testbed, FEDERATION, CLUSTERS);
   receiver = await WebhookReceiver.start(WEBHOOK_SECRET);
   testbed.environment['SPIRE_FEDERATOR_WEBHOOK_URL'] = receiver.url;
   testbed.environment['SPIRE_FEDERATOR_WEBHOOK_SECRET'] = WEBHOOK_SECRET;
@@ -314,28 +311,13 @@ afterAll(async () => {
 
 test.each(FAULTS)(
   '$fault: $finds and nothing else',
-  async ({ make, finds, verdict = 'failed', code = 1, restore }) => {
+  async ({ make, finds, verdict, code, restore }) => {
     await untilWell();
     await make();
-    const found = await eventually(
-      `${finds} is named`,
-      async () => {
-        const said = await diagnose();
-        expect(names(said.output)).toEqual([finds]);
-        expect(said).toMatchObject({ code, output: { wrong: [{ verdict }] } });
-        return said.output;
-      },
-      2 * MINUTE,
-    );
+    const found = await diagnosing.untilNamed(finds, { verdict, code });
     const [wrong] = found.wrong;
     expect(CHECKS[wrong?.name ?? '']).toBeDefined();
-    expect(wrong).toMatchObject({
-      evidence: expect.stringMatching(/\S/) as string,
-      remedy: expect.stringMatching(/\S/) as string,
-      cause: expect.stringMatching(/\S/) as string,
-      command: expect.stringMatching(/^(npm run|kubectl) /) as string,
-      anchor: `docs/runbook.md#${wrong?.name ?? ''}`,
-    });
+    expectExplained(found);
     if (restore !== undefined) return restore();
     expect(found.proposals.map(({ check, scope }) => `${check}@${scope}`)).toEqual([finds]);
     const fixed = await diagnose('--fix', '--yes');
@@ -350,8 +332,8 @@ test(
   async () => {
     await untilWell();
     await remove('server-1', PATHS.route);
-    expect(names((await diagnose('--cluster', 'server-1')).output)).toEqual(['route@server-1']);
-    expect(names((await diagnose('--edge', 'client-1:server-1')).output)).toEqual(['route@server-1']);
+    expect(namesOf((await diagnose('--cluster', 'server-1')).output)).toEqual(['route@server-1']);
+    expect(namesOf((await diagnose('--edge', 'client-1:server-1')).output)).toEqual(['route@server-1']);
     const pod = (name: string, volumes: object[]) => ({
       apiVersion: 'v1',
       kind: 'Pod',
@@ -362,14 +344,14 @@ test(
     await create('client-1', pod('well', [{ name: 'spiffe', csi: { driver: 'csi.spiffe.io', readOnly: true } }]));
     await eventually('the workload that has all is well', async () => {
       const { code, output } = await diagnose('--workload', 'default/well', '--cluster', 'client-1');
-      expect({ code, wrong: names(output) }).toEqual({ code: 0, wrong: [] });
+      expect({ code, wrong: namesOf(output) }).toEqual({ code: 0, wrong: [] });
     });
     const verified = await testbed.federator('verify', '--federation', FEDERATION, '--json');
     const { checks } = JSON.parse(verified.stdout) as { checks: DiagnosedCheck[] };
     const entries = checks.find(({ name, scope }) => name === 'entries' && scope === 'client-1←server-1');
     expect(entries?.evidence).toMatch(/^[1-9]\d* registration entries federate with apps\.server-1\.sandbox\.test$/);
     const { code, output } = await diagnose('--workload', 'default/sealed');
-    expect({ code, wrong: names(output) }).toEqual({ code: 1, wrong: ['workload@client-1'] });
+    expect({ code, wrong: namesOf(output) }).toEqual({ code: 1, wrong: ['workload@client-1'] });
     expect(output.wrong[0]?.evidence).toMatch(/default\/sealed: it mounts no csi\.spiffe\.io volume/);
     const nobody = await testbed.federator('diagnose', '--federation', FEDERATION, '--workload', 'default/nobody');
     expect(nobody.code).toBe(2);
@@ -385,7 +367,7 @@ test(
     expect(code).toBe(2);
     expect(stdout).toContain('route of server-1');
     expect(stderr).toMatch(/Repairs:\n {2}route of server-1: put back what is missing or differs\n.*Say --yes/);
-    expect(names((await diagnose()).output)).toEqual(['route@server-1']);
+    expect(namesOf((await diagnose()).output)).toEqual(['route@server-1']);
     expect(await diagnose('--fix', '--yes')).toMatchObject({ code: 0, output: { wrong: [] } });
   },
   2 * MINUTE,
@@ -544,9 +526,9 @@ test(
     // Ready for 20 minutes before it is used, while peers poll every 15.
     await rotateCa({ directory: testbed.directory, cluster: 'server-1', revoke: false });
     await eventually('it is named', async () => {
-      await fetchBoth();
+      await diagnosing.fetchBoth();
       const { code, output } = await diagnose();
-      expect({ code, wrong: names(output) }).toEqual({ code: 1, wrong: ['ca-horizon@server-1'] });
+      expect({ code, wrong: namesOf(output) }).toEqual({ code: 1, wrong: ['ca-horizon@server-1'] });
       expect(output).toMatchObject({ verdict: 'warning', proposals: [] });
     });
   },
