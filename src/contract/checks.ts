@@ -79,8 +79,9 @@ export const CHECKS: Readonly<Record<string, CheckKnowledge>> = {
     command: fixIt,
   },
   wrongProfile: {
-    cause: 'The endpoint presents another identity than the relationship expects, or another profile.',
-    command: setUpAgain,
+    cause:
+      'SPIRE server still asks by a profile that it is not configured with any more, or something on the way presents another identity.',
+    command: fixIt,
   },
   webCertificate: {
     cause:

@@ -23,7 +23,7 @@ const ACTIONS: Readonly<Record<string, RepairAction>> = {
   policy: 'restore',
   'stored-bundle': 'rebootstrap',
   unknownAuthority: 'rebootstrap',
-  wrongProfile: 'restore',
+  wrongProfile: 'restart',
   pollerStalled: 'restart',
   'refresh-hint': 'refresh',
   'server-crash-loop': 'restoreServerConf',

@@ -5,10 +5,13 @@ import type { ClusterState, EdgeJudgement, MonitorSettings } from '../contract/m
 const ACTIONS: Readonly<Partial<Record<EdgeCause, RepairAction>>> = {
   neverBootstrapped: 'rebootstrap',
   unknownAuthority: 'rebootstrap',
-  wrongProfile: 'restore',
+  wrongProfile: 'restart',
   relationshipMissing: 'restore',
   pollerStalled: 'restart',
 };
+
+/** What peers find where an endpoint does not serve as its cluster is configured. */
+export const UNSERVED: ReadonlySet<EdgeCause | undefined> = new Set(['endpointUnreachable', 'wrongProfile']);
 
 /** What has to be done about an edge; undefined where it is fresh, may become so by itself, or cannot be judged. */
 export function edgeFinding(
@@ -30,7 +33,7 @@ export function edgeFinding(
   // A server that does not run is a finding of its own.
   if (verdict !== 'broken' || cause === undefined || cause === 'serverDown') return undefined;
   // That an endpoint serves nobody is a finding of its own.
-  if (cause === 'endpointUnreachable' && stateOf(trusted)?.endpointProblem !== undefined) return undefined;
+  if (UNSERVED.has(cause) && stateOf(trusted)?.endpointProblem !== undefined) return undefined;
   const action = ACTIONS[cause];
   const needsApproval = cause === 'unknownAuthority' && repair.caChange === 'approval';
   return {
@@ -100,7 +103,8 @@ const REMEDIES: Readonly<Record<Exclude<EdgeCause, 'serverDown'>, Remedy>> = {
     peer?.endpointProblem === undefined
       ? `The engine reaches ${peer?.endpointUrl ?? `the bundle endpoint of ${trusted}`}, ${trusting} does not: look at the network from ${trusting} to ${trusted} (egress, DNS, proxy, firewall).`
       : `The bundle endpoint of ${trusted} does not answer anybody: ${peer.endpointProblem}`,
-  wrongProfile: (_trusting, _trusted, federation) => setUp(federation),
+  wrongProfile: (trusting) =>
+    `Restart SPIRE server on ${trusting}, which does not ask as it is configured: kubectl rollout restart statefulset spire-server`,
   webCertificate: (trusting, trusted) =>
     `Nothing that the engine could do: see to the certificate of the bundle endpoint of ${trusted}, and to the authorities in SPIRE server's container on ${trusting}.`,
   certificateTime: (trusting, trusted) =>

@@ -218,8 +218,8 @@ export function fetchAdvice(message: string): string | undefined {
   }
   if (cause === 'wrongProfile') {
     return /instead of https_web/.test(message)
-      ? 'The endpoint serves https_spiffe, and is asked for https_web.'
-      : 'The endpoint serves https_web, and is asked for https_spiffe; or another server answers there.';
+      ? 'The endpoint serves https_spiffe, and is asked for https_web: restart the SPIRE server that asks, if that is not what it is configured with.'
+      : 'The endpoint serves https_web, and is asked for https_spiffe: restart the SPIRE server that asks, if that is not what it is configured with; or another server answers there.';
   }
   if (cause !== 'webCertificate') return undefined;
   if (/unknown authority/.test(message)) {

@@ -181,8 +181,7 @@ const NAMED: Readonly<Partial<Record<EdgeCause, string>>> = {
   certificateTime: 'Set the clocks of both clusters right, and see that the endpoint’s certificate is renewed in time.',
   webCertificate:
     'See that the certificate of the endpoint is valid, for its host, and of an authority that SPIRE trusts.',
-  wrongProfile:
-    'Both sides must mean the same profile, and with https_spiffe the same SPIFFE ID of the endpoint: run setupMesh again.',
+  wrongProfile: 'Restart SPIRE server of the trusting side, which does not ask as it is configured (diagnose --fix).',
 };
 
 function seconds(ms: number): number {

@@ -33,7 +33,7 @@ import type { Policy } from '../contract/policy.js';
 import { carryBundles, restoreBundles, type StoredBundles } from './carriedBundles.js';
 import { clockFindings } from './clocks.js';
 import { explainsEdge, isExplaining } from './consequences.js';
-import { edgeFinding, endpointFinding, serverFinding, unreadableFinding } from './edgeFinding.js';
+import { edgeFinding, endpointFinding, serverFinding, UNSERVED, unreadableFinding } from './edgeFinding.js';
 import {
   FRESH,
   judgeEdge,
@@ -738,8 +738,8 @@ export class WatchedFederation {
       if (findings.some(({ check, scope }) => scope === cluster && isExplaining(check))) continue;
       // Where the peers reach it, the engine's own way to it is what is broken, and no restart mends that; where they do
       // not, they have tried more than once.
-      const unreached = this.names.some(
-        (peer) => this.edges.get(edgeName(peer, cluster))?.judgement.cause === 'endpointUnreachable',
+      const unreached = this.names.some((peer) =>
+        UNSERVED.has(this.edges.get(edgeName(peer, cluster))?.judgement.cause),
       );
       if (unreached) findings.push(endpointFinding(cluster, endpointProblem));
     }

@@ -18,8 +18,12 @@ import { rootMessage } from './failure.js';
 import { Restarts } from './restarts.js';
 import { observeMembers } from './verify.js';
 
-/** Findings that a restart mends and nothing else: everything is configured as it must be. */
-const RESTART_ALONE: ReadonlySet<string> = new Set(['pollerStalled', 'endpoint']);
+/** Findings that a restart mends and nothing else, and why: everything is configured as it must be. */
+const RESTART_ALONE: Readonly<Record<string, string>> = {
+  endpoint: 'serves no bundle',
+  wrongProfile: 'asks by another profile than it is configured with',
+  pollerStalled: 'does not poll any more',
+};
 /** What is mended by settings that name all members. */
 const NAMING_ALL: ReadonlySet<string> = new Set(['server-conf', 'spire-server', 'port', 'policy']);
 /** A restarted SPIRE server must be ready within this. */
@@ -55,7 +59,7 @@ export async function mend(input: RepairInput, isFree: () => Promise<boolean>): 
       }),
     ),
   );
-  const stalled = of('restart').filter(({ check }) => RESTART_ALONE.has(check));
+  const stalled = of('restart').filter(({ check }) => RESTART_ALONE[check] !== undefined);
   const restarts = new Restarts(isFree);
   for (const cluster of new Set(stalled.map(trustingSide))) {
     // Where one does not come back, others may not either.
@@ -63,7 +67,7 @@ export async function mend(input: RepairInput, isFree: () => Promise<boolean>): 
     const own = stalled.filter((finding) => trustingSide(finding) === cluster);
     const endpointUrl = input.members.find((member) => member.cluster === cluster)?.endpointUrl;
     await attempt(own, async () => {
-      const why = own.some(({ check }) => check === 'endpoint') ? 'serves no bundle' : 'does not poll any more';
+      const why = own.map(({ check }) => RESTART_ALONE[check]).find((each) => each !== undefined);
       await restarts.rollOut(cluster, () =>
         runMending('restartServer', `Restart SPIRE server of ${cluster}, which ${why}`, {
           cluster,

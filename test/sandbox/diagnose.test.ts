@@ -90,6 +90,10 @@ async function relateByScript(): Promise<void> {
   });
 }
 
+async function podUid(cluster: string): Promise<string | undefined> {
+  return asAdmin(testbed, cluster, async (api) => (await api.get(PATHS.pod))?.metadata.uid);
+}
+
 let shifted: { api: ShiftedApi; inventory: string } | undefined;
 
 /** Has the engine reach a cluster's API server where its clock is another one: all of this machine have the same. */
@@ -267,6 +271,26 @@ const FAULTS: Fault[] = [
     verdict: 'unknown',
     code: 2,
     restore: () => testbed.heal(),
+  },
+  {
+    fault: 'SPIRE server asks for another profile than its configuration says',
+    make: async () => {
+      await editConf('client-1', ({ federates_with: peers, ...rest }) => ({
+        ...rest,
+        federates_with: {
+          ...peers,
+          [server]: { ...(peers?.[server] as object), bundle_endpoint_profile: { https_web: {} } },
+        },
+      }));
+      const old = await podUid('client-1');
+      await remove('client-1', PATHS.pod);
+      await eventually('SPIRE server asks for it', async () => {
+        expect(await podUid('client-1')).not.toBe(old);
+        expect((await pollLines(testbed.directory, 'client-1')).at(-1)?.error).toMatch(/instead of https_web/);
+      });
+      await restoreConf('client-1');
+    },
+    finds: 'wrongProfile@client-1←server-1',
   },
   {
     fault: 'an API server with a clock that is half a minute ahead',

@@ -170,6 +170,32 @@ test('a bundle that is gone is brought back whatever is wrong with the endpoint 
   }
 });
 
+describe('an endpoint that presents another profile than it is asked for', () => {
+  const CLUSTERS = ['a', 'b', 'c'];
+
+  function opened(asking: readonly string[], endpointProblem?: string): string[] {
+    const watched = new WatchedFederation(settings(CLUSTERS), START);
+    const failed = { at: START, cause: 'wrongProfile' as const };
+    for (const cluster of CLUSTERS) {
+      const stored = storedOf(CLUSTERS.filter((each) => each !== cluster));
+      const problem = cluster === 'b' && endpointProblem !== undefined ? { endpointProblem } : {};
+      const pollErrors = asking.includes(cluster) ? { [domainOf('b')]: { ...failed, message: 'said' } } : {};
+      watched.take(clusterReading(cluster, START, { stored, pollErrors, ...problem }), START);
+    }
+    for (const cluster of asking)
+      watched.takeRefreshes(cluster, { [domainOf('b')]: { ...failed, ok: false, stored: 'b' } }, START);
+    return watched.reconcile(START).opened.map(({ id, action }) => `${id}: ${action}`);
+  }
+
+  test('has the one that asks restarted, where it serves as it is configured', () => {
+    expect(opened(['a'])).toEqual(['wrongProfile@a←b: restart']);
+  });
+
+  test('is restarted itself, and no peer, where it does not', () => {
+    expect(opened(['a', 'c'], 'it presents no SPIFFE ID')).toEqual(['endpoint@b: restart']);
+  });
+});
+
 describe('policies that somebody deleted on all members', () => {
   const policy: Policy = { type: 'label', name: 'p', labels: { app: 'x' } };
   const diagnosis: Diagnosis = {
