@@ -20,6 +20,8 @@ export interface Certified {
   names?: string[];
   /** SPIFFE IDs, for one. */
   uris?: string[];
+  /** A minute ago when absent. */
+  notBefore?: Date;
   /** Ten years from now when absent. */
   notAfter?: Date;
 }
@@ -62,13 +64,20 @@ export class Authority {
   }
 
   /** A key with a certificate for servers and clients. */
-  async issue({ subject, addresses = [], names = [], uris = [], notAfter }: Certified): Promise<KeyAndCertificatePem> {
+  async issue({
+    subject,
+    addresses = [],
+    names = [],
+    uris = [],
+    notAfter,
+    // One that is expired must have been valid some time.
+    notBefore = notAfter && new Date(notAfter.getTime() - YEAR_MS),
+  }: Certified): Promise<KeyAndCertificatePem> {
     const keys = await generateKeys();
-    const valid = validity();
     const certificate = await x509.X509CertificateGenerator.create({
-      ...valid,
-      // One that is expired must have been valid some time.
-      ...(notAfter === undefined ? {} : { notAfter, notBefore: new Date(notAfter.getTime() - YEAR_MS) }),
+      ...validity(),
+      ...(notBefore === undefined ? {} : { notBefore }),
+      ...(notAfter === undefined ? {} : { notAfter }),
       subject,
       issuer: this.certificate.subject,
       publicKey: keys.publicKey,

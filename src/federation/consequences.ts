@@ -6,6 +6,8 @@ import type { Check } from '../contract/verify.js';
 const AWAY = ['cluster', 'server-down', 'server-crash-loop'];
 /** What keeps a cluster's bundle endpoint from being reached. */
 const UNREACHABLE = ['service', 'route', 'ingress', 'port', 'server-conf', ...AWAY];
+/** What may have somebody else present his certificate at an endpoint. */
+const MISLEADING = ['service', 'route', 'ingress', 'server-conf'];
 /** What keeps an edge's bundle from being fetched. */
 const UNFETCHED = [
   'relationship',
@@ -16,6 +18,9 @@ const UNFETCHED = [
   'certificateTime',
   'pollerStalled',
 ];
+
+/** What a peer finds wrong with the certificate of an endpoint. */
+const REFUSED = ['webCertificate', 'certificateTime'];
 
 /** Checks that may explain another one, by where they are: of the same scope, or of a side of its edge. */
 interface Explanation {
@@ -29,7 +34,8 @@ const EXPLANATIONS: Readonly<Record<string, Explanation>> = {
   edge: { trusting: AWAY, trusted: AWAY },
   endpoint: { same: UNREACHABLE },
   endpointUnreachable: { trusted: ['endpoint', ...UNREACHABLE] },
-  certificateTime: { trusting: ['clock'], trusted: ['clock'] },
+  certificateTime: { trusting: ['clock'], trusted: ['clock', ...MISLEADING] },
+  webCertificate: { trusted: MISLEADING },
   wrongProfile: { same: ['relationship'], trusting: ['server-conf'], trusted: ['endpoint', ...UNREACHABLE] },
   pollerStalled: { same: ['refresh-hint', 'relationship'], trusting: ['server-conf'] },
   'stored-bundle': { same: UNFETCHED, trusting: ['server-conf'], trusted: ['endpoint', ...UNREACHABLE] },
@@ -55,6 +61,7 @@ function explains(cause: Check, check: Check): boolean {
   const [trusting = '', trusted] = check.scope.split('←');
   if (cause.name === REMOVED) return check.name !== REMOVED && (cause.scope === trusting || cause.scope === trusted);
   if (check.name === 'identity') return explainsIdentity(cause, check);
+  if (check.name === 'endpoint' && explainsEndpoint(cause, check)) return true;
   const explanation = EXPLANATIONS[check.name];
   if (explanation === undefined) return false;
   const has = (names: readonly string[] | undefined) => names?.includes(cause.name) === true;
@@ -62,6 +69,15 @@ function explains(cause: Check, check: Check): boolean {
     (cause.scope === check.scope && has(explanation.same)) ||
     (trusted !== undefined && cause.scope === trusting && has(explanation.trusting)) ||
     (cause.scope === trusted && has(explanation.trusted))
+  );
+}
+
+/** A certificate that a peer refuses, and the engine as well; which of its faults it is, only the peer's words tell. */
+function explainsEndpoint({ name, scope }: Check, endpoint: Check): boolean {
+  return (
+    REFUSED.includes(name) &&
+    scope.endsWith(`←${endpoint.scope}`) &&
+    endpoint.evidence.includes('presents a certificate')
   );
 }
 

@@ -90,6 +90,9 @@ export function notAuthentic(
     const since = presented === undefined ? '' : ` on ${presented.validTo}`;
     return `${endpoint} presents a certificate that expired${since}: peers refuse it. Renew it (with servingCertFile SPIRE server reads the files again every fileSyncInterval).`;
   }
+  if (code === 'CERT_NOT_YET_VALID') {
+    return `${endpoint} presents a certificate that is not valid yet: peers refuse it. Wait until it is, or issue it anew with a clock that is right.`;
+  }
   if (code === 'ERR_TLS_CERT_ALTNAME_INVALID') {
     const hosts = presented?.hosts.join(', ') || 'no host at all';
     return `${endpoint} presents a certificate for ${hosts}, and not for ${new URL(url).hostname}: peers refuse it. Issue it for that host, or change the host in the exposure.`;

@@ -14,6 +14,7 @@ const causes = (...checks: Check[]) =>
 
 test.each<[string, string[], string[]]>([
   ['a deleted Route', ['endpoint@b', 'route@b', 'endpointUnreachable@a←b'], ['route@b']],
+  ['a Route that ends TLS', ['endpoint@b', 'route@b', 'webCertificate@a←b'], ['route@b']],
   ['a server that is down', ['cluster@b', 'server-down@b', 'edge@a←b', 'edge@b←a'], ['server-down@b']],
   ['a peer that cannot be authenticated', ['stored-bundle@a←b', 'unknownAuthority@a←b'], ['unknownAuthority@a←b']],
   ['a lost federates_with', ['server-conf@a', 'pollerStalled@a←b', 'stored-bundle@a←b'], ['server-conf@a']],
@@ -31,6 +32,14 @@ test.each<[string, string[], string[]]>([
   ],
 ])('%s', (_name, checks, expected) => {
   expect(causes(...checks.map((id) => check(id)))).toEqual(expected);
+});
+
+test('a certificate that a peer refuses explains that the engine refuses it, and not that it cannot get there', () => {
+  const refused = check('endpoint@b', { evidence: 'b: bundle endpoint https://b.test presents a certificate that …' });
+  expect(causes(refused, check('certificateTime@a←b'))).toEqual(['certificateTime@a←b']);
+  expect(causes(refused, check('webCertificate@a←b'))).toEqual(['webCertificate@a←b']);
+  expect(causes(refused, check('webCertificate@b←a'))).toEqual(['endpoint@b', 'webCertificate@b←a']);
+  expect(causes(check('endpoint@b'), check('webCertificate@a←b'))).toEqual(['endpoint@b', 'webCertificate@a←b']);
 });
 
 test('an edited policy explains its own ClusterSPIFFEID, and no other one', () => {

@@ -232,6 +232,7 @@ describe('what an endpoint presents that is not believed', () => {
 
   test.each([
     { identity: web, code: 'CERT_HAS_EXPIRED', presented, says: /expired on Jan {2}1 .*2026 GMT: .*Renew it/ },
+    { identity: web, code: 'CERT_NOT_YET_VALID', presented, says: /not valid yet: peers refuse it/ },
     {
       identity: web,
       code: 'ERR_TLS_CERT_ALTNAME_INVALID',
