@@ -23,7 +23,8 @@ export const CHECKS: Readonly<Record<string, CheckKnowledge>> = {
   ingress: { cause: REMOVED, command: setUpAgain },
   port: { cause: 'The StatefulSet was deployed again without the port of the bundle endpoint.', command: setUpAgain },
   'server-conf': {
-    cause: 'server.conf was deployed again or edited, so bundle_endpoint or federates_with is lost or differs.',
+    cause:
+      'server.conf was deployed again or edited, so bundle_endpoint or federates_with is lost or differs, or refresh_hint is not that of the other members.',
     command: setUpAgain,
   },
   endpoint: {

@@ -19,6 +19,8 @@ export interface DiagnoseInput {
   retryPolls?: boolean;
   /** Those that the federation is known to have, also where no member has them any more. */
   policies?: Policy[];
+  /** The refresh hint that its monitor was told. */
+  refreshHintSeconds?: number;
   /** What is known of the members: of those that cannot be read, the trust domains. */
   members?: KnownMember[];
   /** Only the identity of one workload, and whether its clusters are well. */

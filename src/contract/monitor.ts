@@ -178,7 +178,7 @@ export interface RepairInput {
   members: MemberToMend[];
   findings: Finding[];
   hub?: string;
-  /** Of the federation, where no member has it any more. */
+  /** As the monitor was told: it counts where no member has one any more, or as many have another. */
   refreshHintSeconds?: number;
   /** Those that the federation is known to have. */
   policies?: Policy[];

@@ -69,7 +69,7 @@ function serverConfCheck(facts: ClusterFacts, peers: readonly Peer[], complete: 
   const hint = durationSeconds(facts.serverConf.bundleEndpoint?.refreshHint);
   const wanted = wantedFederation(facts, peers, {
     relationships: isStatic ? 'static' : 'dynamic',
-    // Any hint will do, as long as there is one.
+    // Any hint will do here, as long as there is one: which one, only all members can tell.
     refreshHintSeconds: hint ?? 0,
   });
   const differences = serverConfDifferences(facts.serverConf, wanted, complete ? facts.recordedPeers : []);

@@ -8,6 +8,7 @@ import { withCauses } from './consequences.js';
 import { lagLimitMs } from './freshness.js';
 import { owningFederation } from './ownership.js';
 import { readingChecks, type ReadingEvidence } from './readingChecks.js';
+import { withHints } from './refreshHints.js';
 import { hubAmong, trusts } from './settings.js';
 import { verifyFederation, type MemberObservation } from './verify.js';
 
@@ -35,13 +36,16 @@ const MEMBER_REMOVED = 'member-removed';
 /**
  * A thorough look at a federation: every check, and what has to be done about those that failed. Pure.
  * @param policies those that it is known to have, also where no member has them any more
+ * @param toldHintSeconds the refresh hint that its monitor was told
  */
 export function diagnoseFederation(
   federation: string,
   members: readonly MemberObservation[],
   policies: readonly Policy[] = [],
+  toldHintSeconds?: number,
 ): { checks: Check[]; findings: Finding[] } {
-  const checks = [...verifyFederation(federation, members, policies), ...members.flatMap(keyChecks)];
+  const verified = withHints(verifyFederation(federation, members, policies), members, toldHintSeconds);
+  const checks = [...verified, ...members.flatMap(keyChecks)];
   const gone = new Set(members.filter((member) => looksRemoved(federation, member)).map(({ cluster }) => cluster));
   const findings = checks
     .filter(({ verdict }) => verdict === 'failed')

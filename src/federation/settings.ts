@@ -11,14 +11,21 @@ export interface FederationSettings {
   hub?: string;
 }
 
-/** Reads a federation's settings from its members. What they disagree about, most of them decide. */
-export function federationSettings(federation: string, members: readonly ClusterFacts[]): FederationSettings {
+/**
+ * Reads a federation's settings from its members. What they disagree about, most of them decide.
+ * @param toldHintSeconds the refresh hint that counts where as many have it as another
+ */
+export function federationSettings(
+  federation: string,
+  members: readonly ClusterFacts[],
+  toldHintSeconds?: number,
+): FederationSettings {
   const hints = members.flatMap(({ serverConf }) => durationSeconds(serverConf.bundleEndpoint?.refreshHint) ?? []);
   const named = hubDomain(federation, members);
   const hub = members.find(({ trustDomain }) => trustDomain === named)?.cluster;
   return {
     relationships: relationshipsOf(members, members),
-    refreshHintSeconds: mostFrequent(hints) ?? DEFAULT_REFRESH_HINT_SECONDS,
+    refreshHintSeconds: mostFrequent(hints, toldHintSeconds) ?? DEFAULT_REFRESH_HINT_SECONDS,
     ...(hub === undefined ? {} : { hub }),
   };
 }
@@ -50,7 +57,10 @@ function hubDomain(federation: string, members: readonly ClusterFacts[]): string
   );
 }
 
-/** What is asked for, and for the rest what the members have. */
+/**
+ * What is asked for, and for the rest what the members have.
+ * @param toldHintSeconds as in federationSettings
+ */
 export function resolveSettings(
   asked: {
     relationships?: RelationshipKind | undefined;
@@ -60,9 +70,10 @@ export function resolveSettings(
   },
   federation: string,
   clusters: readonly ClusterFacts[],
+  toldHintSeconds?: number,
 ): FederationSettings {
   const members = clusters.filter((each) => each.federation === federation);
-  const found = members.length === 0 ? undefined : federationSettings(federation, members);
+  const found = members.length === 0 ? undefined : federationSettings(federation, members, toldHintSeconds);
   const hub = asked.topology === 'mesh' ? undefined : (asked.hub ?? found?.hub);
   return {
     relationships: asked.relationships ?? relationshipsOf(members, clusters),
@@ -102,9 +113,10 @@ export function trusts(hub: string | undefined, trusting: string, trusted: strin
   return trusting !== trusted && (hub === undefined || trusting === hub || trusted === hub);
 }
 
-/** Of as many, the first. */
-export function mostFrequent<T>(values: readonly T[]): T | undefined {
+/** Of as many, the preferred one if it is one of them, else the first. */
+export function mostFrequent<T>(values: readonly T[], preferred?: T): T | undefined {
   const counts = new Map<T, number>();
   for (const value of values) counts.set(value, (counts.get(value) ?? 0) + 1);
-  return [...counts].sort(([, a], [, b]) => b - a)[0]?.[0];
+  const weight = ([value, count]: [T, number]) => count + (value === preferred ? 0.5 : 0);
+  return [...counts].sort((a, b) => weight(b) - weight(a))[0]?.[0];
 }

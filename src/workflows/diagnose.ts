@@ -39,6 +39,7 @@ export async function diagnose({
   retryPolls = false,
   policies = [],
   members: remembered = [],
+  refreshHintSeconds: toldHintSeconds,
   workload,
 }: DiagnoseInput): Promise<Diagnosis> {
   const known = clusters.length > 0 ? [...clusters] : await possibleMembers(federation);
@@ -50,7 +51,7 @@ export async function diagnose({
   const interval = pollIntervalMs(refreshHintSeconds);
   const all = readings
     ? diagnoseThoroughly(federation, members, await readAll(federation, members, interval, retryPolls))
-    : diagnoseFederation(federation, members, policies);
+    : diagnoseFederation(federation, members, policies, toldHintSeconds);
   const { checks, findings } = workload === undefined ? all : await ofWorkload(workload, members, all.checks);
   return {
     federation,

@@ -118,7 +118,7 @@ async function mendDifferences(
   // What the members have counts; where all of them lost it, what they had.
   const hasHint = facts.some(({ serverConf }) => durationSeconds(serverConf.bundleEndpoint?.refreshHint) !== undefined);
   const asked = hasHint ? { hub } : { hub, refreshHintSeconds };
-  const settings = resolveSettings(asked, federation, facts);
+  const settings = resolveSettings(asked, federation, facts, refreshHintSeconds);
   const absent = absentMembers(members, facts);
   const policies = policiesOf(federation, facts, known);
   // A member of which nobody knows the trust domain would be taken out of the settings of all others.
@@ -290,7 +290,7 @@ class MemberMending {
 
 /** Looks again, and says of every finding what was done about it and what is to be seen now. */
 async function judge(
-  { federation, members, findings, policies }: RepairInput,
+  { federation, members, findings, policies, refreshHintSeconds }: RepairInput,
   { worked, failures }: Tried,
   startedAt: number,
 ): Promise<RepairRecord[]> {
@@ -299,6 +299,7 @@ async function judge(
     federation,
     await observeMembers({ id: 'after', title: 'Look again' }, federation, clusters, unreadOf(members), members),
     policies,
+    refreshHintSeconds,
   );
   const durationMs = Date.now() - startedAt;
   return findings.map((finding): RepairRecord => {

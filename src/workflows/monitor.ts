@@ -372,9 +372,12 @@ class Monitor {
     if (watched.changedClusters.length > 0) {
       const { names: clusters, knownPolicies: policies, unread, members } = watched;
       const digests = new Map(watched.digests);
+      const { refreshHintSeconds } = watched.monitorSettings;
       const diagnosis = await executeChild<typeof diagnose>('diagnose', {
         workflowId: `${diagnoseWorkflowId(watched.federation)}/${workflowInfo().runId.slice(0, 8)}-${watched.rounds}`,
-        args: [{ federation: watched.federation, clusters, unread, onlyWrong: true, policies, members }],
+        args: [
+          { federation: watched.federation, clusters, unread, onlyWrong: true, policies, members, refreshHintSeconds },
+        ],
         parentClosePolicy: ParentClosePolicy.TERMINATE,
         staticSummary: `diagnose ${watched.federation}`,
       });

@@ -193,6 +193,17 @@ const FAULTS: Fault[] = [
     action: 'restart',
   },
   {
+    fault: 'refresh_hint of one member edited',
+    alone: 'never heals',
+    make: () =>
+      editFederation(testbed, 'client-1', ({ bundle_endpoint: endpoint, ...rest }) => ({
+        ...rest,
+        bundle_endpoint: { ...(endpoint as object), refresh_hint: '3600s' },
+      })),
+    finds: 'server-conf@client-1',
+    action: 'restart',
+  },
+  {
     fault: 'server.conf reverted',
     alone: 'never heals',
     make: () => editFederation(testbed, 'server-1', () => undefined),
