@@ -18,34 +18,31 @@ const START_LIMIT_MS = 3 * 60_000;
 /** A Temporal dev server, a worker and a client for one sandbox. */
 export class Engine {
   private constructor(
-    private readonly temporal: ChildProcess,
+    private temporal: ChildProcess,
     private process: ChildProcess,
     readonly client: FederatorClient,
     private readonly script: string,
+    private readonly startTemporal: () => Promise<ChildProcess>,
   ) {}
 
   get worker(): ChildProcess {
     return this.process;
   }
 
-  /** @param script the worker's, relative to the project */
-  static async start(directory: string, script: string): Promise<Engine> {
+  /**
+   * @param script the worker's, relative to the project
+   * @param persistent whether Temporal keeps what it knows over its death, which costs time
+   */
+  static async start(directory: string, script: string, { persistent = false } = {}): Promise<Engine> {
     const port = await freePort();
     Object.assign(process.env, {
       TEMPORAL_ADDRESS: `127.0.0.1:${port}`,
       SPIRE_FEDERATOR_INVENTORY: path.join(directory, 'inventory.yaml'),
     });
-    const attributes = SEARCH_ATTRIBUTES.flatMap((name) => ['--search-attribute', `${name}=Keyword`]);
-    const temporal = spawn(
-      toolPath('temporal'),
-      ['server', 'start-dev', '--ip=127.0.0.1', `--port=${port}`, '--headless', '--log-level=error', ...attributes],
-      { stdio: ['ignore', 'ignore', 'inherit'] },
-    );
-    const listening = async () => {
-      while (!(await connects(port))) await delay(50);
-    };
-    await within(START_LIMIT_MS, 'the Temporal server starts', Promise.race([listening(), ended(temporal)]));
-    return new Engine(temporal, await startWorker(script), await FederatorClient.connect(), script);
+    const kept = persistent ? [`--db-filename=${path.join(directory, 'temporal.db')}`] : [];
+    const start = () => startTemporal(port, kept);
+    const temporal = await start();
+    return new Engine(temporal, await startWorker(script), await FederatorClient.connect(), script, start);
   }
 
   /** Kills the worker as a crash would, and starts another one. */
@@ -54,6 +51,14 @@ export class Engine {
     this.process.kill('SIGKILL');
     await gone;
     this.process = await startWorker(this.script);
+  }
+
+  /** Kills Temporal as a crash would, and starts it again with what it knew. */
+  async crashTemporal(): Promise<void> {
+    const gone = once(this.temporal, 'exit');
+    this.temporal.kill('SIGKILL');
+    await gone;
+    this.temporal = await this.startTemporal();
   }
 
   /** Runs a change to its end. */
@@ -74,6 +79,24 @@ export class Engine {
     await this.client.close();
     for (const child of [this.worker, this.temporal]) await stopProcess(child);
   }
+}
+
+async function startTemporal(port: number, options: readonly string[]): Promise<ChildProcess> {
+  const attributes = SEARCH_ATTRIBUTES.flatMap((name) => ['--search-attribute', `${name}=Keyword`]);
+  const temporal = spawn(
+    toolPath('temporal'),
+    [
+      ...['server', 'start-dev', '--ip=127.0.0.1', `--port=${port}`, '--headless', '--log-level=error'],
+      ...attributes,
+      ...options,
+    ],
+    { stdio: ['ignore', 'ignore', 'inherit'] },
+  );
+  const listening = async () => {
+    while (!(await connects(port))) await delay(50);
+  };
+  await within(START_LIMIT_MS, 'the Temporal server starts', Promise.race([listening(), ended(temporal)]));
+  return temporal;
 }
 
 async function startWorker(script: string): Promise<ChildProcess> {

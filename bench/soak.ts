@@ -23,20 +23,27 @@ const INTERVAL_MS = (REFRESH_HINT_S / 4) * 1000;
 const QUIET_MS = 2.5 * INTERVAL_MS;
 const LOOK_MS = 300;
 const HEALED_WITHIN_MS = 5 * 60_000;
-/** Share of events during which the worker is killed, and during which the monitor is paused for a moment. */
-const CRASHES = 0.3;
+/** Share of events during which the worker or Temporal is killed, and during which the monitor is paused for a moment. */
+const CRASHES = { worker: 0.3, Temporal: 0.1 };
 const PAUSES = 0.3;
+/** Share of faults that do not come alone. */
+const PAIRS = 0.25;
 /** Temporal suggests a new run at 4,096 events and warns at 10,240 (its defaults limit.historyCount.*). */
 const HISTORY_LIMIT = 10_240;
 /** Of the worker, by design: flat from the first half to the second, give or take the garbage. */
 const MEMORY_LIMIT_MB = 300;
 const MEMORY_GROWTH = 1.25;
 
-/** What came of one event. */
+/** Name of the table's row for two faults at once. */
+const TWO = 'two faults at once';
+
+type Crash = keyof typeof CRASHES;
+
+/** What came of one event, or of two at once. */
 interface Outcome {
   event: string;
   place: string;
-  crashed: boolean;
+  killed?: Crash;
   /** Seconds from the fault to its finding, and to its end; absent where nothing is to be found. */
   found?: number;
   healed?: number;
@@ -70,57 +77,80 @@ class Soak {
 
   private async next(): Promise<Outcome> {
     const event = this.pick(EVENTS);
-    const trusting = this.pick(this.clusters);
-    const trusted = this.pick(this.clusters.filter((cluster) => cluster !== trusting));
-    const place = { directory: this.directory, trusting, trusted };
-    const crashed = this.random() < CRASHES;
+    const place = this.place();
+    const chance = this.random();
+    const killed =
+      chance < CRASHES.worker ? 'worker' : chance < CRASHES.worker + CRASHES.Temporal ? 'Temporal' : undefined;
     const pauses = this.random() < PAUSES;
     const crashesAfter = this.random() * INTERVAL_MS;
+    const second =
+      this.random() < PAIRS ? { event: this.pick(EVENTS.filter(isFault)), place: this.place() } : undefined;
     // Not in step with the monitor's rounds.
     await delay(this.random() * INTERVAL_MS);
     const madeAt = Date.now();
-    await event.make(place);
-    const crash = crashed ? delay(crashesAfter).then(() => this.engine.crashWorker()) : undefined;
-    const seen: Pick<Outcome, 'found' | 'healed' | 'problem'> = await this.watch(event, place, madeAt).catch(
+    const made = [{ event, place }, ...(second !== undefined && isFault(event) ? [second] : [])];
+    await Promise.all(made.map((each) => each.event.make(each.place)));
+    const crash = killed === undefined ? undefined : delay(crashesAfter).then(() => this.crash(killed));
+    const seen: Pick<Outcome, 'found' | 'healed' | 'problem'> = await this.watch(made, madeAt).catch(
       (error: unknown) => ({ problem: (error as Error).message }),
     );
     await crash;
-    const lost = pauses && seen.problem === undefined ? await this.pauseAndResume() : undefined;
+    await this.until('the engine answers', () => true);
+    const { problem = (await this.wrong()) ?? (pauses ? await this.pauseAndResume() : undefined) } = seen;
     const { historyLength } = await this.temporal.workflow.getHandle(monitorWorkflowId(FEDERATION)).describe();
     return {
-      event: event.name,
-      place: `${trusting}←${trusted}`,
-      crashed,
+      event: made.map((each) => each.event.name).join(' and '),
+      place: made.map((each) => `${each.place.trusting}←${each.place.trusted}`).join(', '),
+      ...(killed === undefined ? {} : { killed }),
       ...seen,
-      ...(lost === undefined ? {} : { problem: lost }),
+      ...(problem === undefined ? {} : { problem }),
       memory: memoryMb(this.engine.worker.pid ?? 0),
       historyEvents: historyLength,
     };
   }
 
-  private watch(event: SoakEvent, place: Place, madeAt: number) {
-    return event.finds === undefined ? this.staysQuiet(madeAt) : this.heals(event.finds(place), madeAt);
+  private place(): Place {
+    const trusting = this.pick(this.clusters);
+    const trusted = this.pick(this.clusters.filter((cluster) => cluster !== trusting));
+    return { directory: this.directory, trusting, trusted };
   }
 
-  private async heals(id: string, madeAt: number): Promise<Pick<Outcome, 'found' | 'healed'>> {
+  private crash(killed: Crash): Promise<void> {
+    return killed === 'worker' ? this.engine.crashWorker() : this.engine.crashTemporal();
+  }
+
+  /** Of two faults the one may hide the other, and be healed with it: then one of the two is found. */
+  private async watch(made: readonly { event: SoakEvent; place: Place }[], madeAt: number) {
+    const wanted = made.flatMap(({ event, place }) => event.finds?.(place) ?? []);
+    if (wanted.length === 0) return this.staysQuiet(madeAt);
+    for (const { event, place } of made) {
+      if (event.end === undefined) continue;
+      await this.until(`any of ${wanted.join(', ')} is found`, (health) => isFound(health, wanted, madeAt));
+      await event.end(place);
+    }
+    return this.heals(wanted, madeAt);
+  }
+
+  private async heals(wanted: readonly string[], madeAt: number): Promise<Pick<Outcome, 'found' | 'healed'>> {
     let foundAt: number | undefined;
-    const repair = ({ repairs }: FederationHealth) =>
-      repairs.find(({ findingId, startedAt }) => findingId === id && startedAt >= madeAt);
-    const health = await this.until(`${id} is healed`, (each) => {
-      foundAt ??= each.findings.find((finding) => finding.id === id)?.since ?? repair(each)?.startedAt;
+    const repairsOf = ({ repairs }: FederationHealth) =>
+      repairs.filter(({ findingId, startedAt }) => wanted.includes(findingId) && startedAt >= madeAt);
+    const health = await this.until(`${wanted.join(', ')} is healed`, (each) => {
+      foundAt ??= each.findings.find(({ id }) => wanted.includes(id))?.since ?? repairsOf(each).at(0)?.startedAt;
       return foundAt !== undefined && isWell(each) && (each.lastRoundAt ?? 0) > madeAt;
     });
-    const { startedAt = madeAt, durationMs = 0 } = repair(health) ?? {};
-    const wrong = await this.wrong();
-    if (wrong !== undefined) throw new Error(wrong);
-    return { found: ((foundAt ?? madeAt) - madeAt) / 1000, healed: (startedAt + durationMs - madeAt) / 1000 };
+    const ends = repairsOf(health).map(({ startedAt, durationMs = 0 }) => startedAt + durationMs);
+    return {
+      found: ((foundAt ?? madeAt) - madeAt) / 1000,
+      healed: ((ends.length === 0 ? Date.now() : Math.max(...ends)) - madeAt) / 1000,
+    };
   }
 
   /** @throws Error when anything is found, or repaired, although nothing is wrong */
   private async staysQuiet(madeAt: number): Promise<Pick<Outcome, 'healed'>> {
-    let last: FederationHealth | undefined;
-    while (Date.now() - madeAt < QUIET_MS) {
-      last = await this.health();
+    const quietAt = Date.now() + QUIET_MS;
+    while (Date.now() < quietAt) {
+      const last = await this.health();
       const finding = last?.findings[0]?.id ?? last?.repairs.find(({ startedAt }) => startedAt >= madeAt)?.findingId;
       if (finding !== undefined) throw new Error(`false alarm: ${finding}`);
       await delay(LOOK_MS);
@@ -175,6 +205,15 @@ class Soak {
   }
 }
 
+const isFault = ({ finds }: SoakEvent) => finds !== undefined;
+
+function isFound({ findings, repairs }: FederationHealth, wanted: readonly string[], since: number): boolean {
+  return (
+    findings.some(({ id }) => wanted.includes(id)) ||
+    repairs.some(({ findingId, startedAt }) => wanted.includes(findingId) && startedAt >= since)
+  );
+}
+
 function isWell({ verdict, findings, edges }: FederationHealth): boolean {
   return verdict === 'ok' && findings.length === 0 && edges.every((edge) => edge.verdict === 'fresh');
 }
@@ -187,27 +226,31 @@ function stateOf({ verdict, findings, edges }: FederationHealth): string {
   return [`verdict ${verdict}`, `found: ${found || 'nothing'}`, ...words].join('; ');
 }
 
-function describe({ event, place, crashed, found, healed, problem }: Outcome): string {
+function describe({ event, place, killed, found, healed, problem }: Outcome): string {
   const times = found === undefined ? '' : ` found ${found.toFixed(1)} s, healed ${healed?.toFixed(1) ?? '–'} s`;
-  return `${problem === undefined ? '✓' : '✗'} ${event} (${place})${crashed ? ', worker killed' : ''}${times}${problem === undefined ? '' : `: ${problem}`}`;
+  return `${problem === undefined ? '✓' : '✗'} ${event} (${place})${killed === undefined ? '' : `, ${killed} killed`}${times}${problem === undefined ? '' : `: ${problem}`}`;
 }
 
-/** What happened, by event. */
+/** What happened, by event; two faults at once are one row. */
 function eventTable(outcomes: readonly Outcome[]): string {
   const seconds = (values: number[]) =>
     values.length === 0 ? '' : `${median(values).toFixed(1)} / ${Math.max(...values).toFixed(1)} s`;
-  const rows = EVENTS.map(({ name }) => outcomes.filter(({ event }) => event === name))
-    .filter((each) => each.length > 0)
-    .map((each) => [
-      each[0]?.event ?? '',
+  const kinds = [...EVENTS.map(({ name }) => name), TWO];
+  const kindOf = ({ event }: Outcome) => (kinds.includes(event) ? event : TWO);
+  const rows = kinds
+    .map((kind) => ({ kind, each: outcomes.filter((outcome) => kindOf(outcome) === kind) }))
+    .filter(({ each }) => each.length > 0)
+    .map(({ kind, each }) => [
+      kind,
       String(each.length),
-      String(each.filter(({ crashed }) => crashed).length),
+      String(each.filter(({ killed }) => killed === 'worker').length),
+      String(each.filter(({ killed }) => killed === 'Temporal').length),
       seconds(each.flatMap(({ found }) => found ?? [])),
       seconds(each.flatMap(({ healed }) => healed ?? [])),
       each.flatMap(({ problem }) => problem ?? []).join('; ') || 'none',
     ]);
   return formatTable(
-    ['event', 'times', 'worker killed', 'found (median / max)', 'healed (median / max)', 'problems'],
+    ['event', 'times', 'worker killed', 'Temporal killed', 'found (median / max)', 'healed (median / max)', 'problems'],
     rows,
   );
 }
@@ -269,7 +312,7 @@ async function main(): Promise<void> {
   const clusters = Array.from({ length: asked.clusters }, (_, index) => clusterName(index));
   try {
     await up({ directory, clusters: clusters.length });
-    const engine = await Engine.start(directory, path.join('dist', 'src', 'worker.js'));
+    const engine = await Engine.start(directory, path.join('dist', 'src', 'worker.js'), { persistent: true });
     const connection = await Connection.connect({ address: process.env['TEMPORAL_ADDRESS'] ?? '' });
     try {
       const input = { federation: FEDERATION, clusters, refreshHintSeconds: REFRESH_HINT_S, probe: false };

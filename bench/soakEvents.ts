@@ -6,6 +6,8 @@ import { asAdmin, editFederation, PATHS, trustDomainOf } from '../test/support/w
 
 /** Shorter than SPIRE's polling interval at the shortest refresh hint, so that one poll fails at most. */
 const SHORT_CUT_MS = 5_000;
+/** Longer than two rounds, after which a cluster counts as out of reach. */
+const API_AWAY_MS = 40_000;
 
 /** Where something happens: on an edge, by its two clusters. */
 export interface Place {
@@ -20,6 +22,8 @@ export interface SoakEvent {
   make: (place: Place) => Promise<unknown>;
   /** The finding that it must come to; absent: nothing may be found. */
   finds?: (place: Place) => string;
+  /** Ends what the engine cannot end itself, once it is found. */
+  end?: (place: Place) => Promise<unknown>;
 }
 
 const onEdge =
@@ -98,6 +102,21 @@ export const EVENTS: readonly SoakEvent[] = [
       await heal({ directory });
     },
     finds: onEdge('unknownAuthority'),
+  },
+  {
+    name: 'peer hangs',
+    make: ({ directory, trusting, trusted }) =>
+      addFault({ directory, fault: { kind: 'hang', from: trusting, to: trusted } }),
+    finds: onEdge('endpointUnreachable'),
+    end: ({ directory }) => heal({ directory }),
+  },
+  {
+    name: 'API server away',
+    make: async ({ directory, trusted }) => {
+      await addFault({ directory, fault: { kind: 'api-down', cluster: trusted } });
+      await delay(API_AWAY_MS);
+      await heal({ directory });
+    },
   },
   {
     name: 'clean CA rotation',
