@@ -89,7 +89,9 @@ class Soak {
     await delay(this.random() * INTERVAL_MS);
     const madeAt = Date.now();
     const made = [{ event, place }, ...(second !== undefined && isFault(event) ? [second] : [])];
-    await Promise.all(made.map((each) => each.event.make(each.place)));
+    // What asks SPIRE server comes before what restarts it.
+    for (const each of sortBy(made, ({ event: { restarts = false } }) => Number(restarts)))
+      await each.event.make(each.place);
     const crash = killed === undefined ? undefined : delay(crashesAfter).then(() => this.crash(killed));
     const seen: Pick<Outcome, 'found' | 'healed' | 'problem'> = await this.watch(made, madeAt).catch(
       (error: unknown) => ({ problem: (error as Error).message }),
@@ -107,6 +109,18 @@ class Soak {
       memory: memoryMb(this.engine.worker.pid ?? 0),
       historyEvents: historyLength,
     };
+  }
+
+  /** What failed tasks of the monitor said, in all its runs: its code, unlike its worker, must never fail. */
+  async failedTasks(): Promise<string[]> {
+    const workflowId = monitorWorkflowId(FEDERATION);
+    const said: string[] = [];
+    for await (const { runId } of this.temporal.workflow.list({ query: `WorkflowId = "${workflowId}"` })) {
+      const { events } = await this.temporal.workflow.getHandle(workflowId, runId).fetchHistory();
+      for (const { workflowTaskFailedEventAttributes: failed } of events ?? [])
+        if (failed != null) said.push(failed.failure?.message ?? `cause ${failed.cause}`);
+    }
+    return said;
   }
 
   private place(): Place {
@@ -204,6 +218,8 @@ class Soak {
     return picked;
   }
 }
+
+const sortBy = <T>(all: readonly T[], key: (each: T) => number) => all.toSorted((a, b) => key(a) - key(b));
 
 const isFault = ({ finds }: SoakEvent) => finds !== undefined;
 
@@ -319,7 +335,12 @@ async function main(): Promise<void> {
       await engine.change('setupMesh', setupMeshInputSchema.parse({ ...input, monitor: true }));
       const soak = new Soak(engine, new Client({ connection }), directory, clusters, randomOf(seed));
       await soak.run(Date.now() + minutes * 60_000);
-      const measured = figures(soak.outcomes);
+      const failed = await soak.failedTasks();
+      for (const said of failed) console.error(`A task of the monitor failed: ${said}`);
+      const measured = [
+        ...figures(soak.outcomes),
+        { name: 'tasks of the monitor that failed', value: failed.length, unit: '', target: 0 },
+      ];
       console.log(`${eventTable(soak.outcomes)}\n\n${formatFigures(measured)}`);
       if (measured.some(({ value, target }) => value > target)) process.exitCode = 1;
       await engine.client.stopMonitor(FEDERATION);

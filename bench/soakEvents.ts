@@ -20,6 +20,8 @@ export interface Place {
 export interface SoakEvent {
   name: string;
   make: (place: Place) => Promise<unknown>;
+  /** Whether a SPIRE server restarts by it, and then cannot be asked for a moment. */
+  restarts?: boolean;
   /** The finding that it must come to; absent: nothing may be found. */
   finds?: (place: Place) => string;
   /** Ends what the engine cannot end itself, once it is found. */
@@ -82,11 +84,13 @@ export const EVENTS: readonly SoakEvent[] = [
   {
     name: 'federates_with lost',
     make: (place) => editFederation(place, place.trusting, ({ federates_with: _peers, ...rest }) => rest),
+    restarts: true,
     finds: onTrusting('server-conf'),
   },
   {
     name: 'server.conf reverted',
     make: (place) => editFederation(place, place.trusted, () => undefined),
+    restarts: true,
     finds: onTrusted('server-conf'),
   },
   {
