@@ -459,7 +459,7 @@ export class WatchedFederation {
       const next: OpenFinding = {
         ...finding,
         ...(this.returnsTooOften(finding)
-          ? { evidence: `${finding.evidence}; ${returnsEvidence(finding.action)}` }
+          ? { evidence: `${finding.evidence}; ${returnsEvidence(finding.check)}` }
           : {}),
         id,
         since: known?.since ?? now,
@@ -481,7 +481,7 @@ export class WatchedFederation {
 
   /** Whether repairs of a finding do not last: more of them would only restart servers for ever. */
   private returnsTooOften(finding: Finding): boolean {
-    return (this.returns.get(findingId(finding))?.length ?? 0) > mostReturns(finding.action);
+    return (this.returns.get(findingId(finding))?.length ?? 0) > mostReturns(finding.check);
   }
 
   /** Findings that are to be worked on now, the causes before what follows from them. */

@@ -10,6 +10,7 @@ import { diagnoseFederation } from '../federation/diagnosis.js';
 import { planSetup, type MemberPlan } from '../federation/plan.js';
 import { absentMembers, planMending, type Mending } from '../federation/mending.js';
 import { policiesOf } from '../federation/policy.js';
+import { RESTART_ALONE } from '../federation/repairPolicy.js';
 import { wantedRelationship } from '../federation/relationship.js';
 import { asPeer, wantedFederation } from '../federation/serverConfPlan.js';
 import { relationshipKind, resolveSettings, trusts, type FederationSettings } from '../federation/settings.js';
@@ -18,12 +19,6 @@ import { rootMessage } from './failure.js';
 import { Restarts } from './restarts.js';
 import { observeMembers } from './verify.js';
 
-/** Findings that a restart mends and nothing else, and why: everything is configured as it must be. */
-const RESTART_ALONE: Readonly<Record<string, string>> = {
-  endpoint: 'serves no bundle',
-  wrongProfile: 'asks by another profile than it is configured with',
-  pollerStalled: 'does not poll any more',
-};
 /** What is mended by settings that name all members. */
 const NAMING_ALL: ReadonlySet<string> = new Set(['server-conf', 'spire-server', 'port', 'policy']);
 /** A restarted SPIRE server must be ready within this. */

@@ -61,7 +61,7 @@ test('what a restart mends only for a while is escalated sooner', () => {
     expect(comeAndGo(watched, stalled)).toEqual(['pollerStalled@a←b']);
   expect(find(watched, stalled)).toEqual([]);
   expect(watched.health(START).findings).toMatchObject([
-    { state: 'escalated', evidence: expect.stringMatching(/it came back 3 times in 40 rounds: a restart/) as string },
+    { state: 'escalated', evidence: expect.stringMatching(/it came back 4 times in 40 rounds: a restart/) as string },
   ]);
 
   expect(watched.approve('pollerStalled@a←b')).toBe(true);
