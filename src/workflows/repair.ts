@@ -32,8 +32,10 @@ export async function repair({ federation }: { federation: string }): Promise<Re
       const { change } = await runCheck('engineState', 'See whether a change runs', { federation });
       return change === undefined;
     };
+    const left = withoutRestarted(request.input, records, request.at);
+    if (left.findings.length === 0) continue;
     if (!(await isFree())) break;
-    const done = await mend(withoutRestarted(request.input, records, request.at), isFree);
+    const done = await mend(left, isFree);
     records.push(...done);
     setCurrentDetails(recordsTable(records));
     try {
