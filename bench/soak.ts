@@ -90,8 +90,8 @@ class Soak {
     const madeAt = Date.now();
     const made = [{ event, place }, ...(second !== undefined && isFault(event) ? [second] : [])];
     // What asks SPIRE server comes before what restarts it.
-    for (const each of sortBy(made, ({ event: { restarts = false } }) => Number(restarts)))
-      await each.event.make(each.place);
+    const restartsLast = made.toSorted((a, b) => Number(a.event.restarts ?? false) - Number(b.event.restarts ?? false));
+    for (const each of restartsLast) await each.event.make(each.place);
     const crash = killed === undefined ? undefined : delay(crashesAfter).then(() => this.crash(killed));
     const seen: Pick<Outcome, 'found' | 'healed' | 'problem'> = await this.watch(made, madeAt).catch(
       (error: unknown) => ({ problem: (error as Error).message }),
@@ -218,8 +218,6 @@ class Soak {
     return picked;
   }
 }
-
-const sortBy = <T>(all: readonly T[], key: (each: T) => number) => all.toSorted((a, b) => key(a) - key(b));
 
 const isFault = ({ finds }: SoakEvent) => finds !== undefined;
 
