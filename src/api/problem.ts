@@ -94,6 +94,8 @@ export function toProblem(error: unknown, instance: string): Problem & { headers
     const { status, title, message, errors, headers } = error;
     return { ...problem(status, title, message, instance), ...(errors === undefined ? {} : { errors }), headers };
   }
+  // What the engine's own schema refuses in a request that its route's schema let in.
+  if (error instanceof z.ZodError) return toProblem(invalidBody(error), instance);
   const known = error instanceof FederatorError ? error : temporalUnreachable(error);
   if (known !== undefined) {
     return { ...problem(STATUS[known.type] ?? 500, known.type, known.message, instance), headers: {} };

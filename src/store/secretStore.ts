@@ -198,10 +198,22 @@ function storedCluster(secret: V1Secret): StoredCluster | undefined {
   const { labels = {}, annotations = {}, resourceVersion = '' } = secret.metadata ?? {};
   const common = { version: resourceVersion, candidate: labels[CANDIDATE_LABEL] === 'true' };
   if (isOwn(secret) && annotations[ENTRY] !== undefined) {
-    return { ...annotationSchema.parse(JSON.parse(annotations[ENTRY])), ...common, foreign: false };
+    return { ...parseAbout(secret, annotations[ENTRY]), ...common, foreign: false };
   }
   const entry = entryOf(text(secret, 'name'));
   return entry === undefined ? undefined : { entry, ...common, foreign: true };
+}
+
+function parseAbout({ metadata }: V1Secret, text: string): z.infer<typeof annotationSchema> {
+  try {
+    return annotationSchema.parse(JSON.parse(text));
+  } catch (error) {
+    throw new FederatorError(
+      'StoreUnavailable',
+      `Secret ${metadata?.name ?? ''} is not as the cluster store wrote it: restore its annotation ${ENTRY}, or delete it and onboard the cluster again.`,
+      { cause: error },
+    );
+  }
 }
 
 /** Of a cluster that Argo CD was told of; its name there may be anything, and the engine's names are DNS labels. */

@@ -1,5 +1,6 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
+import { federationName } from '../../contract/change.js';
 import { offboardInputSchema, onboardInputSchema } from '../../contract/onboarding.js';
 import type { FullInventory } from '../../store/inventory.js';
 import {
@@ -124,7 +125,7 @@ export function clusterRoutes(context: ApiContext, reads: Reads): FastifyPluginA
           querystring: z.object({
             leave: z.stringbool().default(false),
             unreachable: z.stringbool().default(false),
-            federation: z.string().min(1).optional(),
+            federation: federationName.optional(),
           }),
           response: { 202: acceptedSchema, ...problems },
         },
