@@ -16,6 +16,7 @@ const ENTRY = 'spire-federator.io/cluster';
 
 const FORBIDDEN = 403;
 const NOT_FOUND = 404;
+const CONFLICT = 409;
 const TIMEOUT_MS = 15_000;
 /** A list is good for so long: one change reads it many times. */
 const LIST_MS = 1_000;
@@ -138,11 +139,30 @@ export class SecretStore implements ClusterStore {
       try {
         await this.api.createNamespacedSecret({ namespace, body, fieldManager: FIELD_MANAGER });
       } catch (error) {
-        if (!(error instanceof ApiException && error.code === 409)) throw error;
-        await this.api.replaceNamespacedSecret({ namespace, name, body, fieldManager: FIELD_MANAGER });
+        if (!(error instanceof ApiException && error.code === CONFLICT)) throw error;
+        await this.replace(name, body);
       }
     });
     this.listed = undefined;
+  }
+
+  /** Of the same cluster only, and as it was when that was seen. @throws FederatorError ForeignObject */
+  private async replace(name: string, body: V1Secret): Promise<void> {
+    const { namespace } = this;
+    const existing = await this.api.readNamespacedSecret({ namespace, name });
+    if (!isSameRecord(existing, body)) {
+      throw new FederatorError(
+        'ForeignObject',
+        `Secret ${namespace}/${name} is there already, and is not what the cluster store keeps under that name. Delete it, or give the cluster another name.`,
+      );
+    }
+    const { resourceVersion = '' } = existing.metadata ?? {};
+    await this.api.replaceNamespacedSecret({
+      namespace,
+      name,
+      body: { ...body, metadata: { ...body.metadata, resourceVersion } },
+      fieldManager: FIELD_MANAGER,
+    });
   }
 
   private async find(name: string, candidate: boolean): Promise<V1Secret | undefined> {
@@ -231,6 +251,12 @@ function isOwn({ metadata }: V1Secret): boolean {
   return metadata?.labels?.[MANAGED_BY_LABEL] === MANAGED_BY;
 }
 
+/** Whether both are the engine's own, of one cluster, and both candidates or neither. */
+function isSameRecord(one: V1Secret, other: V1Secret): boolean {
+  const [a, b] = [one, other].map((secret) => (isOwn(secret) ? storedCluster(secret) : undefined));
+  return a !== undefined && a.entry.name === b?.entry.name && a.candidate === b.candidate;
+}
+
 function foreign(name: string, { metadata }: V1Secret): FederatorError {
   return new FederatorError(
     'ForeignObject',
@@ -242,6 +268,7 @@ function text({ data = {} }: V1Secret, key: string): string {
   return Buffer.from(data[key] ?? '', 'base64').toString('utf8');
 }
 
+/** A cluster's name has no dot, so that no candidate has the name of another cluster's Secret. */
 function secretName(name: string, candidate: boolean): string {
-  return `spire-federator-cluster-${name}${candidate ? '-candidate' : ''}`;
+  return `spire-federator-cluster-${name}${candidate ? '.candidate' : ''}`;
 }
