@@ -26,10 +26,13 @@ export function onboardingActivities(clusters: Clusters) {
       return { changed: true };
     },
 
-    /** Takes a cluster and its credentials out of the store. */
+    /** Takes a cluster and its credentials out of the store, and those that were submitted for it. */
     async forgetCluster({ cluster }: { cluster: string }): Promise<StepOutcome> {
-      await storeOf(clusters).remove(cluster, false);
+      const store = storeOf(clusters);
+      await store.remove(cluster, false);
+      await store.remove(cluster, true);
       clusters.release(cluster);
+      clusters.release(candidateName(cluster));
       return { changed: true };
     },
   };

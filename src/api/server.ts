@@ -24,6 +24,7 @@ import { federationMemberRoutes } from './routes/federationMembers.js';
 import { federationRoutes } from './routes/federations.js';
 import { monitorRoutes } from './routes/monitor.js';
 import { traceRequests } from './traces.js';
+import { Turns } from './turns.js';
 
 /** A kubeconfig with its certificates has some KiB. */
 const BODY_LIMIT_BYTES = 512 * 1024;
@@ -110,8 +111,9 @@ export async function buildServer(
       v1.addHook('onSend', async ({ method }, { statusCode }) => {
         if (method !== 'GET' && method !== 'HEAD' && statusCode < 400) reads.forget();
       });
-      await v1.register(clusterRoutes(context, reads));
-      await v1.register(clusterCredentialRoutes(context));
+      const turns = new Turns();
+      await v1.register(clusterRoutes(context, reads, turns));
+      await v1.register(clusterCredentialRoutes(context, turns));
       await v1.register(clusterChangeRoutes(reads));
       await v1.register(federationRoutes(context, reads));
       await v1.register(federationMemberRoutes(context, reads));

@@ -60,7 +60,7 @@ export class ApiServer {
       {
         client: client as FederatorClient,
         store,
-        inventoryFile: new InventoryFile(inventory),
+        inventoryFile: clusters.length === 0 ? undefined : new InventoryFile(inventory),
         tokens: new TokenFile(tokensFile),
         audit,
         codec: payloadEncryption({}).codec,

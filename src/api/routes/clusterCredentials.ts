@@ -14,14 +14,18 @@ import {
   problems,
   reportSchema,
 } from '../schemas.js';
+import type { Turns } from '../turns.js';
 
 /** What the names of candidates begin with that are only tested. */
 const TESTED = 'test-';
 /** No test takes so long. */
 const LEFT_AFTER_MS = 3_600_000;
 
-/** How clusters are reached: tested, and given other credentials. */
-export function clusterCredentialRoutes(context: ApiContext): FastifyPluginAsyncZod {
+/**
+ * How clusters are reached: tested, and given other credentials.
+ * @param turns of changes of one cluster, as `clusterRoutes` takes them
+ */
+export function clusterCredentialRoutes(context: ApiContext, turns: Turns): FastifyPluginAsyncZod {
   return async (app) => {
     app.post(
       '/clusters/:cluster/test',
@@ -100,11 +104,13 @@ export function clusterCredentialRoutes(context: ApiContext): FastifyPluginAsync
         return mutate(context, request, reply, mutation, async (by) => {
           const store = storeOf(context);
           const checked = await submitted(store, request.body);
-          const { entry } = await requireOwn(context, cluster);
-          await requireIdle(context, cluster);
-          await store.propose({ entry, kubeconfig: checked, by });
-          const input = onboardInputSchema.parse({ cluster, replaces: true });
-          return accepted(cluster, await started(store, cluster, () => context.client.onboardCluster(input, by)));
+          return turns.take(cluster, async () => {
+            const { entry } = await requireOwn(context, cluster);
+            await requireIdle(context, cluster);
+            await store.propose({ entry, kubeconfig: checked, by });
+            const input = onboardInputSchema.parse({ cluster, replaces: true });
+            return accepted(cluster, await started(store, cluster, () => context.client.onboardCluster(input, by)));
+          });
         });
       },
     );

@@ -26,11 +26,15 @@ import {
   pageQuery,
   problems,
 } from '../schemas.js';
+import type { Turns } from '../turns.js';
 
 const STATES = { onboardCluster: 'onboarding', offboardCluster: 'offboarding' } as const;
 
-/** The inventory: clusters are onboarded, listed and offboarded. */
-export function clusterRoutes(context: ApiContext, reads: Reads): FastifyPluginAsyncZod {
+/**
+ * The inventory: clusters are onboarded, listed and offboarded.
+ * @param turns of changes of one cluster: between a look at what runs and a start, no other one may put its credentials there
+ */
+export function clusterRoutes(context: ApiContext, reads: Reads, turns: Turns): FastifyPluginAsyncZod {
   return async (app) => {
     app.get(
       '/clusters',
@@ -79,10 +83,12 @@ export function clusterRoutes(context: ApiContext, reads: Reads): FastifyPluginA
         return mutate(context, request, reply, mutation, async (by) => {
           const store = storeOf(context);
           const checked = await submitted(store, { kubeconfig, secretRef, context: selected });
-          await requireNew(context, cluster);
-          await requireIdle(context, cluster);
-          await store.propose({ entry, kubeconfig: checked, by });
-          return accepted(cluster, await started(store, cluster, () => context.client.onboardCluster(input, by)));
+          return turns.take(cluster, async () => {
+            await requireNew(context, cluster);
+            await requireIdle(context, cluster);
+            await store.propose({ entry, kubeconfig: checked, by });
+            return accepted(cluster, await started(store, cluster, () => context.client.onboardCluster(input, by)));
+          });
         });
       },
     );
@@ -133,10 +139,12 @@ export function clusterRoutes(context: ApiContext, reads: Reads): FastifyPluginA
       async (request, reply) => {
         const { cluster } = request.params;
         const input = offboardInputSchema.parse({ cluster, ...request.query });
-        return mutate(context, request, reply, { action: 'offboardCluster', cluster, input }, async (by) => {
-          await requireOwn(context, cluster);
-          return accepted(cluster, await context.client.offboardCluster(input, by));
-        });
+        return mutate(context, request, reply, { action: 'offboardCluster', cluster, input }, (by) =>
+          turns.take(cluster, async () => {
+            await requireOwn(context, cluster);
+            return accepted(cluster, await context.client.offboardCluster(input, by));
+          }),
+        );
       },
     );
   };
