@@ -4,7 +4,7 @@ import type { EncryptionCodec } from '../encryption/payloadCodec.js';
 import type { ClusterStore } from '../store/clusterStore.js';
 import { readInventory, type FullInventory } from '../store/inventory.js';
 import type { InventoryFile } from '../store/inventoryFile.js';
-import type { AuditLog } from './audit.js';
+import type { AuditLog, AuditRecord } from './audit.js';
 import type { IdempotencyKeys } from './idempotency.js';
 import type { OidcTokens } from '../access/oidc.js';
 import { may, type Permission, type Principal } from '../access/principal.js';
@@ -86,7 +86,7 @@ export interface Outcome {
   handle?: ChangeHandle;
 }
 
-/** Does what a request asks for, once per Idempotency-Key, and records who asked and what came of it. */
+/** Does what a request asks for, once per Idempotency-Key, and records who asked before, and what came of it after. */
 export async function mutate(
   { audit, idempotency }: ApiContext,
   request: FastifyRequest,
@@ -106,18 +106,20 @@ export async function mutate(
   const answer = await idempotency.once(
     { who: name, key: idempotencyKey(request), request: [action, federation, cluster, input, identity] },
     async () => {
+      // What cannot be put on record is not done; what was done is not denied when its outcome cannot be.
+      const asked = await audit.add(about);
+      const note = (outcome: Pick<AuditRecord, 'status' | 'workflowId' | 'runId' | 'link' | 'detail'>) =>
+        audit.add({ ...about, asked, ...outcome }).catch((error: unknown) => {
+          request.log.error({ err: error, asked, ...outcome }, 'what came of a request is not on record');
+        });
       try {
         const { status, body, handle } = await work(name);
         const { workflowId, runId, link } = handle ?? {};
-        await audit.add({
-          ...about,
-          status,
-          ...(handle === undefined ? {} : { workflowId, runId, link }),
-        });
+        await note({ status, ...(handle === undefined ? {} : { workflowId, runId, link }) });
         return { status, body };
       } catch (error) {
         const { status, detail } = toProblem(error, request.id);
-        await audit.add({ ...about, status, detail });
+        await note({ status, detail });
         throw error;
       }
     },

@@ -19,7 +19,8 @@ async function main(): Promise<void> {
   const tokens = settings.tokensFile === undefined ? undefined : new TokenFile(settings.tokensFile);
   await tokens?.read();
   const audit = new AuditLog(settings.auditLog);
-  await audit.open();
+  const cutOff = await audit.open();
+  if (cutOff > 0) console.error(`Audit log ${settings.auditLog}: lines cut off while they were written: ${cutOff}`);
   const { codec } = payloadEncryption();
   const client = await FederatorClient.connect();
   const inventory = findInventory();

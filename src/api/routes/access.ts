@@ -1,12 +1,13 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import { permissionsOf } from '../../access/principal.js';
-import { auditRecordSchema } from '../audit.js';
+import { auditedSchema, AuditOutcomes } from '../auditOutcomes.js';
 import { principalOf, type ApiContext } from '../context.js';
 import { problems } from '../schemas.js';
 
 /** Who the caller is, and who asked for what. */
-export function accessRoutes({ audit }: ApiContext): FastifyPluginAsyncZod {
+export function accessRoutes({ audit, client }: ApiContext): FastifyPluginAsyncZod {
+  const outcomes = new AuditOutcomes(client);
   return async (app) => {
     app.get(
       '/whoami',
@@ -36,22 +37,26 @@ export function accessRoutes({ audit }: ApiContext): FastifyPluginAsyncZod {
         config: { permission: 'administer', everywhere: true },
         schema: {
           tags: ['access'],
-          summary: 'Who asked for what, the newest first',
+          summary: 'Who asked for what, and what came of it, the newest first',
           querystring: z.object({
             limit: z.coerce.number().int().min(1).max(1_000).default(100),
             /** `next` of the page before. */
             cursor: z.coerce.number().int().positive().optional(),
           }),
           response: {
-            200: z.object({ items: z.array(auditRecordSchema), next: z.number().int().optional() }),
+            200: z.object({ items: z.array(auditedSchema), next: z.number().int().optional() }),
             ...problems,
           },
         },
       },
       async ({ query: { limit, cursor } }) => {
-        const items = await audit.list({ before: cursor, limit });
+        const found = await audit.list({ before: cursor, limit: limit + 1 });
+        const items = found.slice(0, limit);
         const last = items.at(-1)?.sequence;
-        return { items, ...(items.length < limit || last === undefined || last === 1 ? {} : { next: last }) };
+        return {
+          items: await outcomes.join(items),
+          ...(found.length === items.length || last === undefined ? {} : { next: last }),
+        };
       },
     );
 
@@ -61,7 +66,7 @@ export function accessRoutes({ audit }: ApiContext): FastifyPluginAsyncZod {
         config: { permission: 'administer', everywhere: true },
         schema: {
           tags: ['access'],
-          summary: 'All of it, a line of JSON each',
+          summary: 'All of it, a line of JSON each: what was asked for, and what came of it',
           produces: ['application/x-ndjson'],
           response: { 200: z.string(), ...problems },
         },
