@@ -55,7 +55,7 @@ export async function mend(input: RepairInput, isFree: () => Promise<boolean>): 
     ),
   );
   const stalled = of('restart').filter(({ check }) => RESTART_ALONE[check] !== undefined);
-  const restarts = new Restarts(isFree);
+  const restarts = new Restarts(1, isFree);
   for (const cluster of new Set(stalled.map(trustingSide))) {
     // Where one does not come back, others may not either.
     if (restarts.failed || !(await isFree())) break;

@@ -2,8 +2,8 @@ import type { StepOutcome } from '../contract/activities.js';
 import type { PlannedStep, RemoveClusterInput } from '../contract/change.js';
 import type { RemainingMember, RemovalPlan } from '../federation/removal.js';
 import { runStep } from './activities.js';
-import { Limit } from './limit.js';
 import type { Progress } from './progress.js';
+import { Restarts } from './restarts.js';
 import { settleAll } from './settle.js';
 import { deleteFetched, tearDownMember } from './teardown.js';
 
@@ -15,7 +15,7 @@ export async function remove(input: RemovalInput, plan: RemovalPlan, progress: P
 }
 
 class Removal {
-  private readonly restarts: Limit;
+  private readonly restarts: Restarts;
   private changed = false;
 
   constructor(
@@ -23,7 +23,7 @@ class Removal {
     private readonly plan: RemovalPlan,
     private readonly progress: Progress,
   ) {
-    this.restarts = new Limit(input.maxUnavailable);
+    this.restarts = new Restarts(input.maxUnavailable);
   }
 
   async run(): Promise<boolean> {
@@ -71,15 +71,17 @@ class Removal {
         runStep('configureServer', configureServer, attempts, { cluster, federation, control, wanted }),
       );
       await this.step(rolloutServer, () =>
-        runStep('rolloutServer', rolloutServer, attempts, {
-          cluster,
-          federation,
-          control,
-          wanted,
-          outdatedPod: edited?.pod,
-          ...(rolloutServer.action === 'restart' ? { replaces: facts.statefulSet.configHash ?? '' } : {}),
-          timeoutMs: timeouts.rolloutMs,
-        }),
+        this.restarts.rollOut(cluster, () =>
+          runStep('rolloutServer', rolloutServer, attempts, {
+            cluster,
+            federation,
+            control,
+            wanted,
+            outdatedPod: edited?.pod,
+            ...(rolloutServer.action === 'restart' ? { replaces: facts.statefulSet.configHash ?? '' } : {}),
+            timeoutMs: timeouts.rolloutMs,
+          }),
+        ),
       );
       await deleteFetched(federation, facts, relationships, rolloutServer, attempts);
     });

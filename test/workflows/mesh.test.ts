@@ -267,6 +267,18 @@ describe('removeCluster', () => {
     expect(names.indexOf('removeRelationships c')).toBeGreaterThan(names.lastIndexOf('rolloutServer b'));
   });
 
+  test('after a server that does not come back, no other one is restarted', async () => {
+    const recorded = three();
+    recorded.interfere = ({ name, cluster }) => {
+      if (name === 'rolloutServer' && cluster === 'a') throw ApplicationFailure.nonRetryable('a is down', 'TimedOut');
+    };
+    expect(await environment.run(recorded, 'removeCluster', input, failure)).toBe(
+      'a is down\nSPIRE server of a did not come back from its restart: no other one is restarted now.',
+    );
+    const configured = recorded.calls.filter(({ name }) => name === 'configureServer' || name === 'rolloutServer');
+    expect(configured.map(({ name, cluster }) => `${name} ${cluster}`)).toEqual(['configureServer a']);
+  });
+
   test('one that is gone for good is not touched, and what is left to do there is said', async () => {
     const recorded = three();
     recorded.unreachable = ['c'];
