@@ -5,8 +5,8 @@ import type { WantedFederation } from '../contract/serverConf.js';
 import { controlStrategy } from './control.js';
 import { planPolicies, type PolicyPlan } from './policyPlan.js';
 import { policiesOf } from './policy.js';
-import { asPeer, wantedFederation } from './serverConfPlan.js';
-import { federationSettings, trusts } from './settings.js';
+import { asPeer, configuredEntry, wantedFederation, type Peer } from './serverConfPlan.js';
+import { federationSettings, relationshipKind, trusts } from './settings.js';
 import { step } from './step.js';
 import { memberSteps as teardownSteps, planTeardown, removal, type TeardownMember } from './teardown.js';
 
@@ -64,11 +64,12 @@ export function planRemoval(
     : staying.map((facts): RemainingMember => {
         const { cluster } = facts;
         const peers = staying.filter((peer) => trusts(hub, cluster, peer.cluster));
-        const wanted = wantedFederation(
-          facts,
-          peers.map((peer) => asPeer(facts, peer, peer.endpointUrl ?? '')),
-          { relationships, refreshHintSeconds },
-        );
+        const known = peers.map((peer) => knownPeer(facts, peer));
+        if (relationshipKind(facts, relationships) === 'static') {
+          const unknown = peers.filter((_peer, index) => (known[index]?.endpointUrl ?? '') === '');
+          problems.push(...unknown.map((peer) => withoutAddress(federation, facts, peer)));
+        }
+        const wanted = wantedFederation(withEndpointAsIs(facts), known, { relationships, refreshHintSeconds });
         const control = controlStrategy(facts);
         const { differences, restart: restarts, problems: refusals } = control.plan(facts, wanted);
         problems.push(...refusals.map((message) => ({ cluster, type: 'InvalidInput' as const, message })));
@@ -113,6 +114,32 @@ export function planRemoval(
   leftAlone.push(...torn.leftAlone);
   const plan = { withdrawn, remaining, leaving: torn.members, problems, leftAlone, stays: torn.stays };
   return { ...plan, changes: removalSteps(plan).some(({ action }) => action !== 'none' && action !== 'check') };
+}
+
+/**
+ * A peer as the member knows it already. An inventory that says otherwise by now, or an address that the peer has lost, is
+ * for setupMesh to follow, which has all others know of it as well.
+ */
+function knownPeer(facts: ClusterFacts, peer: ClusterFacts): Peer {
+  const { trustDomain } = peer;
+  const entry = configuredEntry(facts, trustDomain);
+  if (entry === undefined || entry.bundleEndpointUrl === '') return asPeer(facts, peer, peer.endpointUrl ?? '');
+  return { trustDomain, endpointUrl: entry.bundleEndpointUrl, profile: entry.profile.type };
+}
+
+/** How the own endpoint authenticates itself stays for the same reason. */
+function withEndpointAsIs(facts: ClusterFacts): ClusterFacts {
+  const { wanted: _wanted, ...profile } = facts.profile;
+  return { ...facts, profile };
+}
+
+/** SPIRE server does not start with an empty bundle_endpoint_url. */
+function withoutAddress(federation: string, { cluster }: ClusterFacts, peer: ClusterFacts): Problem {
+  return {
+    cluster,
+    type: 'InvalidInput',
+    message: `${cluster}: federates_with has no address of ${peer.cluster} (${peer.trustDomain}), and ${peer.cluster} has none now: its bundle endpoint is not exposed as the inventory says. Run setupMesh first, it exposes it: npm run start-workflow setupMesh -- --federation ${federation}`,
+  };
 }
 
 /** A setup may follow with steps of the same activities on the same clusters. */

@@ -28,9 +28,14 @@ export function asPeer(
   endpointUrl: string,
 ): Peer {
   const { trustDomain, profile } = peer;
-  const entry = trusting.serverConf.federatesWith[trustDomain];
-  const written = entry === undefined || 'unreadable' in entry ? undefined : entry.profile.type;
+  const written = configuredEntry(trusting, trustDomain)?.profile.type;
   return { trustDomain, endpointUrl, profile: profile?.type ?? written ?? 'https_spiffe' };
+}
+
+/** A peer as a member's server.conf has it; undefined where it has none, or none that can be read. */
+export function configuredEntry({ serverConf }: ClusterFacts, trustDomain: string): FederatesWith | undefined {
+  const entry = serverConf.federatesWith[trustDomain];
+  return entry === undefined || 'unreadable' in entry ? undefined : entry;
 }
 
 /** The port SPIRE's bundle endpoint is to listen on: as it was set up, or configured before that, else SPIRE's usual one. */

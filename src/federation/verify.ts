@@ -13,7 +13,7 @@ import { exposureContext } from './plan.js';
 import { maskedBy, policiesOf } from './policy.js';
 import { planPolicies } from './policyPlan.js';
 import { LOST_LABELS, relationshipStanding, wantedRelationship } from './relationship.js';
-import { asPeer } from './serverConfPlan.js';
+import { asPeer, configuredEntry } from './serverConfPlan.js';
 import { hubAmong, trusts } from './settings.js';
 
 /** What was found out about one member; without facts it could not be looked at. */
@@ -206,17 +206,14 @@ function serverChecks(facts: ClusterFacts, members: readonly MemberObservation[]
   const peers = members
     .flatMap((member) => member.facts ?? [])
     // A peer that is not exposed just now is that peer's fault.
-    .map((peer) => asPeer(facts, peer, peer.endpointUrl ?? configuredUrl(facts, peer.trustDomain) ?? ''));
+    .map((peer) =>
+      asPeer(facts, peer, peer.endpointUrl ?? configuredEntry(facts, peer.trustDomain)?.bundleEndpointUrl ?? ''),
+    );
   return controlStrategy(facts).checks(
     facts,
     peers,
     members.every((member) => member.facts !== undefined),
   );
-}
-
-function configuredUrl({ serverConf }: ClusterFacts, trustDomain: string): string | undefined {
-  const entry = serverConf.federatesWith[trustDomain];
-  return entry === undefined || 'unreadable' in entry ? undefined : entry.bundleEndpointUrl;
 }
 
 function identityCheck(facts: ClusterFacts, identity: ClusterFacts['identities'][number]): Check {

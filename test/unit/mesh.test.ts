@@ -196,6 +196,42 @@ describe('removing a cluster', () => {
     expect(problems.map(({ message }) => message)).toEqual([expect.stringMatching(/b is the hub/)]);
   });
 
+  test('a peer that has no address just now keeps the one that it is known by', () => {
+    const [a, b, c] = members as [ClusterFacts, ClusterFacts, ClusterFacts];
+    const { endpointUrl: _endpointUrl, ...unexposed } = b;
+    const { remaining, problems } = planRemoval(FEDERATION, [a, unexposed, c], ['c']);
+    expect(problems).toEqual([]);
+    expect(remaining[0]?.wanted.federatesWith).toMatchObject({
+      'b.test': { bundleEndpointUrl: 'https://federation.b.test' },
+    });
+  });
+
+  test('what the inventory says otherwise of the endpoints is left to a setup, which tells all of it', () => {
+    const [a, b, c] = members as [ClusterFacts, ClusterFacts, ClusterFacts];
+    const moved: ClusterFacts = {
+      ...b,
+      endpointUrl: 'https://not-live.test',
+      profile: {
+        type: 'https_web',
+        privateAuthority: false,
+        wanted: { type: 'https_web', servingCertFile: { certFilePath: '/crt', keyFilePath: '/key' } },
+      },
+    };
+    const { remaining } = planRemoval(FEDERATION, [a, moved, c], ['c']);
+    expect(remaining[0]?.wanted.federatesWith).toEqual({ 'b.test': a.serverConf.federatesWith['b.test'] });
+    expect(remaining[1]?.wanted.bundleEndpoint.profile).toBeUndefined();
+  });
+
+  test('a peer without any address stands in the way: SPIRE server does not start with an empty one', () => {
+    const [a, b, c] = members as [ClusterFacts, ClusterFacts, ClusterFacts];
+    const { endpointUrl: _endpointUrl, ...unexposed } = b;
+    const forgetful = { ...a, serverConf: { ...a.serverConf, federatesWith: {} } };
+    expect(planRemoval(FEDERATION, [forgetful, unexposed, c], ['c']).problems).toMatchObject([
+      { cluster: 'a', message: expect.stringMatching(/no address of b .*setupMesh -- --federation demo$/) },
+    ]);
+    expect(planRemoval(FEDERATION, [forgetful, b, c], ['c']).problems).toEqual([]);
+  });
+
   test("a bundle that somebody else's identity federates with stays", () => {
     const [a, ...rest] = members as [ClusterFacts, ...ClusterFacts[]];
     const identity = identityFacts({ name: 'theirs', className: 'spire', federatesWith: ['c.test'] });
