@@ -6,7 +6,7 @@ import { controlStrategy } from './control.js';
 import { planPolicies, type PolicyPlan } from './policyPlan.js';
 import { policiesOf } from './policy.js';
 import { asPeer, configuredEntry, wantedFederation, type Peer } from './serverConfPlan.js';
-import { federationSettings, relationshipKind, trusts } from './settings.js';
+import { federationSettings, hubDomain, relationshipKind, trusts } from './settings.js';
 import { step } from './step.js';
 import { memberSteps as teardownSteps, planTeardown, removal, type TeardownMember } from './teardown.js';
 
@@ -51,13 +51,7 @@ export function planRemoval(
   const staying = members.filter(({ cluster }) => !leaving.includes(cluster));
   const gone = members.filter(({ cluster }) => leaving.includes(cluster));
   const withdrawn = withdrawnDomains(federation, members, staying, gone, leaving, problems);
-  if (hub !== undefined && leaving.includes(hub)) {
-    problems.push({
-      cluster: hub,
-      type: 'InvalidInput',
-      message: `${hub} is the hub of federation ${federation}: without it no two members trust each other. End the federation: npm run start-workflow teardown -- --federation ${federation}`,
-    });
-  }
+  problems.push(...hubProblems(federation, members, leaving, withdrawn));
   const alone = staying.length === 1;
   const remaining = alone
     ? []
@@ -181,6 +175,28 @@ export function removalSteps({ remaining, leaving }: Pick<RemovalPlan, 'remainin
     ...remaining.map(({ removeRelationships }) => removeRelationships),
     ...remaining.flatMap(({ configureServer, rolloutServer }) => [configureServer, rolloutServer]),
     ...leaving.flatMap(teardownSteps),
+  ];
+}
+
+/** A hub that cannot be read leaves its trust domain with the others: one that belongs to none of them. */
+function hubProblems(
+  federation: string,
+  members: readonly ClusterFacts[],
+  leaving: readonly string[],
+  withdrawn: readonly string[],
+): Problem[] {
+  const domain = hubDomain(federation, members);
+  const hub = members.find(({ trustDomain }) => trustDomain === domain)?.cluster;
+  if (domain === undefined || (hub !== undefined && !withdrawn.includes(domain))) return [];
+  const name = hub ?? leaving.filter((each) => !members.some(({ cluster }) => cluster === each)).join(', ');
+  // Bare, a teardown asks every member.
+  const on = hub === undefined ? ` --clusters ${members.map(({ cluster }) => cluster).join(',')}` : '';
+  return [
+    {
+      cluster: name,
+      type: 'InvalidInput',
+      message: `${name} is the hub of federation ${federation}: without it no two members trust each other. End the federation: npm run start-workflow teardown -- --federation ${federation}${on}`,
+    },
   ];
 }
 

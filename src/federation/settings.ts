@@ -48,7 +48,8 @@ export function hubAmong(
   );
 }
 
-function hubDomain(federation: string, members: readonly ClusterFacts[]): string | undefined {
+/** Trust domain of the hub as the members name it, whether or not it can be read; undefined in a mesh. */
+export function hubDomain(federation: string, members: readonly ClusterFacts[]): string | undefined {
   return mostFrequent(
     members
       .flatMap(({ relationships }) => relationships)

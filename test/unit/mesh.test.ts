@@ -196,6 +196,17 @@ describe('removing a cluster', () => {
     expect(problems.map(({ message }) => message)).toEqual([expect.stringMatching(/b is the hub/)]);
   });
 
+  test('nor can a hub that cannot be asked: it would leave a mesh of members that trust nobody', () => {
+    const spokes = federatedClusters(FEDERATION, three, 'b').filter(({ cluster }) => cluster !== 'b');
+    const { problems } = planRemoval(FEDERATION, spokes, ['b']);
+    expect(problems).toMatchObject([
+      {
+        cluster: 'b',
+        message: expect.stringMatching(/^b is the hub .*teardown -- --federation demo --clusters a,c$/) as string,
+      },
+    ]);
+  });
+
   test('a peer that has no address just now keeps the one that it is known by', () => {
     const [a, b, c] = members as [ClusterFacts, ClusterFacts, ClusterFacts];
     const { endpointUrl: _endpointUrl, ...unexposed } = b;
@@ -227,7 +238,7 @@ describe('removing a cluster', () => {
     const { endpointUrl: _endpointUrl, ...unexposed } = b;
     const forgetful = { ...a, serverConf: { ...a.serverConf, federatesWith: {} } };
     expect(planRemoval(FEDERATION, [forgetful, unexposed, c], ['c']).problems).toMatchObject([
-      { cluster: 'a', message: expect.stringMatching(/no address of b .*setupMesh -- --federation demo$/) },
+      { cluster: 'a', message: expect.stringMatching(/no address of b .*setupMesh -- --federation demo$/) as string },
     ]);
     expect(planRemoval(FEDERATION, [forgetful, b, c], ['c']).problems).toEqual([]);
   });
