@@ -3,7 +3,7 @@ import type { FederationFile, PlannedStep } from '../contract/change.js';
 import type { ClusterFacts, IdentityFacts, Problem } from '../contract/facts.js';
 import type { KubernetesObject } from '../contract/kubernetes.js';
 import { DEFAULT_REFRESH_HINT_SECONDS, HUB, POLICY } from '../contract/names.js';
-import type { Policy } from '../contract/policy.js';
+import { policySchema, type Policy } from '../contract/policy.js';
 import { durationSeconds } from '../contract/serverConf.js';
 import type { Check } from '../contract/verify.js';
 import type { ControlFacts, Relationships } from '../contract/control.js';
@@ -202,28 +202,48 @@ function adoptedControl(federation: string, control: ControlFacts, domains: read
   return { ...control, record: adoptedSpireServer(federation, control.federation, control.record, domains) };
 }
 
-/** A ClusterSPIFFEID that federates with members becomes a policy, just as it is. */
+/**
+ * A ClusterSPIFFEID that federates with members becomes a policy, just as it is. One with fields that no policy has stays
+ * somebody else's: nothing could be made of its policy later.
+ */
 function adoptedIdentity(federation: string, identity: IdentityFacts, trusted: readonly ClusterFacts[]): IdentityFacts {
+  const policy = policyOf(identity, trusted)?.data;
+  if (policy === undefined || identity.object === undefined) return identity;
+  const object = owned(identity.object, federation);
+  const annotations = { ...object.metadata.annotations, [POLICY]: JSON.stringify(policy) };
+  return { ...identity, federation, policy, object: { ...object, metadata: { ...object.metadata, annotations } } };
+}
+
+/** The policy that somebody else's ClusterSPIFFEID amounts to; undefined where it federates with no member. */
+function policyOf(
+  identity: IdentityFacts,
+  trusted: readonly ClusterFacts[],
+): ReturnType<typeof policySchema.safeParse> | undefined {
   const peers = trusted.filter((peer) => identity.federatesWith.includes(peer.trustDomain));
   if (identity.policy !== undefined || identity.federation !== undefined || identity.object === undefined) {
-    return identity;
+    return undefined;
   }
-  if (peers.length === 0) return identity;
+  if (peers.length === 0) return undefined;
   const {
     federatesWith: _federatesWith,
     className: _className,
     ...selection
   } = identity.object['spec'] as Record<string, unknown>;
-  const all = peers.length === trusted.length;
-  const policy = {
+  return policySchema.safeParse({
     type: 'custom',
     name: identity.name,
     ...selection,
-    ...(all ? {} : { peers: peers.map(({ cluster }) => cluster) }),
-  } as Policy;
-  const object = owned(identity.object, federation);
-  const annotations = { ...object.metadata.annotations, [POLICY]: JSON.stringify(policy) };
-  return { ...identity, federation, policy, object: { ...object, metadata: { ...object.metadata, annotations } } };
+    ...(peers.length === trusted.length ? {} : { peers: peers.map(({ cluster }) => cluster) }),
+  });
+}
+
+/** The fields of a ClusterSPIFFEID of which no policy can be made; none where one can. */
+function unreadableFields(identity: IdentityFacts, trusted: readonly ClusterFacts[]): string[] {
+  const issues = policyOf(identity, trusted)?.error?.issues ?? [];
+  return issues.flatMap((issue) => {
+    const unknown = issue.code === 'unrecognized_keys' ? issue.keys : [undefined];
+    return unknown.map((key) => [...issue.path, ...(key === undefined ? [] : [key])].join('.'));
+  });
 }
 
 /** What is odd about one member, of what scripts and people get wrong. */
@@ -292,6 +312,16 @@ function findings(facts: ClusterFacts, peers: readonly ClusterFacts[]): Check[] 
           ),
         ),
     ),
+    ...facts.identities
+      .map((identity) => ({ identity, fields: unreadableFields(identity, peers) }))
+      .filter(({ fields }) => fields.length > 0)
+      .map(({ identity, fields }) =>
+        finding(
+          'policy-fields',
+          `ClusterSPIFFEID ${identity.name} cannot become a policy, which has no such ${fields.join(', ')}: it stays as it is, and nobody keeps its federatesWith right`,
+          `Take ${fields.join(', ')} out of it and adopt again, or keep its federatesWith right by hand.`,
+        ),
+      ),
     ...peers
       .filter((peer) => trustsAlready(facts, peer) && facts.storedBundles[peer.trustDomain] === undefined)
       .map((peer) => finding('stored-bundle', `${cluster} trusts ${peer.cluster}, but its bundle is not stored`, mend)),

@@ -69,14 +69,17 @@ export function planRemoval(
         problems.push(...refusals.map((message) => ({ cluster, type: 'InvalidInput' as const, message })));
         const changed = differences.length > 0;
         const restart: StepAction = !changed ? 'none' : restarts ? 'restart' : 'check';
-        const ended = facts.relationships
-          .filter((each) => each.federation === federation && withdrawn.includes(each.trustDomain))
-          .map((each) => removal(federation, facts, each, leftAlone));
         const policies = planPolicies(
           { options: { federation }, policies: policiesOf(federation, members), problems, leftAlone },
           facts,
           peers,
         );
+        // What the policies of the others put right will name the trust domain no more.
+        const written = policies.objects.map(({ object }) => object.metadata.name);
+        const lasting = { ...facts, identities: facts.identities.filter(({ name }) => !written.includes(name)) };
+        const ended = facts.relationships
+          .filter((each) => each.federation === federation && withdrawn.includes(each.trustDomain))
+          .map((each) => removal(federation, lasting, each, leftAlone));
         return {
           facts,
           policies: { ...policies, apply: ofRemoval(policies.apply) },

@@ -1,8 +1,9 @@
 import type { RemovedRelationship, RestoreObjectRequest } from '../contract/activities.js';
 import type { PlannedStep } from '../contract/change.js';
-import type { ClusterFacts, RelationshipFacts } from '../contract/facts.js';
+import type { ClusterFacts, IdentityFacts, RelationshipFacts } from '../contract/facts.js';
 import { controlStrategy } from './control.js';
 import { owningFederation } from './ownership.js';
+import { PROBE_ROLES, probeIdentityName } from './probe.js';
 import { step } from './step.js';
 
 export interface TeardownMember {
@@ -46,8 +47,8 @@ export function memberSteps({
 }
 
 /**
- * How a relationship ends. The bundle goes with it, unless a ClusterSPIFFEID of somebody else still federates with the
- * trust domain, without which its workloads would get no identity at all; or it was there before the relationship.
+ * How a relationship ends. The bundle goes with it, unless a ClusterSPIFFEID that no removal changes still federates with
+ * the trust domain, without which its workloads would get no identity at all; or it was there before the relationship.
  */
 export function removal(
   federation: string,
@@ -56,16 +57,23 @@ export function removal(
   leftAlone: string[],
 ): RemovedRelationship {
   const users = identities.filter(
-    (identity) => identity.federation !== federation && identity.federatesWith.includes(trustDomain),
+    (identity) => identity.federatesWith.includes(trustDomain) && !isUnderstood(identity, federation),
   );
   for (const user of users) {
+    const whose = user.federation === federation ? 'of which no policy can be read' : "which is somebody else's";
     leftAlone.push(
-      `the bundle of ${trustDomain} stored on ${cluster}: ClusterSPIFFEID ${user.name}, which is somebody else's, federates with it. Take it out of its federatesWith, then: ./spire-server bundle delete -id spiffe://${trustDomain} -mode dissociate`,
+      `the bundle of ${trustDomain} stored on ${cluster}: ClusterSPIFFEID ${user.name}, ${whose}, federates with it. Take it out of its federatesWith, then: ./spire-server bundle delete -id spiffe://${trustDomain} -mode dissociate`,
     );
   }
   if (storedBefore === true)
     leftAlone.push(`the bundle of ${trustDomain} stored on ${cluster}: it was stored before the federation`);
   return { name, trustDomain, keepBundle: users.length > 0 || storedBefore === true };
+}
+
+/** Whether a removal takes the trust domain out of a ClusterSPIFFEID itself: one of a policy, or of a test workload. */
+function isUnderstood({ name, policy, federation: owner }: IdentityFacts, federation: string): boolean {
+  if (owner !== federation) return false;
+  return policy !== undefined || PROBE_ROLES.some((role) => probeIdentityName(role, federation) === name);
 }
 
 function planMember(federation: string, facts: ClusterFacts, leftAlone: string[]): TeardownMember {

@@ -132,3 +132,18 @@ test.each<{ odd: string; change: (facts: ClusterFacts) => Partial<ClusterFacts>;
   expect(problems).toEqual([]);
   expect(mending.map(({ id }) => id).join(' ')).toMatch(mends);
 });
+
+test('an identity with fields that no policy has stays as it is, and is said to', () => {
+  const [a, ...rest] = scripted();
+  const spec = { federatesWith: ['b.test', 'c.test'], admin: true, podSelector: { matchLabels: { 'a b': 'c' } } };
+  const { members, findings, file } = planAdoption(FEDERATION, [{ ...a, identities: [identity(spec)] }, ...rest]);
+  expect(members[0]?.request.objects.map(({ reference: { kind } }) => kind)).not.toContain('ClusterSPIFFEID');
+  expect(file.policies).toEqual([]);
+  expect(findings).toMatchObject([
+    {
+      name: 'policy-fields',
+      scope: 'a',
+      evidence: expect.stringMatching(/podSelector\.matchLabels\.a b, admin:/) as string,
+    },
+  ]);
+});

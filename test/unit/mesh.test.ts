@@ -251,6 +251,17 @@ describe('removing a cluster', () => {
     expect(plan.leftAlone).toEqual([expect.stringMatching(/bundle of c\.test stored on a: ClusterSPIFFEID theirs/)]);
   });
 
+  test('so does one that an identity of the federation federates with of which no policy can be read', () => {
+    const [a, ...rest] = members as [ClusterFacts, ...ClusterFacts[]];
+    const identity = identityFacts({ name: 'unread', federatesWith: ['c.test'], federation: FEDERATION });
+    const probe = { ...identity, name: 'spire-federator-demo-probe-federated' };
+    const plan = planRemoval(FEDERATION, [{ ...a, identities: [identity, probe] }, ...rest], ['c']);
+    expect(plan.remaining[0]?.relationships).toMatchObject([{ trustDomain: 'c.test', keepBundle: true }]);
+    expect(plan.leftAlone).toEqual([expect.stringMatching(/ClusterSPIFFEID unread, of which no policy can be read/)]);
+    const probed = planRemoval(FEDERATION, [{ ...a, identities: [probe] }, ...rest], ['c']);
+    expect(probed.remaining[0]?.relationships).toMatchObject([{ trustDomain: 'c.test', keepBundle: false }]);
+  });
+
   test('a bundle that was stored before the federation stays; one that it brought goes', () => {
     const [a, b, c] = members as [ClusterFacts, ClusterFacts, ClusterFacts];
     const of = { federation: FEDERATION };
