@@ -3,13 +3,12 @@ import type { SpireServerRecord } from '../contract/control.js';
 import { FederatorError } from '../contract/errors.js';
 import type { KubernetesObject } from '../contract/kubernetes.js';
 import { SERVER_CONF_RECORD, SERVER_CONF_UNDO, SPIRE_SERVER_RECORD, SPIRE_SERVER_UNDO } from '../contract/names.js';
-import type { ServerConfRecord, TextSplice } from '../spire/serverConf.js';
+import type { ServerConfRecord } from '../spire/serverConf.js';
+import type { TextUndo } from '../spire/serverConfUndo.js';
 
 /** How to undo the edit of one change; kept on the ConfigMap, written together with the edit. */
-export interface ServerConfUndo {
+export interface ServerConfUndo extends TextUndo {
   changeId: string;
-  /** Turns the text that the change wrote back into the text it found. */
-  splice: TextSplice;
   /** The record annotation as it was. */
   record: string | null;
 }
@@ -39,7 +38,12 @@ const serverConfRecord = z.object({
     }),
   ),
 });
-const serverConfUndo = z.object({ ...undo, splice });
+const serverConfUndo = z.object({
+  ...undo,
+  splice,
+  sha256: z.string().optional(),
+  section: z.object({ offset: z.number(), sha256: z.string() }).optional(),
+});
 const spireServerRecord = z.object({
   federation: z.string(),
   before: z.looseObject({}).nullable(),

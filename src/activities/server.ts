@@ -28,7 +28,8 @@ import { durationSeconds, type ServerConf, type WantedFederation } from '../cont
 import type { ClusterConnection } from '../kubernetes/connect.js';
 import { deleteObject, patchObject, readObject } from '../kubernetes/objects.js';
 import { readPod, readStatefulSet, waitForRollout, type StatefulSet } from '../kubernetes/rollout.js';
-import { adoptServerConf, applySplice, planServerConf, restoreServerConf, spliceBetween } from '../spire/serverConf.js';
+import { adoptServerConf, planServerConf, restoreServerConf } from '../spire/serverConf.js';
+import { textUndo, undoneServerConf } from '../spire/serverConfUndo.js';
 import { readServerConfRecord, readServerConfUndo, type ServerConfUndo } from './annotation.js';
 import type { Clusters } from './clusters.js';
 import type { ServerControl } from './control.js';
@@ -56,9 +57,7 @@ export function configMapControl(clusters: Clusters): ServerControl {
         const plan = planServerConf(text, readServerConfRecord(cluster, map), wanted);
         if (!plan.changed) return { changed: false };
         const undo: ServerConfUndo | undefined =
-          changeId === undefined
-            ? undefined
-            : { changeId, splice: spliceBetween(plan.text, text), record: recorded ?? null };
+          changeId === undefined ? undefined : { changeId, ...textUndo(text, plan.text), record: recorded ?? null };
         await writeServerConf(connection, map, plan.text, {
           [SERVER_CONF_RECORD]: JSON.stringify({ ...plan.record, federation }),
           [SERVER_CONF_UNDO]: undo === undefined ? null : JSON.stringify(undo),
@@ -127,7 +126,8 @@ export function configMapControl(clusters: Clusters): ServerControl {
         const { map, text } = await readServerConfMap(connection);
         const undo = readServerConfUndo(cluster, map);
         if (undo?.changeId !== changeId) return false;
-        await writeServerConf(connection, map, undoneText(cluster, map, text, undo), {
+        const written = undo.record === null ? readServerConfRecord(cluster, map) : undefined;
+        await writeServerConf(connection, map, undoneServerConf(text, undo, written), {
           [SERVER_CONF_RECORD]: undo.record,
           [SERVER_CONF_UNDO]: null,
         });
@@ -372,17 +372,6 @@ export async function writeServerConf(
     metadata: { name, ...(namespace === undefined ? {} : { namespace }), ...{ resourceVersion, annotations } },
     data: { 'server.conf': text },
   });
-}
-
-/** The text before the change; where others edited meanwhile, the text without what the engine put in. */
-function undoneText(cluster: string, map: ServerConfigMap, text: string, undo: ServerConfUndo): string {
-  try {
-    return applySplice(text, undo.splice);
-  } catch (error) {
-    const record = readServerConfRecord(cluster, map);
-    if (undo.record !== null || record === undefined) throw error;
-    return restoreServerConf(text, record).text;
-  }
 }
 
 async function awaitRollout(connection: ClusterConnection, timeoutMs: number): Promise<void> {

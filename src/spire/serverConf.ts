@@ -395,7 +395,7 @@ function sameValue(a: unknown, b: unknown): boolean {
   );
 }
 
-function sha256(text: string): string {
+export function sha256(text: string): string {
   return createHash('sha256').update(text).digest('hex');
 }
 
@@ -413,6 +413,27 @@ export function readFederationSection(text: string): string {
   parseConf(text);
   const node = nodeAt(text, FEDERATION_PATH);
   return JSON.stringify(node === undefined ? null : getNodeValue(node));
+}
+
+/**
+ * `server.federation` as it stands in the text; undefined when there is none.
+ * @throws FederatorError ServerConfUnreadable
+ */
+export function federationText(text: string): { offset: number; text: string } | undefined {
+  parseConf(text);
+  const node = nodeAt(text, FEDERATION_PATH);
+  return node && { offset: node.offset, text: text.slice(node.offset, node.offset + node.length) };
+}
+
+/** Whether two texts are server.confs that differ in `server.federation` only. */
+export function isSameOutsideFederation(one: string, other: string): boolean {
+  const [a, b] = [one, other].map((text): Json | undefined => {
+    const errors: ParseError[] = [];
+    const root = block(parse(text, errors, { disallowComments: true, allowTrailingComma: false }));
+    const { federation: _federation, ...server } = block(root?.['server']) ?? {};
+    return errors.length > 0 || root === undefined ? undefined : { ...root, server };
+  });
+  return a !== undefined && b !== undefined && sameValue(a, b);
 }
 
 /**
