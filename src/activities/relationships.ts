@@ -25,6 +25,7 @@ import { waitFor, type Look } from '../kubernetes/wait.js';
 import {
   bundleFingerprint,
   bundleKeyIds,
+  bundleToRestore,
   compareBundles,
   parseBundle,
   withRefreshHint,
@@ -230,9 +231,7 @@ export function relationshipActivities(clusters: Clusters) {
       const { cluster, federation, relationships, timeoutMs } = request;
       const open = await clusters.get(cluster);
       const signal = Context.current().cancellationSignal;
-      const outcomes = await Promise.all(
-        relationships.map((each) => removeOrRestore(open.connection, federation, each)),
-      );
+      const outcomes = await Promise.all(relationships.map((each) => removeOrRestore(open, federation, each, signal)));
       const ended = relationships.filter((_each, index) => outcomes[index] === 'gone' || outcomes[index] === 'deleted');
       let changed = outcomes.some((outcome) => outcome === 'deleted' || outcome === 'restored');
       if (ended.length > 0) {
@@ -409,16 +408,20 @@ async function applyRelationship(
 }
 
 async function removeOrRestore(
-  connection: ClusterConnection,
+  { connection, spire }: OpenCluster,
   federation: string,
   { name, before }: RemovedRelationship,
+  signal: AbortSignal,
 ): Promise<'restored' | 'deleted' | 'gone' | 'foreign'> {
+  const live = await readObject(connection, { ...CFTD, metadata: { name } });
   if (before !== undefined) {
     if (before.federation !== federation) return 'foreign';
-    await applyObject(connection, relationshipManifest(before, before.trustDomainBundle, federation));
+    const isAsBefore = live !== undefined && relationshipDifferences(relationshipFacts(live), before).length === 0;
+    const stored = isAsBefore ? undefined : await spire.storedBundle(before.trustDomain, signal);
+    const bundle = bundleToRestore(before.trustDomainBundle, stored);
+    await applyObject(connection, relationshipManifest(before, bundle, federation));
     return 'restored';
   }
-  const live = await readObject(connection, { ...CFTD, metadata: { name } });
   if (live === undefined) return 'gone';
   if (owningFederation(live) !== federation) return 'foreign';
   return (await deleteObject(connection, { ...CFTD, metadata: { name } })) ? 'deleted' : 'gone';

@@ -72,27 +72,45 @@ interface ApiBundle {
  * @throws FederatorError BundleUnreadable
  */
 export function parseStoredBundles(output: string): Map<string, TrustBundle> {
-  let list: { bundles?: ApiBundle[] | null };
+  return new Map(
+    apiBundles(output).map((bundle) => [
+      bundle.trust_domain ?? '',
+      { keys: apiKeys(bundle).flatMap(readKey), refreshHintSeconds: Number(bundle.refresh_hint ?? 0) },
+    ]),
+  );
+}
+
+/**
+ * One of these bundles as a SPIFFE bundle (JWKS), its hint with it; undefined when it is not stored.
+ * @throws FederatorError BundleUnreadable
+ */
+export function storedJwks(output: string, trustDomain: string): string | undefined {
+  const bundle = apiBundles(output).find((each) => each.trust_domain === trustDomain);
+  if (bundle === undefined) return undefined;
+  const keys = apiKeys(bundle).map((jwk) => {
+    const [der] = jwk.x5c ?? [];
+    return der === undefined ? jwk : { ...certificate(der).publicKey.export({ format: 'jwk' }), ...jwk };
+  });
+  const hint = Number(bundle.refresh_hint ?? 0);
+  return JSON.stringify({ keys, ...(hint === 0 ? {} : { spiffe_refresh_hint: hint }) });
+}
+
+function apiBundles(output: string): ApiBundle[] {
   try {
-    list = JSON.parse(output) as { bundles?: ApiBundle[] | null };
+    return (JSON.parse(output) as { bundles?: ApiBundle[] | null }).bundles ?? [];
   } catch (error) {
     throw new FederatorError(
       'BundleUnreadable',
       `SPIRE server's list of bundles is not JSON: ${(error as Error).message}`,
     );
   }
-  return new Map(
-    (list.bundles ?? []).map((bundle) => {
-      const x509 = (bundle.x509_authorities ?? []).map(({ asn1 = '' }) => ({ use: 'x509-svid', x5c: [asn1] }));
-      const jwt = (bundle.jwt_authorities ?? []).map(({ key_id: kid = '', public_key: key = '' }) => ({
-        ...publicJwk(key),
-        use: 'jwt-svid',
-        kid,
-      }));
-      const refreshHintSeconds = Number(bundle.refresh_hint ?? 0);
-      return [bundle.trust_domain ?? '', { keys: [...x509, ...jwt].flatMap(readKey), refreshHintSeconds }];
-    }),
-  );
+}
+
+function apiKeys({ x509_authorities: x509, jwt_authorities: jwt }: ApiBundle): Jwk[] {
+  return [
+    ...(x509 ?? []).map(({ asn1 = '' }) => ({ use: 'x509-svid', x5c: [asn1] })),
+    ...(jwt ?? []).map(({ key_id: kid = '', public_key: key = '' }) => ({ ...publicJwk(key), use: 'jwt-svid', kid })),
+  ];
 }
 
 const publicJwk = remembered((base64: string): Jwk => {
@@ -167,6 +185,16 @@ export function compareBundles(
   const missing = own.keys.filter((key) => !hasKey(stored, key));
   const extra = stored.keys.filter((key) => !hasKey(own, key));
   return { equal: missing.length === 0 && extra.length === 0, missing, extra };
+}
+
+/**
+ * The bundle by which a relationship is put back: the one that it had, unless SPIRE server has learnt other keys since.
+ * SPIRE controller manager sends it over those as the relationship changes, and a CA that the peer has pruned
+ * authenticates it no more.
+ */
+export function bundleToRestore(before: string | undefined, stored: string | undefined): string | undefined {
+  if (before === undefined || stored === undefined) return stored ?? before;
+  return compareBundles(parseBundle(before), parseBundle(stored)).equal ? before : stored;
 }
 
 /**

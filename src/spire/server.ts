@@ -3,7 +3,7 @@ import { FederatorError } from '../contract/errors.js';
 import type { AgentFacts, EntryFacts } from '../contract/workload.js';
 import type { ClusterConnection } from '../kubernetes/connect.js';
 import { execInPod, NOT_STARTED, type ExecResult, type ExecTarget } from '../kubernetes/exec.js';
-import { parseStoredBundles, type TrustBundle } from './bundle.js';
+import { parseStoredBundles, storedJwks, type TrustBundle } from './bundle.js';
 
 /** Where images keep the binary: in the working folder of older ones, ZTWIM's, upstream's. They have no shell to ask. */
 const BINARIES = ['./spire-server', '/spire-server', '/opt/spire/bin/spire-server'] as const;
@@ -101,6 +101,11 @@ export class SpireServer {
     const bundles = digest === this.newestStored?.digest ? this.newestStored.bundles : parseStoredBundles(text);
     if (reading > (this.newestStored?.reading ?? 0)) this.newestStored = { digest, bundles, reading, askedAt };
     return bundles;
+  }
+
+  /** A foreign bundle that it stores as a SPIFFE bundle (JWKS), with its hint; undefined when there is none. */
+  async storedBundle(trustDomain: string, signal?: AbortSignal): Promise<string | undefined> {
+    return storedJwks(await this.read(['bundle', 'list', '-output', 'json'], signal), trustDomain);
   }
 
   /** Names the newest reading of the stored bundles; undefined when there was none. */

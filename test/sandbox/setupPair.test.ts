@@ -1,4 +1,7 @@
 import type { ChildProcess } from 'node:child_process';
+import { readFileSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { parse, stringify } from 'yaml';
 import { rotateCa } from '../../sandbox/client.js';
 import type { Resource } from '../../sandbox/kubernetes.js';
 import type { ChangeResult } from '../../src/contract/change.js';
@@ -25,10 +28,10 @@ function withoutBundles(snapshots: Record<string, unknown>[]): unknown[] {
   return snapshots.map(({ 'spire bundle list': _bundles, ...rest }) => rest);
 }
 
-async function read(cluster: string, path: string): Promise<Resource | undefined> {
+async function read(cluster: string, at: string): Promise<Resource | undefined> {
   const api = adminApi(testbed.directory, cluster);
   try {
-    return await api.get(path);
+    return await api.get(at);
   } finally {
     api.close();
   }
@@ -409,6 +412,44 @@ test(
     expect((await testbed.federator('teardown')).code).toBe(0);
   },
   2 * MINUTE,
+);
+
+test(
+  'an undo of a changed address keeps the keys that the peer has changed to since the pair was set up',
+  async () => {
+    const setup = ['start-workflow', 'setupPair', '--relationships', 'dynamic', '--no-probe', '--no-monitor', '--json'];
+    expect((await testbed.federator(...setup)).code).toBe(0);
+    const server = (cluster: string, ...args: string[]) => spireServer(testbed.directory, cluster, ...args);
+    const refreshed = async () => {
+      await server('client-1', 'federation', 'refresh', '-id', `spiffe://${trustDomainOf('server-1')}`);
+      expect(await keysOfPeer('client-1')).toEqual(await ownKeys('server-1'));
+    };
+    await rotateCa({ directory: testbed.directory, cluster: 'server-1', revoke: false });
+    await eventually(refreshed, MINUTE);
+    const shown = await server('server-1', 'localauthority', 'x509', 'show', '-output', 'json');
+    const { old } = JSON.parse(shown) as { old: { authority_id: string } };
+    await server('server-1', 'localauthority', 'x509', 'taint', '-authorityID', old.authority_id);
+    await server('server-1', 'localauthority', 'x509', 'revoke', '-authorityID', old.authority_id);
+    await eventually(refreshed, MINUTE);
+
+    const file = path.join(testbed.directory, 'inventory.yaml');
+    const text = readFileSync(file, 'utf8');
+    const inventory = parse(text) as { clusters: { name: string; exposure?: object }[] };
+    for (const cluster of inventory.clusters.filter(({ name }) => name === 'server-1'))
+      cluster.exposure = { type: 'route', host: 'federation.apps.server-1.sandbox.test' };
+    writeFileSync(file, stringify(inventory));
+    await testbed.stopWorker(worker);
+    const faulty = await testbed.startWorker({ step: 'verify/all', mode: 'fail' });
+    const { code, stderr } = await testbed.federator(...setup);
+    await testbed.stopWorker(faulty);
+    writeFileSync(file, text);
+    worker = await testbed.startWorker();
+    expect({ code, stderr }).toEqual({ code: 1, stderr: expect.stringContaining('as it was before') as string });
+    await eventually(refreshed, MINUTE);
+    expect((await testbed.federator('verify')).code).toBe(0);
+    expect((await testbed.federator('teardown')).code).toBe(0);
+  },
+  4 * MINUTE,
 );
 
 test('the worker is one process that a SIGTERM ends cleanly', async () => {

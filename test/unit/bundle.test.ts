@@ -4,12 +4,14 @@ import * as x509 from '@peculiar/x509';
 import fc from 'fast-check';
 import {
   bundleFingerprint,
+  bundleToRestore,
   bundleTrustDomains,
   compareBundles,
   earliestExpiry,
   parseBundle,
   parseStoredBundles,
   requireOwnBundle,
+  storedJwks,
   withRefreshHint,
 } from '../../src/spire/bundle.js';
 
@@ -43,6 +45,12 @@ async function authority(trustDomain: string, notAfter: Date): Promise<Jwk> {
   });
   return { use: 'x509-svid', kty: 'EC', x5c: [certificate.toString('base64')] };
 }
+
+/** As SPIRE server's list has it. */
+const der = (jwk: Jwk) =>
+  createPublicKey({ key: { ...jwk }, format: 'jwk' })
+    .export({ format: 'der', type: 'spki' })
+    .toString('base64');
 
 async function jwtKey(kid: string): Promise<Jwk> {
   const { publicKey } = await webcrypto.subtle.generateKey(ALGORITHM, true, ['sign', 'verify']);
@@ -101,10 +109,6 @@ test('a hint is added, or replaced, and nothing else changes', () => {
 });
 
 test("SPIRE server's list is read per trust domain, with the same keys as in a SPIFFE bundle", () => {
-  const der = (jwk: Jwk) =>
-    createPublicKey({ key: { ...jwk }, format: 'jwk' })
-      .export({ format: 'der', type: 'spki' })
-      .toString('base64');
   const list = parseStoredBundles(
     JSON.stringify({
       bundles: [
@@ -122,6 +126,39 @@ test("SPIRE server's list is read per trust domain, with the same keys as in a S
   expect(list.get('a.test')).toEqual({ ...parseBundle(text(authorities)), refreshHintSeconds: 60 });
   expect(list.get('b.test')?.keys).toEqual(parseBundle(text(jwtKeys)).keys);
   expect(parseStoredBundles('{"bundles": [], "next_page_token": ""}').size).toBe(0);
+});
+
+test('a stored bundle can be sent as it is stored, with its hint', () => {
+  const output = JSON.stringify({
+    bundles: [
+      {
+        trust_domain: 'a.test',
+        refresh_hint: '60',
+        x509_authorities: authorities.map(({ x5c }) => ({ asn1: x5c?.[0] })),
+        jwt_authorities: jwtKeys.map((jwk) => ({ key_id: jwk.kid, public_key: der(jwk) })),
+      },
+    ],
+  });
+  const sent = storedJwks(output, 'a.test') ?? '';
+  expect(parseBundle(sent)).toEqual({ ...parseBundle(text([...authorities, ...jwtKeys])), refreshHintSeconds: 60 });
+  for (const key of (JSON.parse(sent) as { keys: Jwk[] }).keys) {
+    expect(key).toMatchObject({
+      kty: 'EC',
+      crv: 'P-256',
+      x: expect.any(String) as string,
+      y: expect.any(String) as string,
+    });
+  }
+  expect(storedJwks(output, 'b.test')).toBeUndefined();
+});
+
+test('a relationship is put back with the bundle that it had, or with the keys that were learnt since', () => {
+  const [first, second] = [text(authorities), text([...authorities, ...jwtKeys])];
+  const reordered = text([...authorities].reverse());
+  expect(bundleToRestore(first, second)).toBe(second);
+  expect(bundleToRestore(first, reordered)).toBe(first);
+  expect(bundleToRestore(first, undefined)).toBe(first);
+  expect(bundleToRestore(undefined, second)).toBe(second);
 });
 
 test('keys of a use that is not known are passed over, as the SPIFFE standard says', () => {
