@@ -16,10 +16,16 @@ import type { RelationshipFacts } from '../contract/facts.js';
 import type { KubernetesObject } from '../contract/kubernetes.js';
 import { classifyPollError, fetchAdvice, isNotYetValid } from '../federation/freshness.js';
 import { hasLostLabels, owningFederation } from '../federation/ownership.js';
-import { CFTD, readRelationship, relationshipDifferences, relationshipManifest } from '../federation/relationship.js';
+import {
+  CFTD,
+  readRelationship,
+  relationshipDifferences,
+  relationshipManifest,
+  removingPatch,
+} from '../federation/relationship.js';
 import type { ClusterConnection } from '../kubernetes/connect.js';
 import { eachLimited } from '../kubernetes/limit.js';
-import { applyObject, deleteObject, listObjects, readObject } from '../kubernetes/objects.js';
+import { applyObject, deleteObject, listObjects, patchObject, readObject } from '../kubernetes/objects.js';
 import { readLog } from '../kubernetes/log.js';
 import { waitFor, type Look } from '../kubernetes/wait.js';
 import {
@@ -403,8 +409,18 @@ async function applyRelationship(
       );
     }
   }
-  await applyObject(connection, relationshipManifest(relationship, bundle, federation));
+  await writeRelationship(connection, live, relationshipManifest(relationship, bundle, federation));
   return true;
+}
+
+async function writeRelationship(
+  connection: ClusterConnection,
+  live: KubernetesObject | undefined,
+  manifest: KubernetesObject,
+): Promise<void> {
+  const removing = live && removingPatch(live, manifest);
+  if (removing !== undefined) await patchObject(connection, removing);
+  await applyObject(connection, manifest);
 }
 
 async function removeOrRestore(
@@ -419,7 +435,7 @@ async function removeOrRestore(
     const isAsBefore = live !== undefined && relationshipDifferences(relationshipFacts(live), before).length === 0;
     const stored = isAsBefore ? undefined : await spire.storedBundle(before.trustDomain, signal);
     const bundle = bundleToRestore(before.trustDomainBundle, stored);
-    await applyObject(connection, relationshipManifest(before, bundle, federation));
+    await writeRelationship(connection, live, relationshipManifest(before, bundle, federation));
     return 'restored';
   }
   if (live === undefined) return 'gone';

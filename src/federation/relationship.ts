@@ -192,6 +192,35 @@ export function relationshipManifest(
   );
 }
 
+/**
+ * A merge patch by which a live relationship loses what its manifest is without; undefined where there is nothing of that.
+ * Server-side apply takes away only what an apply has set, and an adoption or a person set it otherwise. The whole
+ * manifest goes with it: one that is half-changed may be refused, and what is in between must have its current bundle.
+ */
+export function removingPatch(
+  live: KubernetesObject,
+  manifest: KubernetesObject,
+): (KubernetesObject & Record<string, unknown>) | undefined {
+  const [{ annotations: has = {} }, { annotations = {} }] = [live.metadata, manifest.metadata];
+  const unwanted = [HUB, STORED_BEFORE].filter((key) => has[key] !== undefined && annotations[key] === undefined);
+  const profileOf = (object: KubernetesObject) =>
+    (object['spec'] as RelationshipSpec | undefined)?.bundleEndpointProfile;
+  const identified = profileOf(live)?.endpointSPIFFEID !== undefined;
+  const isOdd = identified && profileOf(manifest)?.endpointSPIFFEID === undefined;
+  if (unwanted.length === 0 && !isOdd) return undefined;
+  return {
+    ...manifest,
+    metadata: {
+      ...manifest.metadata,
+      ...{ annotations: { ...annotations, ...Object.fromEntries(unwanted.map((key) => [key, null])) } },
+    },
+    spec: {
+      ...(manifest['spec'] as RelationshipSpec),
+      bundleEndpointProfile: { ...profileOf(manifest), ...(isOdd ? { endpointSPIFFEID: null } : {}) },
+    },
+  } as KubernetesObject & Record<string, unknown>;
+}
+
 interface RelationshipSpec {
   trustDomain?: string;
   bundleEndpointURL?: string;

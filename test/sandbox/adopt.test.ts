@@ -1,4 +1,8 @@
+import { writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { stringify } from 'yaml';
 import type { ChangeResult } from '../../src/contract/change.js';
+import { HUB } from '../../src/contract/names.js';
 import type { VerifyResult } from '../../src/contract/verify.js';
 import { federateByScript } from '../support/scripted.js';
 import { adminApi, snapshotCluster, spireServer } from '../support/snapshot.js';
@@ -103,6 +107,26 @@ test(
       federatesWith: [...CLUSTERS].sort().map((cluster) => `apps.${cluster}.sandbox.test`),
       podSelector: { matchLabels: { federated: 'true' } },
     });
+  },
+  5 * MINUTE,
+);
+
+test(
+  'what an adoption marked for a hub is taken away again where a mesh is wanted',
+  async () => {
+    const api = adminApi(testbed.directory, 'edge-1');
+    const metadata = { annotations: { [HUB]: 'apps.server-1.sandbox.test' } };
+    // As adopt does it: a patch, and no apply, to which it would belong.
+    await api.patch('/apis/spire.spiffe.io/v1alpha1/clusterfederatedtrustdomains/server-1-federation', {
+      metadata,
+    });
+    api.close();
+    const file = path.join(testbed.directory, 'federation.yaml');
+    const clusters = [...CLUSTERS, NEWCOMER];
+    writeFileSync(file, stringify({ federation: FEDERATION, clusters, topology: 'mesh', relationships: 'static' }));
+    const apply = () => testbed.federator('apply', '-f', file, '--no-probe', '--json');
+    expect(succeeded(await apply()).changed).toBe(true);
+    expect(succeeded(await apply()).changed).toBe(false);
   },
   5 * MINUTE,
 );

@@ -3,7 +3,8 @@ import type { ClusterFacts, RelationshipFacts } from '../../src/contract/facts.j
 import type { KubernetesObject } from '../../src/contract/kubernetes.js';
 import { diagnoseFederation } from '../../src/federation/diagnosis.js';
 import { planSetup } from '../../src/federation/plan.js';
-import { CFTD } from '../../src/federation/relationship.js';
+import { HUB, STORED_BEFORE } from '../../src/contract/names.js';
+import { CFTD, relationshipManifest, removingPatch } from '../../src/federation/relationship.js';
 import { whyInvalid } from '../../src/spire/controllerManager.js';
 import { federatedClusters } from '../support/freshCluster.js';
 
@@ -120,4 +121,23 @@ test.each<[object, RegExp]>([
   [{ trustDomainBundle: JSON.stringify({ keys: [{ ...jwtKey, x: 'short' }] }) }, /unreadable/],
 ])('it ignores one with %j', (spec, why) => {
   expect(whyInvalid(made(spec))).toMatch(why);
+});
+
+test('what no apply has set is taken away by a patch of all of it, and only where it is not wanted', () => {
+  const [a] = federatedClusters(FEDERATION, ['a', 'b']);
+  const [mesh] = a?.relationships ?? [];
+  if (mesh === undefined) throw new Error('two clusters were asked for');
+  const manifest = (facts: RelationshipFacts) => relationshipManifest(facts, 'current', FEDERATION);
+  const live = manifest({ ...mesh, hub: 'b.test', storedBefore: true });
+  expect(removingPatch(live, live)).toBeUndefined();
+  expect(removingPatch(manifest(mesh), live)).toBeUndefined();
+  expect(removingPatch(live, manifest(mesh))).toEqual({
+    ...manifest(mesh),
+    metadata: { ...manifest(mesh).metadata, annotations: { [HUB]: null, [STORED_BEFORE]: null } },
+  });
+  const { endpointSPIFFEID: _id, ...web } = { ...mesh, profileType: 'https_web' };
+  expect(removingPatch(manifest(mesh), manifest(web))?.['spec']).toMatchObject({
+    bundleEndpointProfile: { type: 'https_web', endpointSPIFFEID: null },
+    trustDomainBundle: 'current',
+  });
 });
