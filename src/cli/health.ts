@@ -1,3 +1,4 @@
+import { checkAnchor } from '../contract/checks.js';
 import type {
   EdgeHealth,
   EdgeVerdict,
@@ -116,7 +117,8 @@ function troubled(edges: readonly EdgeHealth[]): string {
   return rows.length === 0 ? pc.green('Every edge is fresh.') : formatTable(['edge', 'verdict', 'evidence'], rows);
 }
 
-function findingText(federation: string, { id, state, evidence, remedy, needsApproval }: OpenFinding): string {
+function findingText(federation: string, finding: OpenFinding): string {
+  const { id, check, state, evidence, remedy, needsApproval } = finding;
   return [
     `${pc.bold(id)}: ${STATES[state]}`,
     `  ${evidence}`,
@@ -125,6 +127,7 @@ function findingText(federation: string, { id, state, evidence, remedy, needsApp
       ? [`  Allow it: npm run federator -- repair '${id}' --federation ${federation}`]
       : []),
     `  ${remedy}`,
+    pc.dim(`  ${checkAnchor(check)}`),
   ].join('\n');
 }
 

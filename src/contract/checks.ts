@@ -70,6 +70,21 @@ export const CHECKS: Readonly<Record<string, CheckKnowledge>> = {
       'exec -n zero-trust-workload-identity-manager spire-server-0 -c spire-server -- ./spire-server localauthority x509 show',
     ),
   },
+  stale: {
+    cause: 'SPIRE server polls and does not store what the peer has now, or the way leads it to an older copy.',
+    command: fixIt,
+  },
+  neverBootstrapped: {
+    cause: 'The bundle was deleted from SPIRE server, or its datastore was made anew.',
+    command: fixIt,
+  },
+  relationshipMissing: {
+    cause:
+      'SPIRE server does not have the relationship, though its ClusterFederatedTrustDomain is there: SPIRE controller manager does not run, or cannot reach it.',
+    command: kubectl(
+      'logs -n zero-trust-workload-identity-manager spire-server-0 -c spire-controller-manager --tail 200',
+    ),
+  },
   endpointUnreachable: {
     cause: 'The trusting cluster cannot reach the bundle endpoint of the trusted one, whatever others can.',
     command: kubectl('logs -n zero-trust-workload-identity-manager spire-server-0 -c spire-server --tail 200'),
