@@ -10,10 +10,11 @@ import { formatTable } from '../src/cli/table.js';
 import { setupMeshInputSchema, verifyInputSchema } from '../src/contract/change.js';
 import type { FederationHealth } from '../src/contract/health.js';
 import { edgeName, monitorWorkflowId } from '../src/contract/names.js';
+import type { Place } from '../test/support/edgeFaults.js';
 import { Engine } from './engine.js';
 import { median, memoryMb } from './measure.js';
 import { formatFigures, type Figure } from './report.js';
-import { EVENTS, type Place, type SoakEvent } from './soakEvents.js';
+import { EVENTS, type SoakEvent } from './soakEvents.js';
 
 const FEDERATION = 'soak';
 /** The shortest that SPIRE knows: it polls, and the monitor looks, at a quarter of it. */

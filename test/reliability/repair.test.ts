@@ -1,6 +1,5 @@
 import { writeFileSync } from 'node:fs';
-import { rotateCa } from '../../sandbox/client.js';
-import type { ClusterApi, Resource } from '../../sandbox/kubernetes.js';
+import type { Resource } from '../../sandbox/kubernetes.js';
 import type { RepairRecord } from '../../src/contract/health.js';
 import {
   BUNDLE_ENDPOINT_PORT,
@@ -8,7 +7,7 @@ import {
   FEDERATION_LABEL,
   MANAGED_BY_LABEL,
 } from '../../src/contract/names.js';
-import { deleteStoredBundle } from '../support/snapshot.js';
+import { EDGE_FAULTS } from '../support/edgeFaults.js';
 import { Testbed } from '../support/testbed.js';
 import { asAdmin, editFederation, PATHS, trustDomainOf, untilHealth, watchPair } from '../support/watched.js';
 
@@ -17,20 +16,10 @@ const CLUSTERS = ['client-1', 'server-1'];
 const MINUTE = 60_000;
 const POLICY = 'all-workloads-auto-federated';
 
-interface Port {
-  containerPort: number;
-}
-
-interface StatefulSet extends Resource {
-  spec: { template: { spec: { containers: { ports?: Port[] }[] } } };
-}
-
 let testbed: Testbed;
 
 interface Fault {
   fault: string;
-  /** What SPIRE alone makes of it. */
-  alone: 'heals' | 'never heals';
   make: () => Promise<unknown>;
   /** Check and scope of what the monitor finds. */
   finds: string;
@@ -48,27 +37,15 @@ const SERVICE_PORT = {
   targetPort: BUNDLE_ENDPOINT_PORT,
 };
 
+/** The faults of an edge, of which it is known what SPIRE alone makes; then edits of objects, which nobody else takes back. */
 const FAULTS: Fault[] = [
-  {
-    fault: 'relationship deleted',
-    alone: 'never heals',
-    make: () => asAdmin(testbed, 'client-1', (api) => api.delete(PATHS.relationship(server))),
-    finds: 'relationship@client-1←server-1',
-    action: 'restore',
-  },
-  {
-    fault: 'relationship edited',
-    alone: 'never heals',
-    make: () =>
-      asAdmin(testbed, 'client-1', (api) =>
-        api.patch(PATHS.relationship(server), { spec: { bundleEndpointURL: 'https://elsewhere.sandbox.test' } }),
-      ),
-    finds: 'relationship@client-1←server-1',
-    action: 'restore',
-  },
+  ...EDGE_FAULTS.map((each): Fault => {
+    const edge = { trusting: 'client-1', trusted: 'server-1' };
+    const make = () => each.make({ directory: testbed.directory, ...edge });
+    return { fault: each.name, make, finds: each.finds(edge), action: each.action };
+  }),
   {
     fault: 'trust domain of a relationship edited',
-    alone: 'never heals',
     make: () =>
       asAdmin(testbed, 'client-1', (api) =>
         api.patch(PATHS.relationship(server), { spec: { trustDomain: 'elsewhere.sandbox.test' } }),
@@ -78,7 +55,6 @@ const FAULTS: Fault[] = [
   },
   {
     fault: 'bundle in a relationship edited to something that is none',
-    alone: 'never heals',
     make: () =>
       asAdmin(testbed, 'client-1', (api) =>
         api.patch(PATHS.relationship(server), { spec: { trustDomainBundle: 'none' } }),
@@ -87,51 +63,31 @@ const FAULTS: Fault[] = [
     action: 'restore',
   },
   {
-    fault: 'class name removed',
-    alone: 'never heals',
-    make: () =>
-      asAdmin(testbed, 'server-1', (api) => api.patch(PATHS.relationship(client), { spec: { className: null } })),
-    finds: 'relationship@server-1←client-1',
-    action: 'restore',
-  },
-  {
-    fault: 'Service deleted',
-    alone: 'never heals',
-    make: () => asAdmin(testbed, 'server-1', (api) => api.delete(PATHS.service)),
-    finds: 'service@server-1',
-    action: 'restore',
-  },
-  {
     fault: 'selector of the Service narrowed',
-    alone: 'never heals',
     make: () => editService({ selector: { stranger: 'true' } }),
     finds: 'service@server-1',
     action: 'restore',
   },
   {
     fault: 'port of the Service edited',
-    alone: 'never heals',
     make: () => editService({ ports: [{ ...SERVICE_PORT, port: 9443 }] }),
     finds: 'service@server-1',
     action: 'restore',
   },
   {
     fault: 'port added to the Service',
-    alone: 'never heals',
     make: () => editService({ ports: [SERVICE_PORT, { ...SERVICE_PORT, name: 'stranger', port: 9443 }] }),
     finds: 'service@server-1',
     action: 'restore',
   },
   {
     fault: 'Service given a node port',
-    alone: 'never heals',
     make: () => editService({ type: 'NodePort' }),
     finds: 'service@server-1',
     action: 'restore',
   },
   {
     fault: 'Service given other addresses, and made to remember its clients',
-    alone: 'never heals',
     make: () =>
       editService({
         externalIPs: ['192.0.2.9'],
@@ -144,7 +100,6 @@ const FAULTS: Fault[] = [
   },
   {
     fault: 'Route given another backend besides',
-    alone: 'never heals',
     make: () =>
       asAdmin(testbed, 'server-1', (api) =>
         api.patch(PATHS.route, { spec: { alternateBackends: [{ kind: 'Service', name: 'stranger', weight: 100 }] } }),
@@ -152,31 +107,8 @@ const FAULTS: Fault[] = [
     finds: 'route@server-1',
     action: 'restore',
   },
-  {
-    fault: 'Route deleted',
-    alone: 'never heals',
-    make: () => asAdmin(testbed, 'server-1', (api) => api.delete(PATHS.route)),
-    finds: 'route@server-1',
-    action: 'restore',
-  },
-  {
-    fault: 'port of the bundle endpoint gone',
-    alone: 'never heals',
-    make: () => asAdmin(testbed, 'server-1', (api) => editEndpointPort(api, () => undefined)),
-    finds: 'port@server-1',
-    action: 'restart',
-  },
-  {
-    fault: 'port of the bundle endpoint declared as another',
-    alone: 'heals',
-    make: () =>
-      asAdmin(testbed, 'server-1', (api) => editEndpointPort(api, (port) => ({ ...port, containerPort: 9443 }))),
-    finds: 'port@server-1',
-    action: 'restart',
-  },
   ...['port', 'address'].map((key): Fault => ({
     fault: `${key} of bundle_endpoint edited`,
-    alone: 'never heals',
     make: () =>
       editFederation(testbed, 'server-1', ({ bundle_endpoint: endpoint, ...rest }) => ({
         ...rest,
@@ -186,15 +118,7 @@ const FAULTS: Fault[] = [
     action: 'restart',
   })),
   {
-    fault: 'federates_with lost',
-    alone: 'never heals',
-    make: () => editFederation(testbed, 'client-1', ({ federates_with: _peers, ...rest }) => rest),
-    finds: 'server-conf@client-1',
-    action: 'restart',
-  },
-  {
     fault: 'refresh_hint of one member edited',
-    alone: 'never heals',
     make: () =>
       editFederation(testbed, 'client-1', ({ bundle_endpoint: endpoint, ...rest }) => ({
         ...rest,
@@ -204,22 +128,7 @@ const FAULTS: Fault[] = [
     action: 'restart',
   },
   {
-    fault: 'server.conf reverted',
-    alone: 'never heals',
-    make: () => editFederation(testbed, 'server-1', () => undefined),
-    finds: 'server-conf@server-1',
-    action: 'restart',
-  },
-  {
-    fault: 'bundle deleted',
-    alone: 'never heals',
-    make: () => deleteStoredBundle(testbed.directory, 'client-1', server),
-    finds: 'neverBootstrapped@client-1←server-1',
-    action: 'rebootstrap',
-  },
-  {
     fault: 'own trust domain in a ClusterSPIFFEID of the engine',
-    alone: 'never heals',
     make: () =>
       asAdmin(testbed, 'client-1', (api) =>
         api.patch(PATHS.identity(POLICY), { spec: { federatesWith: [client, server] } }),
@@ -229,7 +138,6 @@ const FAULTS: Fault[] = [
   },
   {
     fault: 'ClusterSPIFFEID of the engine narrowed',
-    alone: 'never heals',
     make: () =>
       asAdmin(testbed, 'client-1', (api) =>
         api.patch(PATHS.identity(POLICY), {
@@ -249,7 +157,6 @@ const FAULTS: Fault[] = [
     const labels = { [MANAGED_BY_LABEL]: null, [FEDERATION_LABEL]: null };
     return {
       fault: `labels taken off: ${check}`,
-      alone: 'never heals',
       make: () => asAdmin(testbed, cluster, (api) => api.patch(path, { metadata: { labels } })),
       finds: `${check}@${check === 'relationship' ? 'client-1←server-1' : cluster}`,
       action: 'restore',
@@ -257,37 +164,16 @@ const FAULTS: Fault[] = [
   }),
   ...[{ federatesWith: null }, { className: null }].map((spec): Fault => ({
     fault: `ClusterSPIFFEID of the engine without ${Object.keys(spec).join()}`,
-    alone: 'never heals',
     make: () => asAdmin(testbed, 'client-1', (api) => api.patch(PATHS.identity(POLICY), { spec })),
     finds: 'policy@client-1',
     action: 'restore',
   })),
   {
     fault: 'ClusterSPIFFEID of the engine deleted on all members',
-    alone: 'never heals',
     make: () =>
       Promise.all(CLUSTERS.map((cluster) => asAdmin(testbed, cluster, (api) => api.delete(PATHS.identity(POLICY))))),
     finds: 'policy@client-1',
     action: 'restore',
-  },
-  {
-    fault: 'CA of the peer changed while this side was cut off',
-    alone: 'never heals',
-    make: async () => {
-      await testbed.addFault({ kind: 'cut', from: 'client-1', to: 'server-1' });
-      await rotateCa({ directory: testbed.directory, cluster: 'server-1', revoke: true });
-      await testbed.heal();
-    },
-    finds: 'unknownAuthority@client-1←server-1',
-    action: 'rebootstrap',
-  },
-  {
-    fault: 'SPIRE server crash-looping on its federation settings',
-    alone: 'never heals',
-    make: () =>
-      editFederation(testbed, 'client-1', (federation) => ({ ...federation, bundle_endpoint: { port: 'none' } })),
-    finds: 'server-crash-loop@client-1',
-    action: 'restoreServerConf',
   },
 ];
 
@@ -372,16 +258,6 @@ test(
 
 function editService(spec: object): Promise<unknown> {
   return asAdmin(testbed, 'server-1', (api) => api.patch(PATHS.service, { spec }));
-}
-
-/** As it is after somebody deployed the StatefulSet again. */
-async function editEndpointPort(api: ClusterApi, edit: (port: Port) => Port | undefined): Promise<void> {
-  const set = await api.get<StatefulSet>(PATHS.statefulSet);
-  const containers = (set?.spec.template.spec.containers ?? []).map(({ ports = [], ...container }) => ({
-    ...container,
-    ports: ports.flatMap((port) => (port.containerPort === BUNDLE_ENDPOINT_PORT ? (edit(port) ?? []) : port)),
-  }));
-  await api.patch(PATHS.statefulSet, { spec: { template: { spec: { containers } } } });
 }
 
 async function applyPolicy(): Promise<void> {
