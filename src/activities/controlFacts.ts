@@ -7,6 +7,7 @@ import {
   operatorComplaints,
   type OperatorEvidence,
 } from '../federation/controlDetection.js';
+import { pendingBundles } from '../federation/pendingBundles.js';
 import { DEFAULT_PROFILE, SPIRE_SERVER } from '../federation/spireServerPlan.js';
 import type { ClusterConnection } from '../kubernetes/connect.js';
 import { kindExists, patchObject, readObject } from '../kubernetes/objects.js';
@@ -35,12 +36,14 @@ export async function readControl(
     return { type, told, createOnly, ...(federation === undefined ? {} : { federation }) };
   }
   const record = readSpireServerRecord(name, evidence.spireServer);
+  const pending = pendingBundles(evidence.spireServer);
   const refused = preflight && federation === undefined ? await refusal(connection) : [];
   return {
     type,
     told,
     ...(federation === undefined ? {} : { federation }),
     ...(record === undefined ? {} : { record }),
+    ...(pending.length === 0 ? {} : { pendingBundles: pending }),
     complaints: [...operatorComplaints(evidence), ...refused],
   };
 }

@@ -18,6 +18,7 @@ import { sameProfile, type EndpointProfile, type ServerConf } from '../contract/
 import { exposureStrategy } from '../federation/exposure.js';
 import { owningFederation } from '../federation/ownership.js';
 import { readIdentity } from '../federation/identity.js';
+import { pendingBundles } from '../federation/pendingBundles.js';
 import { exposureContext } from '../federation/plan.js';
 import { CLUSTER_SPIFFE_ID } from '../federation/policy.js';
 import { CFTD } from '../federation/relationship.js';
@@ -255,6 +256,7 @@ async function readClusterFacts(
     statefulSet: template.federation,
   });
   const { recorded, peers } = writtenBefore(control, record);
+  const pending = control.type === 'operator' ? (control.pendingBundles ?? []) : pendingBundles(serverConf?.map);
   const rolledOut =
     control.type === 'configMap' && recorded && runsWritten(conf, peers, template, isRolledOut(set, pod));
   const facts: ClusterFacts = {
@@ -277,6 +279,7 @@ async function readClusterFacts(
     },
     container: containerFacts(connection, set),
     relationships: relationships.map(relationshipFacts),
+    ...(pending.length === 0 ? {} : { pendingBundles: pending }),
     storedBundles: Object.fromEntries([...stored].map(([domain, each]) => [domain, bundleFacts(each)])),
     identities: identities.map(readIdentity),
     ...(federation === undefined ? {} : { federation }),

@@ -43,6 +43,7 @@ import { serverTarget } from '../spire/server.js';
 import type { Clusters, OpenCluster } from './clusters.js';
 import { endpointIdentity, speaksForBundle } from './endpoint.js';
 import { Nudge } from './nudge.js';
+import { forgetPendingBundles, notePendingBundles } from './pendingBundles.js';
 import { readServerConfMap } from './server.js';
 import { readServerConf } from '../spire/serverConf.js';
 
@@ -234,9 +235,11 @@ export function relationshipActivities(clusters: Clusters) {
 
     /** Ends relationships, or puts them back as they were, and removes the peers' stored bundles unless they were there before. */
     async removeRelationships(request: RemoveRelationshipsRequest): Promise<StepOutcome> {
-      const { cluster, federation, relationships, timeoutMs } = request;
+      const { cluster, federation, relationships, control, timeoutMs } = request;
       const open = await clusters.get(cluster);
       const signal = Context.current().cancellationSignal;
+      const going = relationships.filter(({ keepBundle }) => !keepBundle).map(({ trustDomain }) => trustDomain);
+      if (control !== undefined && going.length > 0) await notePendingBundles(open.connection, control, going);
       const outcomes = await Promise.all(relationships.map((each) => removeOrRestore(open, federation, each, signal)));
       const ended = relationships.filter((_each, index) => outcomes[index] === 'gone' || outcomes[index] === 'deleted');
       let changed = outcomes.some((outcome) => outcome === 'deleted' || outcome === 'restored');
@@ -250,6 +253,8 @@ export function relationshipActivities(clusters: Clusters) {
         const unwanted = ended.filter(({ keepBundle }) => !keepBundle).map(({ trustDomain }) => trustDomain);
         changed = (await deleteStored(open, unwanted, signal)) || changed;
       }
+      const settled = relationships.map(({ trustDomain }) => trustDomain);
+      if (control !== undefined) await forgetPendingBundles(open.connection, control, settled);
       const foreign = relationships.filter((_each, index) => outcomes[index] === 'foreign');
       return {
         changed,

@@ -173,6 +173,8 @@ export interface RemovedRelationship {
 
 export interface RemoveRelationshipsRequest extends ClusterRequest {
   relationships: RemovedRelationship[];
+  /** Of the SPIRE server, beside whose settings is noted which bundles go; absent: nobody goes on from what is left. */
+  control?: ControlType;
   timeoutMs: number;
 }
 

@@ -25,6 +25,8 @@ export interface OperatorControl {
   federation?: SpireServerFederation;
   /** What the engine has written into it; absent when it has not. */
   record?: SpireServerRecord;
+  /** As in ClusterFacts. */
+  pendingBundles?: string[];
   /** Why the operator would not do what is asked of it, a sentence each. */
   complaints: string[];
 }

@@ -110,6 +110,8 @@ export interface ClusterFacts {
   /** SPIRE server's container, as far as it decides which files there are. Values of its environment are not read. */
   container: { mountPaths: string[]; environment: string[] };
   relationships: RelationshipFacts[];
+  /** Trust domains whose bundles a removal that was stopped has still to delete; absent where there are none. */
+  pendingBundles?: string[];
   /** Foreign bundles that SPIRE server stores, by trust domain. */
   storedBundles: Record<string, BundleFacts>;
   /** ClusterSPIFFEIDs, with their outcome. */

@@ -21,6 +21,11 @@ export const SERVER_CONF_RECORD = 'spire-federator.io/server-conf-record';
 export const SERVER_CONF_UNDO = 'spire-federator.io/server-conf-undo';
 /** Annotation on SPIRE server's ConfigMap: `server.federation` as it was when the server last ran well with it. */
 export const SERVER_CONF_LAST_GOOD = 'spire-federator.io/server-conf-last-good';
+/**
+ * Annotation on SPIRE server's ConfigMap, or on SpireServer: trust domains, with commas between them, whose bundles are to be
+ * deleted as their relationships have been.
+ */
+export const PENDING_BUNDLES = 'spire-federator.io/bundles-to-delete';
 /** Annotation on the StatefulSet: the federation for which its pod was given federation settings. */
 export const SERVER_FEDERATION = 'spire-federator.io/federation';
 /** Annotation on SpireServer: what the engine changed of spec.federation (SpireServerRecord as JSON). */

@@ -1,6 +1,12 @@
 import { createHash } from 'node:crypto';
 import type { KubernetesObject } from '../contract/kubernetes.js';
-import { NUDGE, SERVER_CONF_LAST_GOOD, SERVER_CONF_RECORD, SERVER_CONF_UNDO } from '../contract/names.js';
+import {
+  NUDGE,
+  PENDING_BUNDLES,
+  SERVER_CONF_LAST_GOOD,
+  SERVER_CONF_RECORD,
+  SERVER_CONF_UNDO,
+} from '../contract/names.js';
 
 /**
  * Digest of everything that the engine configures on a cluster, and of what others could make of it. It is compared with
@@ -28,6 +34,7 @@ export function federationSection(serverConf: string): string {
 /** Annotations that come and go without meaning anything for the federation. */
 const PASSING = new Set([
   NUDGE,
+  PENDING_BUNDLES,
   SERVER_CONF_UNDO,
   SERVER_CONF_LAST_GOOD,
   'kubectl.kubernetes.io/last-applied-configuration',

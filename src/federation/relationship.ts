@@ -141,6 +141,7 @@ function isStoredBefore(
   federation: string,
 ): boolean {
   if (ours !== undefined) return ours.storedBefore === true;
+  if (trusting.pendingBundles?.includes(peer.trustDomain) === true) return false;
   const members = trusting.federation === federation && peer.federation === federation;
   return !members && trusting.storedBundles[peer.trustDomain] !== undefined;
 }

@@ -8,7 +8,13 @@ import { policiesOf } from './policy.js';
 import { asPeer, configuredEntry, wantedFederation, type Peer } from './serverConfPlan.js';
 import { federationSettings, hubDomain, relationshipKind, trusts } from './settings.js';
 import { step } from './step.js';
-import { memberSteps as teardownSteps, planTeardown, removal, type TeardownMember } from './teardown.js';
+import {
+  memberSteps as teardownSteps,
+  planTeardown,
+  removal,
+  unfinishedRemovals,
+  type TeardownMember,
+} from './teardown.js';
 
 /** What a member that stays has to forget. */
 export interface RemainingMember {
@@ -80,6 +86,9 @@ export function planRemoval(
         const ended = facts.relationships
           .filter((each) => each.federation === federation && withdrawn.includes(each.trustDomain))
           .map((each) => removal(federation, lasting, each, leftAlone));
+        ended.push(
+          ...unfinishedRemovals(federation, lasting, leftAlone).filter((each) => withdrawn.includes(each.trustDomain)),
+        );
         return {
           facts,
           policies: { ...policies, apply: ofRemoval(policies.apply) },
@@ -220,6 +229,9 @@ function withdrawnDomains(
       .filter((relationship) => relationship.federation === federation && !known.has(relationship.trustDomain))
       .map(({ trustDomain }) => trustDomain),
   );
+  // A removal that was stopped may have ended the relationships already.
+  const left = staying.flatMap(({ pendingBundles = [] }) => pendingBundles).filter((each) => !known.has(each));
+  if (orphans.size < unread.length) for (const trustDomain of left) orphans.add(trustDomain);
   // Which of several unreachable clusters has which trust domain cannot be told.
   if (orphans.size > unread.length) {
     problems.push({

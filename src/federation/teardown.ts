@@ -4,6 +4,7 @@ import type { ClusterFacts, IdentityFacts, RelationshipFacts } from '../contract
 import { controlStrategy } from './control.js';
 import { owningFederation } from './ownership.js';
 import { PROBE_ROLES, probeIdentityName } from './probe.js';
+import { relationshipName } from './relationship.js';
 import { step } from './step.js';
 
 export interface TeardownMember {
@@ -70,6 +71,18 @@ export function removal(
   return { name, trustDomain, keepBundle: users.length > 0 || storedBefore === true };
 }
 
+/** What a removal that was stopped left to do: bundles without a relationship by which they would be known. */
+export function unfinishedRemovals(
+  federation: string,
+  facts: ClusterFacts,
+  leftAlone: string[],
+): RemovedRelationship[] {
+  const { pendingBundles = [], relationships } = facts;
+  return pendingBundles
+    .filter((trustDomain) => !relationships.some((each) => each.trustDomain === trustDomain))
+    .map((trustDomain) => removal(federation, facts, { name: relationshipName(trustDomain), trustDomain }, leftAlone));
+}
+
 /** Whether a removal takes the trust domain out of a ClusterSPIFFEID itself: one of a policy, or of a test workload. */
 function isUnderstood({ name, policy, federation: owner }: IdentityFacts, federation: string): boolean {
   if (owner !== federation) return false;
@@ -83,6 +96,7 @@ function planMember(federation: string, facts: ClusterFacts, leftAlone: string[]
     if (relationship.federation === federation) relationships.push(removal(federation, facts, relationship, leftAlone));
     else leftAlone.push(`ClusterFederatedTrustDomain ${relationship.name} on ${cluster}: not made for this federation`);
   }
+  relationships.push(...unfinishedRemovals(federation, facts, leftAlone));
   const policies = facts.identities
     .filter((identity) => identity.federation === federation && identity.policy !== undefined)
     .map(({ name }) => name);

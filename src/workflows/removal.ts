@@ -38,6 +38,7 @@ class Removal {
     const { federation, timeouts } = this.input;
     const { cluster } = facts;
     const { attempts } = timeouts;
+    const control = facts.control.type;
     await this.step(policies.apply, () =>
       runStep('applyPolicies', policies.apply, attempts, {
         cluster,
@@ -60,11 +61,11 @@ class Removal {
         cluster,
         federation,
         relationships,
+        control,
         timeoutMs: timeouts.endpointMs,
       }),
     );
     const { configureServer, rolloutServer } = member;
-    const control = facts.control.type;
     if (configureServer.action === 'none') return;
     await this.restarts.run(async () => {
       const edited = await this.step(configureServer, () =>

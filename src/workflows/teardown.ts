@@ -81,6 +81,7 @@ export async function tearDownMember(
       cluster,
       federation,
       relationships,
+      control: control.type,
       timeoutMs: timeouts.endpointMs,
     }),
   );

@@ -398,6 +398,33 @@ describe('what is not of the federation itself', () => {
 });
 
 test(
+  'a teardown that was stopped between a relationship and its bundle goes on with the bundle when it is run again',
+  async () => {
+    const found = await snapshot();
+    const setup = ['start-workflow', 'setupPair', '--relationships', 'dynamic', '--no-probe', '--no-monitor', '--json'];
+    expect((await testbed.federator(...setup)).code).toBe(0);
+    const at = `/apis/spire.spiffe.io/v1alpha1/clusterfederatedtrustdomains/${trustDomainOf('server-1')}`;
+    const api = adminApi(testbed.directory, 'client-1');
+    try {
+      // It is deleted, and does not go.
+      await api.patch(at, { metadata: { finalizers: ['sandbox.test/hold'] } });
+      const stopped = testbed.federator('teardown');
+      await eventually(async () => expect((await api.get(at))?.metadata).toHaveProperty('deletionTimestamp'), MINUTE);
+      expect((await testbed.federator('cancel')).code).toBe(0);
+      expect((await stopped).code).not.toBe(0);
+      await api.patch(at, { metadata: { finalizers: null } });
+      await eventually(async () => expect(await api.get(at)).toBeUndefined(), MINUTE);
+    } finally {
+      api.close();
+    }
+    expect((await keysOfPeer('client-1')).size).toBeGreaterThan(0);
+    expect((await testbed.federator('teardown')).code).toBe(0);
+    expect(await snapshot()).toEqual(found);
+  },
+  4 * MINUTE,
+);
+
+test(
   'a CA that was made since a bundle was read a moment ago is not missed',
   async () => {
     const setup = () => testbed.federator('start-workflow', 'setupPair', '--no-probe', '--no-monitor', '--json');

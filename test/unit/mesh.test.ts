@@ -3,6 +3,7 @@ import type { ClusterFacts } from '../../src/contract/facts.js';
 import { planSetup, planSteps } from '../../src/federation/plan.js';
 import { readRelationship, relationshipManifest, wantedRelationship } from '../../src/federation/relationship.js';
 import { planRemoval, removalSteps } from '../../src/federation/removal.js';
+import { planTeardown } from '../../src/federation/teardown.js';
 import { federationSettings, resolveSettings } from '../../src/federation/settings.js';
 import { federatedClusters, freshCluster, identityFacts } from '../support/freshCluster.js';
 
@@ -260,6 +261,22 @@ describe('removing a cluster', () => {
     expect(plan.leftAlone).toEqual([expect.stringMatching(/ClusterSPIFFEID unread, of which no policy can be read/)]);
     const probed = planRemoval(FEDERATION, [{ ...a, identities: [probe] }, ...rest], ['c']);
     expect(probed.remaining[0]?.relationships).toMatchObject([{ trustDomain: 'c.test', keepBundle: false }]);
+  });
+
+  test('one that was stopped goes on with the bundles whose relationships are gone', () => {
+    const [a, ...rest] = members as [ClusterFacts, ...ClusterFacts[]];
+    const relationships = a.relationships.filter(({ trustDomain }) => trustDomain !== 'c.test');
+    const stopped = { ...a, relationships, pendingBundles: ['c.test'] };
+    const removed = [{ name: 'c.test', trustDomain: 'c.test', keepBundle: false }];
+    expect(planRemoval(FEDERATION, [stopped, ...rest], ['c']).remaining[0]?.relationships).toEqual(removed);
+    const b = { ...rest[0], relationships: [] } as ClusterFacts;
+    expect(planRemoval(FEDERATION, [stopped, b], ['c'])).toMatchObject({ withdrawn: ['c.test'], problems: [] });
+    const alone = { ...a, relationships: [], pendingBundles: ['c.test'] };
+    expect(planTeardown(FEDERATION, [alone]).members[0]?.relationships).toEqual(removed);
+    // Come back as a newcomer, it does not find a bundle that others stored.
+    const { federation: _federation, ...newcomer } = rest[1] as ClusterFacts;
+    const left = { ...stopped, storedBundles: { 'c.test': newcomer.bundle } };
+    expect(wantedRelationship(left, newcomer, '', { federation: FEDERATION }).storedBefore).toBeUndefined();
   });
 
   test('a bundle that was stored before the federation stays; one that it brought goes', () => {
