@@ -1,4 +1,4 @@
-import { createRemoteJWKSet, errors, jwtVerify, type JWTPayload, type JWTVerifyGetKey } from 'jose';
+import { createRemoteJWKSet, customFetch, errors, jwtVerify, type JWTPayload, type JWTVerifyGetKey } from 'jose';
 import { z } from 'zod';
 import { FederatorError } from '../contract/errors.js';
 import { grantSchema, type Grant, type Principal } from './principal.js';
@@ -7,6 +7,16 @@ import { grantSchema, type Grant, type Principal } from './principal.js';
 const ALGORITHMS = ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA'];
 const CLOCK_TOLERANCE_SECONDS = 30;
 const TIMEOUT_MS = 5_000;
+/** An issuer that could not be reached is not asked again for so long. */
+const AWAY_MS = 5_000;
+/** A signed token: header, payload and signature in base64url (RFC 7515, section 3.1). */
+const SIGNED = /^[\w-]+\.[\w-]+\.[\w-]+$/;
+/** What jose says of keys that it did not get; nothing else of a token is told so. */
+const KEYS_MISSING: ReadonlySet<string> = new Set([
+  errors.JOSEError.code,
+  errors.JWKSTimeout.code,
+  errors.JWKSInvalid.code,
+]);
 /** A role in a claim: "spire-federator:operator", or "spire-federator:operator:payments" for one federation. */
 const ROLE = /^spire-federator:([a-z]+)(?::([a-z0-9-]+))?$/;
 
@@ -23,7 +33,8 @@ const discoverySchema = z.looseObject({ issuer: z.string(), jwks_uri: z.url() })
 
 /** Bearer tokens that an OpenID Connect provider signs. */
 export class OidcTokens {
-  private keys: JWTVerifyGetKey | undefined;
+  private keys: Promise<JWTVerifyGetKey> | undefined;
+  private failed: { at: number; error: unknown } | undefined;
 
   constructor(private readonly settings: OidcSettings) {
     for (const url of [settings.issuer, settings.jwksUri].filter((each) => each !== undefined)) requireSecure(url);
@@ -35,6 +46,8 @@ export class OidcTokens {
    */
   async principal(token: string): Promise<Principal | undefined> {
     const { issuer, audience, rolesClaim } = this.settings;
+    // Anybody can send anything: for what is no token the issuer is not asked.
+    if (!SIGNED.test(token)) return undefined;
     try {
       const { payload } = await jwtVerify(token, await this.keySet(), {
         issuer,
@@ -47,7 +60,7 @@ export class OidcTokens {
       if (typeof payload.sub !== 'string') return undefined;
       return { name: `oidc/${subject(payload, payload.sub)}`, grants: grantsOf(payload[rolesClaim]) };
     } catch (error) {
-      if (error instanceof errors.JOSEError && !(error instanceof errors.JWKSTimeout)) return undefined;
+      if (error instanceof errors.JOSEError && !KEYS_MISSING.has(error.code)) return undefined;
       throw new FederatorError(
         'IssuerUnavailable',
         `The keys of issuer ${issuer} cannot be had (${(error as Error).message}), so nobody's token can be checked.`,
@@ -56,18 +69,49 @@ export class OidcTokens {
     }
   }
 
-  private async keySet(): Promise<JWTVerifyGetKey> {
+  /** Found once for all who ask at the same time. */
+  private keySet(): Promise<JWTVerifyGetKey> {
     if (this.keys === undefined) {
-      const uri = this.settings.jwksUri ?? (await this.discover());
-      this.keys = createRemoteJWKSet(new URL(uri), { timeoutDuration: TIMEOUT_MS });
+      const found = this.findKeys();
+      this.keys = found;
+      // Whoever asks later has it looked for again.
+      found.catch((error: unknown) => {
+        this.keys = undefined;
+        this.failed ??= { at: Date.now(), error };
+      });
     }
     return this.keys;
+  }
+
+  private async findKeys(): Promise<JWTVerifyGetKey> {
+    const uri = this.settings.jwksUri ?? (await this.discover());
+    return createRemoteJWKSet(new URL(uri), {
+      timeoutDuration: TIMEOUT_MS,
+      // Keys that are known go on being good: only who needs another one asks for it.
+      [customFetch]: (url, options) => this.fetch(url, options),
+    });
+  }
+
+  /** Asks the issuer, unless it could not be asked just now. */
+  private async fetch(url: string, options: RequestInit): Promise<Response> {
+    if (this.failed !== undefined && Date.now() - this.failed.at < AWAY_MS) throw this.failed.error;
+    try {
+      const answer = await fetch(url, options);
+      if (answer.status !== 200) throw new Error(`${url} answers with HTTP ${answer.status}`);
+      // A page that says that it is away is no answer either.
+      const content: unknown = await answer.json();
+      this.failed = undefined;
+      return Response.json(content);
+    } catch (error) {
+      this.failed = { at: Date.now(), error };
+      throw error;
+    }
   }
 
   private async discover(): Promise<string> {
     const { issuer } = this.settings;
     const url = `${issuer.replace(/\/$/, '')}/.well-known/openid-configuration`;
-    const answer = await fetch(url, { signal: AbortSignal.timeout(TIMEOUT_MS), redirect: 'error' });
+    const answer = await this.fetch(url, { signal: AbortSignal.timeout(TIMEOUT_MS), redirect: 'error' });
     const document = discoverySchema.parse(await answer.json());
     if (document.issuer !== issuer) throw new Error(`${url} is of issuer ${document.issuer}`);
     requireSecure(document.jwks_uri);

@@ -77,7 +77,12 @@ export async function buildServer(
   app.decorateRequest('principal', undefined);
   app.addHook('onRequest', async (request) => {
     if (request.routeOptions.config.permission === undefined) return;
-    request.principal = await authenticate(context, request);
+    try {
+      request.principal = await authenticate(context, request);
+    } catch (error) {
+      await countRefusal(request);
+      throw error;
+    }
     if (request.principal !== undefined) return;
     await countRefusal(request);
     throw unauthorized(request);

@@ -6,6 +6,11 @@ const KEY_ID = 'k';
 
 /** An OpenID Connect provider: a discovery document, one ES256 key, and the tokens that it signs. */
 export class Issuer {
+  /** Paths that it was asked for. */
+  readonly asked: string[] = [];
+  /** What it answers instead. */
+  fault: { status: number; body: string } | undefined;
+
   private constructor(
     private readonly server: Server,
     readonly url: string,
@@ -19,14 +24,19 @@ export class Issuer {
     const pair = await generateKeyPair('ES256', { extractable: true });
     const { privateKey: foreign } = await generateKeyPair('ES256');
     const jwks = { keys: [{ ...(await exportJWK(pair.publicKey)), kid: KEY_ID, alg: 'ES256', use: 'sig' }] };
-    let url = '';
-    const server = createServer((request, response) => {
-      const body = request.url?.includes('well-known') === true ? { issuer: url, jwks_uri: `${url}/keys` } : jwks;
-      response.setHeader('content-type', 'application/json').end(JSON.stringify(body));
-    });
+    const server = createServer();
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-    url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-    return new Issuer(server, url, audience, { own: pair.privateKey, foreign }, await exportSPKI(pair.publicKey));
+    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    const keys = { own: pair.privateKey, foreign };
+    const made = new Issuer(server, url, audience, keys, await exportSPKI(pair.publicKey));
+    server.on('request', ({ url: asked = '' }, response) => {
+      made.asked.push(asked);
+      const body = JSON.stringify(asked.includes('well-known') ? { issuer: url, jwks_uri: `${url}/keys` } : jwks);
+      response.setHeader('content-type', 'application/json');
+      if (made.fault === undefined) response.end(body);
+      else response.writeHead(made.fault.status).end(made.fault.body);
+    });
+    return made;
   }
 
   async stop(): Promise<void> {

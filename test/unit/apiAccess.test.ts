@@ -108,6 +108,51 @@ describe('tokens of an OpenID Connect provider', () => {
     expect(await oidc().principal(await token())).toBeUndefined();
   });
 
+  describe('while the issuer answers', () => {
+    beforeEach(() => (issuer.asked.length = 0));
+    afterEach(() => (issuer.fault = undefined));
+
+    test.each(['x', 'x.y', '..', 'x.y.', 'a.b.c.d.e', '~.~.~'])(
+      'nothing is asked for "%s", which is no token',
+      async (text) => {
+        expect(await oidc().principal(text)).toBeUndefined();
+        expect(issuer.asked).toEqual([]);
+      },
+    );
+
+    test('its keys are asked for once for all who come at the same time', async () => {
+      const tokens = oidc();
+      const good = await sign(claims());
+      const known = await Promise.all(Array.from({ length: 20 }, () => tokens.principal(good)));
+      expect(new Set(known.map((each) => each?.name))).toEqual(new Set(['oidc/alice']));
+      expect(issuer.asked).toEqual(['/.well-known/openid-configuration', '/keys']);
+    });
+
+    test.each([
+      ['an error', 500, '{}'],
+      ['a page', 200, '<html>'],
+      ['what are no keys', 200, '{"keys": 1}'],
+    ])('with %s, nobody is told that their token is not good', async (_what, status, body) => {
+      const { url } = issuer;
+      const tokens = new OidcTokens({ issuer: url, audience: AUDIENCE, rolesClaim: 'roles', jwksUri: `${url}/keys` });
+      issuer.fault = { status, body };
+      await expect(tokens.principal(await sign(claims()))).rejects.toMatchObject({ type: 'IssuerUnavailable' });
+    });
+
+    test('with an error, it is not asked again at once; who has a key that is known comes in', async () => {
+      const [tokens, stranger] = [oidc(), oidc()];
+      const good = await sign(claims());
+      await tokens.principal(good);
+      issuer.asked.length = 0;
+      issuer.fault = { status: 500, body: '' };
+      for (let time = 0; time < 5; time++) {
+        await expect(stranger.principal(good)).rejects.toMatchObject({ type: 'IssuerUnavailable' });
+        expect((await tokens.principal(good))?.name).toBe('oidc/alice');
+      }
+      expect(issuer.asked).toEqual(['/.well-known/openid-configuration']);
+    });
+  });
+
   test('cannot be checked without the keys, and keys are not fetched in the clear', async () => {
     const away = new OidcTokens({ issuer: 'http://127.0.0.1:1', audience: AUDIENCE, rolesClaim: 'roles' });
     await expect(away.principal(await sign(claims()))).rejects.toThrow(/keys of issuer .* cannot be had/);
