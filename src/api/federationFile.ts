@@ -1,5 +1,6 @@
 import type { FastifyRequest } from 'fastify';
 import { z } from 'zod';
+import { visible } from '../access/principal.js';
 import { applyOptionsSchema, federationFileSchema, type ApplyInput, type FederationFile } from '../contract/change.js';
 import type { Plan } from './answers.js';
 import { inventoryOf, principalOf, requireSameFederation, type ApiContext } from './context.js';
@@ -34,20 +35,28 @@ export function applyInput(body: z.infer<typeof applyOneSchema>, path?: string):
 
 /** Plans instead of doing: nothing is changed, so nothing is on record, and whoever may look may ask. */
 export async function planned(context: ApiContext, request: FastifyRequest, input: ApplyInput): Promise<Plan> {
-  await requireClusters(context, input);
+  await requireClusters(context, request, input.clusters);
   const { client } = context;
   const change = await client.startChange('applyFederation', { ...input, planOnly: true }, principalOf(request).name);
   return client.result(change);
 }
 
-/** @throws ProblemError 422 for clusters that the inventory does not have */
-export async function requireClusters(context: ApiContext, { clusters }: ApplyInput): Promise<void> {
+/**
+ * Only who has a role in all federations is told what there is instead.
+ * @throws ProblemError 422 for clusters that the inventory does not have
+ */
+export async function requireClusters(
+  context: ApiContext,
+  request: FastifyRequest,
+  clusters: readonly string[],
+): Promise<void> {
   const known = (await inventoryOf(context)).clusters.map(({ name }) => name);
   const unknown = clusters.filter((name) => !known.includes(name));
   if (unknown.length === 0) return;
+  const instead = visible(principalOf(request)) === undefined ? ` It has: ${known.join(', ') || 'none'}.` : '';
   throw new ProblemError(
     422,
     'UnknownCluster',
-    `There is no cluster ${unknown.join(', ')} in the inventory. It has: ${known.join(', ') || 'none'}.`,
+    `There is no cluster ${unknown.join(', ')} in the inventory.${instead}`,
   );
 }

@@ -20,9 +20,6 @@ export const problems = { '4xx': problemSchema, '5xx': problemSchema };
 
 export const idempotencyHeaders = z.object({ 'idempotency-key': z.string().optional() });
 
-/** A cluster that could not be asked: what it would have said is missing. */
-export const unknownSchema = z.object({ cluster: z.string(), message: z.string() });
-
 export const changeSchema = z
   .object({
     federation: z.string(),

@@ -83,9 +83,12 @@ export async function buildServer(
       await countRefusal(request);
       throw error;
     }
-    if (request.principal !== undefined) return;
-    await countRefusal(request);
-    throw unauthorized(request);
+    if (request.principal === undefined) {
+      await countRefusal(request);
+      throw unauthorized(request);
+    }
+    // Whoever an issuer knows is not thereby somebody here.
+    if (request.principal.grants.length === 0) throw noRole(request.principal);
   });
   app.addHook('preHandler', async (request) => {
     const { permission, everywhere } = request.routeOptions.config;
@@ -142,6 +145,10 @@ async function authenticate({ tokens, oidc }: ApiContext, { headers }: FastifyRe
 
 function bearerToken({ authorization = '' }: FastifyRequest['headers']): string | undefined {
   return /^Bearer ([\w.~+/=-]{1,8192})$/i.exec(authorization)?.[1];
+}
+
+function noRole({ name }: Principal): ProblemError {
+  return new ProblemError(403, 'Forbidden', `${name} has no role here: their token names none that is known.`);
 }
 
 /** What is wrong with a token is nobody's business but its owner's. */

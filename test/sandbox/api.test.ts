@@ -272,6 +272,7 @@ test(
     expect((await call('GET', `${at}/members`, { as: 'viewer' })).body).toEqual({
       items: PAIR.map((cluster) => expect.objectContaining({ cluster, server: 'up', endpoint: 'ok' }) as unknown),
       unknown: [],
+      unknownCount: 0,
     });
     const { body: members } = await call('GET', `${at}/members`, { as: 'viewer' });
     const regions = (members['items'] as { cluster: string; region?: string }[]).map(({ cluster, region = '' }) => [

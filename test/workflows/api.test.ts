@@ -314,6 +314,7 @@ test('members are listed with what the monitor saw of them, and policies with th
   expect(await read(`/v1/federations/${FEDERATION}/policies`)).toEqual({
     items: [{ name: POLICY.name, policy: POLICY, members: [{ cluster: 'a', podsSelected: 3, entriesToSet: 2 }] }],
     unknown: [],
+    unknownCount: 0,
   });
   for (const each of ['members', 'policies'])
     expect((await ask('GET', `/v1/federations/nowhere/${each}`, { headers: authorized() })).status).toBe(404);

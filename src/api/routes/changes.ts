@@ -13,6 +13,7 @@ import {
 import { changeResultSchema, progressSchema } from '../answers.js';
 import { mutate, requireSameFederation, type ApiContext, type Outcome } from '../context.js';
 import { streamEvents, type EventStream } from '../eventStream.js';
+import { requireClusters } from '../federationFile.js';
 import { invalidBody } from '../problem.js';
 import type { Reads } from '../reads.js';
 import { acceptedSchema, changeSchema, federationParams, idempotencyHeaders, problems, runParams } from '../schemas.js';
@@ -76,10 +77,12 @@ export function changeRoutes(context: ApiContext, reads: Reads): FastifyPluginAs
         const { type, ...given } = request.body;
         requireSameFederation(federation, given.federation);
         const input = checkedInput(type, { ...given, federation });
-        return mutate(context, request, reply, { action: type, federation, input }, async (by) =>
+        return mutate(context, request, reply, { action: type, federation, input }, async (by) => {
+          // A cluster that is gone from the inventory may still have to leave a federation.
+          if (type !== 'removeCluster') await requireClusters(context, request, namedClusters(given));
           // Each type's input was checked by its own schema.
-          acceptedChange(await client.startChange(type, input as never, by)),
-        );
+          return acceptedChange(await client.startChange(type, input as never, by));
+        });
       },
     );
 
@@ -180,6 +183,12 @@ export function acceptedChange(handle: ChangeHandle): Outcome {
 /** The fields of one type; the path has the name of the federation. */
 function startOf<T extends keyof typeof STARTABLE>(type: T) {
   return z.strictObject({ ...STARTABLE[type].shape, type: z.literal(type), federation: federationName.optional() });
+}
+
+/** What a change says of the clusters that it is about. */
+function namedClusters(given: object): string[] {
+  const { clusters = [], cluster } = given as { clusters?: readonly string[]; cluster?: string };
+  return [...clusters, ...(cluster === undefined ? [] : [cluster])];
 }
 
 /** Checks a change for what its fields must be to each other. */

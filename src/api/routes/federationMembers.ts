@@ -1,10 +1,11 @@
 import type { FastifyBaseLogger } from 'fastify';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
-import { inventoryOf, type ApiContext } from '../context.js';
+import { inventoryOf, principalOf, type ApiContext } from '../context.js';
 import { knownFederation } from '../federationDetail.js';
 import type { Reads } from '../reads.js';
-import { federationParams, problems, unknownSchema } from '../schemas.js';
+import { federationParams, problems } from '../schemas.js';
+import { toldUnknown, unknownFields } from '../unknownClusters.js';
 
 const memberSchema = z
   .object({
@@ -47,12 +48,16 @@ export function federationMemberRoutes(context: ApiContext, reads: Reads): Fasti
           summary: 'Its members by name, as the clusters have it, with what the monitor last saw of them',
           params: federationParams,
           response: {
-            200: z.object({ items: z.array(memberSchema), unknown: z.array(unknownSchema) }),
+            200: z.object({ items: z.array(memberSchema), ...unknownFields }),
             ...problems,
           },
         },
       },
-      async ({ params: { federation }, log }) => {
+      async (request) => {
+        const {
+          params: { federation },
+          log,
+        } = request;
         const { recent, health, list } = await knownFederation(reads, federation);
         const seen = new Map(health?.clusters.map((each) => [each.cluster, each]));
         const [{ unknown }, regions] = await Promise.all([
@@ -71,7 +76,7 @@ export function federationMemberRoutes(context: ApiContext, reads: Reads): Fasti
               ...(agents === undefined ? {} : { agents }),
             };
           }),
-          unknown: unknown.map(({ cluster, message }) => ({ cluster, message })),
+          ...toldUnknown(principalOf(request), unknown, seen.keys()),
         };
       },
     );
@@ -85,17 +90,18 @@ export function federationMemberRoutes(context: ApiContext, reads: Reads): Fasti
           summary: 'Which workloads federate: its policies, as its members have them',
           params: federationParams,
           response: {
-            200: z.object({ items: z.array(policySchema), unknown: z.array(unknownSchema) }),
+            200: z.object({ items: z.array(policySchema), ...unknownFields }),
             ...problems,
           },
         },
       },
-      async ({ params: { federation } }) => {
-        const { recent } = await knownFederation(reads, federation);
+      async (request) => {
+        const { federation } = request.params;
+        const { recent, health } = await knownFederation(reads, federation);
         const { policies, unknown } = await reads.members.policies(federation, recent);
         return {
           items: policies.map(({ policy, ...each }) => ({ ...each, policy: { ...policy } })),
-          unknown: unknown.map(({ cluster, message }) => ({ cluster, message })),
+          ...toldUnknown(principalOf(request), unknown, health?.clusters.map(({ cluster }) => cluster) ?? []),
         };
       },
     );

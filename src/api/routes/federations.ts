@@ -15,14 +15,8 @@ import { applyInput, applyOneSchema, applySchema, planned, requireClusters } fro
 import { planSchema } from '../answers.js';
 import { page } from '../page.js';
 import type { Reads } from '../reads.js';
-import {
-  acceptedSchema,
-  federationParams,
-  idempotencyHeaders,
-  pageQuery,
-  problems,
-  unknownSchema,
-} from '../schemas.js';
+import { acceptedSchema, federationParams, idempotencyHeaders, pageQuery, problems } from '../schemas.js';
+import { toldUnknown, unknownFields } from '../unknownClusters.js';
 import { acceptedChange } from './changes.js';
 
 /** Federations: made and changed by their file, read, and torn down. */
@@ -41,7 +35,7 @@ export function federationRoutes(context: ApiContext, reads: Reads): FastifyPlug
             200: z.object({
               items: z.array(federationSchema),
               next: z.string().optional(),
-              unknown: z.array(unknownSchema),
+              ...unknownFields,
             }),
             ...problems,
           },
@@ -49,13 +43,16 @@ export function federationRoutes(context: ApiContext, reads: Reads): FastifyPlug
       },
       async (request) => {
         const { federations, unknown } = await reads.members.all('', await reads.recentChanges());
-        const seen = visible(principalOf(request));
+        const principal = principalOf(request);
+        const seen = visible(principal);
+        const watched = await Promise.all([...(seen ?? [])].map((name) => reads.knownHealth(name)));
+        const known = watched.flatMap((health) => health?.clusters.map(({ cluster }) => cluster) ?? []);
         const items = Object.entries(federations)
           .filter(([name]) => seen === undefined || seen.has(name))
           .map(([name, list]) => ({ name, members: list }));
         return {
           ...page(items, ({ name }) => name, request.query),
-          unknown: unknown.map(({ cluster, message }) => ({ cluster, message })),
+          ...toldUnknown(principal, unknown, known),
         };
       },
     );
@@ -77,7 +74,7 @@ export function federationRoutes(context: ApiContext, reads: Reads): FastifyPlug
         requirePermission(request, input.planOnly ? 'view' : 'change', input.federation);
         if (input.planOnly) return planned(context, request, input);
         return mutate(context, request, reply, { action: 'apply', federation: input.federation, input }, async (by) => {
-          await requireClusters(context, input);
+          await requireClusters(context, request, input.clusters);
           return acceptedChange(await client.startChange('applyFederation', input, by));
         });
       },
@@ -127,7 +124,7 @@ export function federationRoutes(context: ApiContext, reads: Reads): FastifyPlug
         const mutation = { action: 'apply', federation, input };
         return mutate(context, request, reply, mutation, async (by) => {
           await requireUnchanged(reads, federation, request.headers['if-match']);
-          await requireClusters(context, input);
+          await requireClusters(context, request, input.clusters);
           return acceptedChange(await client.startChange('applyFederation', input, by));
         });
       },

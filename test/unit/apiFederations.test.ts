@@ -1,0 +1,98 @@
+import { OidcTokens } from '../../src/access/oidc.js';
+import type { Grant } from '../../src/access/principal.js';
+import type { FederatorClient } from '../../src/client.js';
+import { FederatorError } from '../../src/contract/errors.js';
+import type { FederationHealth } from '../../src/contract/health.js';
+import { ApiServer } from '../support/apiServer.js';
+import { Issuer } from '../support/issuer.js';
+
+const SECRETS = /10\.0\.0\.1|kubeconfigs\/|hidden/;
+const one = (role: Grant['role'], federation = 'a'): Grant => ({ role, federation });
+const unreachable = (cluster: string) => ({
+  cluster,
+  type: 'ClusterUnreachable' as const,
+  message: `${cluster}: https://10.0.0.1:6443 does not answer (kubeconfigs/${cluster}).`,
+});
+const unknown = [unreachable('a-2'), unreachable('hidden-1')];
+
+let server: ApiServer;
+let issuer: Issuer;
+let started: string[];
+
+beforeAll(async () => {
+  issuer = await Issuer.start('spire-federator');
+});
+afterAll(async () => issuer.stop());
+
+beforeEach(async () => {
+  started = [];
+  const client: Partial<FederatorClient> = {
+    federations: async () => ({ federations: { a: ['a-1'], hidden: ['hidden-2'] }, unknown }),
+    policies: async () => ({ policies: [], unknown }),
+    listChanges: async () => [],
+    health: async (federation) => {
+      if (federation !== 'a') throw new FederatorError('NotFound', 'Nobody watches.');
+      return { clusters: [{ cluster: 'a-1' }, { cluster: 'a-2' }], verdict: 'ok' } as unknown as FederationHealth;
+    },
+    startChange: async (name, { federation }) => {
+      started.push(name);
+      return { federation, workflowId: '', runId: '00000000-0000-4000-8000-000000000000', link: '' };
+    },
+  };
+  server = await ApiServer.start({
+    client,
+    clusters: ['a-1', 'a-2', 'hidden-1', 'hidden-2'],
+    grants: { viewer: [one('viewer')], operator: [one('operator')], auditor: [one('viewer', '*')] },
+    context: { oidc: new OidcTokens({ issuer: issuer.url, audience: issuer.audience, rolesClaim: 'roles' }) },
+  });
+});
+afterEach(async () => server.stop());
+
+const OF_A = ['/v1/federations', '/v1/federations/a/members', '/v1/federations/a/policies'];
+
+test('who has no role is nobody here, whoever vouches for them', async () => {
+  const by = await issuer.sign(issuer.claims({ roles: ['of-something-else:admin'] }));
+  for (const at of [...OF_A, '/v1/whoami', '/v1/clusters'])
+    expect(await server.ask('GET', at, { by })).toMatchObject({
+      status: 403,
+      body: { detail: 'oidc/alice has no role here: their token names none that is known.' },
+    });
+});
+
+test.each(OF_A)(
+  'of clusters that cannot be asked, %s tells who has a role in one federation no more than of its own',
+  async (at) => {
+    const { status, body } = await server.ask('GET', at, { by: 'viewer' });
+    expect({ status, body }).toMatchObject({
+      status: 200,
+      body: {
+        unknown: [{ cluster: 'a-2', message: expect.stringContaining('could not be asked') as string }],
+        unknownCount: 2,
+      },
+    });
+    expect(JSON.stringify(body)).not.toMatch(SECRETS);
+  },
+);
+
+test.each(OF_A)('%s tells who has a role in all federations which clusters cannot be asked, and why', async (at) => {
+  const told = unknown.map(({ cluster, message }) => ({ cluster, message }));
+  expect(await server.ask('GET', at, { by: 'auditor' })).toMatchObject({
+    status: 200,
+    body: { unknown: told, unknownCount: 2 },
+  });
+});
+
+test.each<[string, string, object]>([
+  ['viewer', '/v1/federations/a/plan', { clusters: ['a-1', 'mars'] }],
+  ['operator', '/v1/federations/a/changes', { type: 'setupPair', clusters: ['a-1', 'mars'] }],
+  ['operator', '/v1/federations/a/changes', { type: 'addCluster', cluster: 'mars' }],
+])(
+  'a cluster that there is not tells a %s of one federation at %s nothing of those that there are',
+  async (by, at, body) => {
+    const answer = await server.ask('POST', at, { by, body });
+    expect(answer).toMatchObject({ status: 422, body: { detail: 'There is no cluster mars in the inventory.' } });
+    const detail = expect.stringContaining('It has: a-1, a-2, hidden-1, hidden-2.') as string;
+    expect(await server.ask('POST', at, { body })).toMatchObject({ status: 422, body: { detail } });
+    expect(started).toEqual([]);
+  },
+);
