@@ -9,9 +9,12 @@ import { startTracing } from '../tracing/tracing.js';
 import { AuditLog } from './audit.js';
 import { IdempotencyKeys } from './idempotency.js';
 import { OidcTokens } from '../access/oidc.js';
-import { buildServer } from './server.js';
+import { buildServer, closeWithin } from './server.js';
 import { apiSettings } from './settings.js';
 import { TokenFile } from '../access/tokens.js';
+
+/** For running requests; Kubernetes, and `up`, kill after 30 s. */
+const SHUTDOWN_MS = 20_000;
 
 async function main(): Promise<void> {
   const settings = apiSettings();
@@ -41,8 +44,7 @@ async function main(): Promise<void> {
   const app = await buildServer(context, { level, traces: tracing !== undefined });
   warn = (message) => app.log.warn(message);
   const stop = () => {
-    // What has been asked is answered; then nothing keeps the process alive.
-    void app.close().then(() => Promise.all([client.close(), tracing?.shutdown()]));
+    void closeWithin(app, SHUTDOWN_MS).then(() => Promise.all([client.close(), tracing?.shutdown()]));
   };
   process.once('SIGTERM', stop).once('SIGINT', stop);
   try {

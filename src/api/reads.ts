@@ -1,4 +1,4 @@
-import type { ChangeDescription, ClusterChange, FederatorClient } from '../client.js';
+import type { ChangeDescription, ChangeHandle, ClusterChange, FederatorClient } from '../client.js';
 import type { ChangeProgress, ChangeResult } from '../contract/change.js';
 import { FederatorError } from '../contract/errors.js';
 import type { FederationHealth } from '../contract/health.js';
@@ -7,6 +7,8 @@ import { Shared } from './shared.js';
 
 /** Nobody sees a difference of a second, and readers in their hundreds ask no more of Temporal than one. */
 const AGE = { freshMs: 1_000, usableMs: 2_000 };
+/** Whoever follows a change asks twice within a second. */
+const FOLLOWED_AGE = { freshMs: 400, usableMs: 2_000 };
 /** Newest changes that are kept at hand of a federation; who wants more has them asked for. */
 const CHANGES = 50;
 /** Newest changes by whose state it is noticed that one began or ended: more do not run at the same time. */
@@ -21,6 +23,14 @@ export interface ChangeDetail extends ChangeDescription {
   error?: { type: string; message: string };
 }
 
+/** Of a change that is followed. */
+interface Standing {
+  /** As Temporal names it. */
+  status: string;
+  /** Undefined while no worker can tell. */
+  progress: ChangeProgress | undefined;
+}
+
 /** What is read of Temporal and the clusters, asked for once for all who read at about the same time. */
 export class Reads {
   readonly members: Members;
@@ -28,6 +38,7 @@ export class Reads {
   private readonly newest: Shared<ChangeDescription[]>;
   private readonly recent: Shared<ChangeDescription[]>;
   private readonly onboardings: Shared<ClusterChange | undefined>;
+  private readonly followed: Shared<Standing>;
   private readonly ended = new Map<string, ChangeDetail>();
 
   constructor(private readonly client: FederatorClient) {
@@ -39,6 +50,7 @@ export class Reads {
       (federation) => client.listChanges({ ...(federation && { federation }), limit: RECENT, withPlans: false }),
       AGE,
     );
+    this.followed = new Shared((key) => this.askStanding(key), FOLLOWED_AGE);
     this.onboardings = new Shared((cluster) => client.clusterChange(cluster), AGE);
   }
 
@@ -88,6 +100,11 @@ export class Reads {
     return detail;
   }
 
+  /** Where a change stands: once it has ended, its progress is the last. */
+  standing({ federation, runId }: Pick<ChangeHandle, 'federation' | 'runId'>): Promise<Standing> {
+    return this.followed.get(`${federation} ${runId}`);
+  }
+
   /** What is read from now on is as it is then: somebody may have changed something. @param federation absent: any */
   forget(federation?: string): void {
     this.healths.forget(federation);
@@ -96,6 +113,12 @@ export class Reads {
     if (federation !== undefined) this.recent.forget('');
     this.onboardings.forget();
     this.members.forget();
+  }
+
+  private async askStanding(key: string): Promise<Standing> {
+    const [federation = '', runId = ''] = key.split(' ');
+    const change = await this.client.describeChange(federation, runId);
+    return { status: change.status, progress: await this.client.progress(change) };
   }
 
   private keep(key: string, federation: string, detail: ChangeDetail): void {

@@ -7,6 +7,7 @@ import type { LogLevel } from '../config.js';
 import { answerConnectionError } from './connectionErrors.js';
 import { requirePermission, type ApiContext } from './context.js';
 import { describeRoutes } from './description.js';
+import { EventStreams } from './eventStream.js';
 import { federationMetrics } from './metrics.js';
 import type { Principal } from '../access/principal.js';
 import { ProblemError, sendProblem } from './problem.js';
@@ -55,13 +56,23 @@ export async function buildServer(
     keepAliveTimeout: KEEP_ALIVE_MS,
     // An ID of the caller's own would let it write what it likes into the log.
     genReqId: () => randomUUID(),
-    // A stream that is followed must not keep the process from ending.
-    forceCloseConnections: true,
+    // What runs is answered; `closeWithin` says for how long.
+    forceCloseConnections: 'idle',
     routerOptions: { maxParamLength: 256 },
   }).withTypeProvider<ZodTypeProvider>();
   app.setValidatorCompiler(validatorCompiler);
   app.setSerializerCompiler(serializerCompiler);
   app.setErrorHandler(sendProblem);
+  const streams = new EventStreams();
+  let isClosing = false;
+  app.addHook('preClose', async () => {
+    isClosing = true;
+    streams.close();
+  });
+  app.addHook('onSend', async (_request, reply) => {
+    // A connection that is kept would keep the process.
+    if (isClosing) reply.header('connection', 'close');
+  });
   const countRefusal = await limitRates(app, context.requestsPerSecond);
   app.setNotFoundHandler(async (request) => {
     await countRefusal(request);
@@ -126,8 +137,8 @@ export async function buildServer(
       await v1.register(federationRoutes(context, reads));
       await v1.register(federationMemberRoutes(context, reads));
       await v1.register(federationCheckRoutes(context));
-      await v1.register(changeRoutes(context, reads));
-      await v1.register(monitorRoutes(context, reads));
+      await v1.register(changeRoutes(context, reads, streams));
+      await v1.register(monitorRoutes(context, reads, streams));
       await v1.register(accessRoutes(context));
       await v1.register(codecRoutes(context));
     },
@@ -135,6 +146,16 @@ export async function buildServer(
   );
   refuseOtherMethods();
   return app;
+}
+
+/** Lets what runs be answered, for so long, and then cuts it off. */
+export async function closeWithin(app: FastifyInstance, patienceMs: number): Promise<void> {
+  const late = setTimeout(() => app.server.closeAllConnections(), patienceMs);
+  try {
+    await app.close();
+  } finally {
+    clearTimeout(late);
+  }
 }
 
 /** Whose token it is; undefined for none, and for one that is not good. */

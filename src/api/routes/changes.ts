@@ -12,7 +12,7 @@ import {
 } from '../../contract/change.js';
 import { changeResultSchema, progressSchema } from '../answers.js';
 import { mutate, requireSameFederation, type ApiContext, type Outcome } from '../context.js';
-import { streamEvents, type EventStream } from '../eventStream.js';
+import type { EventStream, EventStreams } from '../eventStream.js';
 import { requireClusters } from '../federationFile.js';
 import { invalidBody } from '../problem.js';
 import type { Reads } from '../reads.js';
@@ -39,7 +39,7 @@ const startSchema = z
   .meta({ id: 'StartChange', description: 'The type of a change, and its input as `start-workflow` takes it.' });
 
 /** Changes of a federation: started, listed, followed and cancelled. */
-export function changeRoutes(context: ApiContext, reads: Reads): FastifyPluginAsyncZod {
+export function changeRoutes(context: ApiContext, reads: Reads, streams: EventStreams): FastifyPluginAsyncZod {
   const { client } = context;
   return async (app) => {
     app.get(
@@ -125,7 +125,7 @@ export function changeRoutes(context: ApiContext, reads: Reads): FastifyPluginAs
       async (request, reply) => {
         const { federation, runId } = request.params;
         const change = await client.describeChange(federation, runId);
-        return streamEvents(request, reply, (stream) => follow(change, stream));
+        return streams.answer(request, reply, (stream) => follow(change, stream));
       },
     );
 
@@ -153,23 +153,21 @@ export function changeRoutes(context: ApiContext, reads: Reads): FastifyPluginAs
 
   async function follow(change: ChangeHandle, { send, signal }: EventStream): Promise<void> {
     let said = '';
-    const result = client.result(change);
-    const done = result.then(
-      () => true,
-      () => true,
-    );
-    // Whoever has followed it to its end finds it ended wherever it is listed.
-    void done.then(() => reads.forget(change.federation));
     for (let isDone = false; !isDone && !signal.aborted;) {
-      isDone = (await Promise.race([done, delay(POLL_MS, false, { signal }).catch(() => false)])) === true;
-      const progress = signal.aborted ? undefined : await client.progress(change);
+      const { status, progress } = await reads.standing(change);
       const text = JSON.stringify(progress);
-      if (progress === undefined || text === said) continue;
-      send('progress', progress);
-      said = text;
+      if (progress !== undefined && text !== said) {
+        send('progress', progress);
+        said = text;
+      }
+      isDone = status !== 'RUNNING';
+      // Aborted: nobody reads any more.
+      if (!isDone) await delay(POLL_MS, undefined, { signal }).catch(() => undefined);
     }
     if (signal.aborted) return;
-    send('result', await result);
+    // Whoever has followed it to its end finds it ended wherever it is listed.
+    reads.forget(change.federation);
+    send('result', await client.result(change));
   }
 }
 

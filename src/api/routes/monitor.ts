@@ -3,14 +3,14 @@ import { z } from 'zod';
 import { pauseSchema } from '../../contract/monitorSettings.js';
 import { countsSchema, edgeSchema, healthSchema } from '../answers.js';
 import { mutate, type ApiContext } from '../context.js';
-import { streamEvents } from '../eventStream.js';
+import type { EventStreams } from '../eventStream.js';
 import { requireFederation } from '../federationDetail.js';
 import { followFederation } from '../federationFeed.js';
 import type { Reads } from '../reads.js';
 import { federationParams, idempotencyHeaders, problems } from '../schemas.js';
 
 /** What the monitor of a federation knows, and what people tell it. */
-export function monitorRoutes(context: ApiContext, reads: Reads): FastifyPluginAsyncZod {
+export function monitorRoutes(context: ApiContext, reads: Reads, streams: EventStreams): FastifyPluginAsyncZod {
   const { client } = context;
   const route = (summary: string, permission: 'view' | 'change' | 'approve') => ({
     config: { permission },
@@ -39,7 +39,7 @@ export function monitorRoutes(context: ApiContext, reads: Reads): FastifyPluginA
       async (request, reply) => {
         const { federation } = request.params;
         await requireFederation(reads, federation);
-        return streamEvents(request, reply, (stream) => followFederation(reads, federation, stream));
+        return streams.answer(request, reply, (stream) => followFederation(reads, federation, stream));
       },
     );
 
