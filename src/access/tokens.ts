@@ -37,8 +37,13 @@ export function newToken(): { token: string; sha256: string } {
 /** Static tokens of a file, which is read again when it changes: so a token is revoked without a restart. */
 export class TokenFile {
   private loaded: { stamp: number; tokens: ReadonlyMap<string, ApiToken> } | undefined;
+  /** What is wrong with it since. */
+  private fault: string | undefined;
 
-  constructor(private readonly file: string) {}
+  constructor(
+    private readonly file: string,
+    private readonly warn: (message: string) => void = console.error,
+  ) {}
 
   /** @throws FederatorError InvalidInput with every fault of the file */
   async read(): Promise<ReadonlyMap<string, ApiToken>> {
@@ -50,11 +55,27 @@ export class TokenFile {
     return this.loaded.tokens;
   }
 
+  /** Those of the file, or those that it had before it had a fault: an edit must not lock everybody out. */
+  private async current(): Promise<ReadonlyMap<string, ApiToken>> {
+    try {
+      const tokens = await this.read();
+      this.fault = undefined;
+      return tokens;
+    } catch (error) {
+      if (this.loaded === undefined) throw error;
+      const { message } = error as Error;
+      if (this.fault !== message)
+        this.warn(`${message}\nUntil that is mended, the tokens are good that it had before.`);
+      this.fault = message;
+      return this.loaded.tokens;
+    }
+  }
+
   /** Whose token it is; undefined for one that is unknown or has expired. */
   async principal(token: string): Promise<Principal | undefined> {
     if (!token.startsWith(PREFIX)) return undefined;
     // Looked up by its hash, so that how long it takes tells nothing of the tokens.
-    const known = (await this.read()).get(sha256(token));
+    const known = (await this.current()).get(sha256(token));
     if (known === undefined) return undefined;
     if (known.expiresAt !== undefined && Date.parse(known.expiresAt) <= Date.now()) return undefined;
     return { name: `token/${known.name}`, grants: known.grants };

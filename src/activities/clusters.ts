@@ -9,6 +9,9 @@ import type { ClusterStore } from '../store/clusterStore.js';
 import { readInventory, withReference, type FullInventory } from '../store/inventory.js';
 import { InventoryFile } from '../store/inventoryFile.js';
 
+/** What metrics call every candidate; no cluster has this name. */
+const CANDIDATES = '(candidates)';
+
 /** An open cluster and its SPIRE server. */
 export interface OpenCluster {
   connection: ClusterConnection;
@@ -64,7 +67,7 @@ export class Clusters {
     const known = this.open.get(name);
     if (known?.stamp === stamp) return known.cluster;
     const opened = content()
-      .then((text) => connectCluster(cluster, text))
+      .then((text) => connectCluster(cluster, text, candidateOf(name) === undefined ? name : CANDIDATES))
       .then((connection) => ({
         connection,
         spire: new SpireServer(connection),

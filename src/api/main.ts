@@ -19,7 +19,9 @@ const SHUTDOWN_MS = 20_000;
 async function main(): Promise<void> {
   const settings = apiSettings();
   const level = logLevel();
-  const tokens = settings.tokensFile === undefined ? undefined : new TokenFile(settings.tokensFile);
+  let warn = (message: string) => console.error(message);
+  const tokens =
+    settings.tokensFile === undefined ? undefined : new TokenFile(settings.tokensFile, (message) => warn(message));
   await tokens?.read();
   const audit = new AuditLog(settings.auditLog);
   const cutOff = await audit.open();
@@ -39,7 +41,6 @@ async function main(): Promise<void> {
     idempotency: new IdempotencyKeys(),
     requestsPerSecond: settings.requestsPerSecond,
   };
-  let warn = (message: string) => console.error(message);
   const tracing = await startTracing('spire-federator-api', (message) => warn(message));
   const app = await buildServer(context, { level, traces: tracing !== undefined });
   warn = (message) => app.log.warn(message);

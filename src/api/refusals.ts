@@ -20,7 +20,8 @@ export async function limitRates(app: FastifyInstance, requestsPerSecond: number
   await app.register(rateLimit, {
     max: requestsPerSecond,
     timeWindow: WINDOW_MS,
-    hook: 'preHandler',
+    // After who asks is known, and before anything is read or checked of what they send.
+    hook: 'onRequest',
     keyGenerator: (request) => request.principal?.name ?? request.ip,
     errorResponseBuilder: (_request, { ttl }) => tooMany(ttl),
   });

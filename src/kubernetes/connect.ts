@@ -74,15 +74,22 @@ class AgentPool {
 export interface ClusterConnection {
   readonly cluster: Cluster;
   readonly config: KubeConfig;
+  /** What metrics call it: a name that is used once would be a series of its own for good. */
+  readonly label: string;
   close(): void;
 }
 
 /**
  * Opens a cluster of the inventory.
  * @param content its kubeconfig, where that is not in a file
+ * @param label as metrics have it
  * @throws FederatorError InvalidKubeconfig when the file is missing, unreadable or lacks the context
  */
-export async function connectCluster(cluster: Cluster, content?: string): Promise<ClusterConnection> {
+export async function connectCluster(
+  cluster: Cluster,
+  content?: string,
+  label = cluster.name,
+): Promise<ClusterConnection> {
   const { path, context } = cluster.kubeconfig;
   const config = new PooledKubeConfig(cluster);
   try {
@@ -120,5 +127,5 @@ export async function connectCluster(cluster: Cluster, content?: string): Promis
       each.name === config.getCurrentContext() ? { ...each, user: unique } : each,
     );
   }
-  return { cluster, config, close: () => config.close() };
+  return { cluster, config, label, close: () => config.close() };
 }

@@ -43,7 +43,7 @@ export async function execInPod(
   command: readonly string[],
   options: ExecOptions = {},
 ): Promise<ExecResult> {
-  return observed(execSeconds, { cluster: connection.cluster.name }, () =>
+  return observed(execSeconds, { cluster: connection.label }, () =>
     execSpan(connection, target, firstWords(command), () => run(connection, target, command, options)),
   );
 }

@@ -25,8 +25,7 @@ export interface KubernetesRequest {
  * @throws FederatorError as classified by kubernetesError
  */
 export async function requestText(connection: ClusterConnection, request: KubernetesRequest): Promise<string> {
-  const { cluster } = connection;
-  return observed(kubernetesRequestSeconds, { cluster: cluster.name, method: request.method }, () =>
+  return observed(kubernetesRequestSeconds, { cluster: connection.label, method: request.method }, () =>
     requestSpan(connection, request, () => send(connection, request)),
   );
 }

@@ -56,6 +56,27 @@ describe('static tokens', () => {
     expect(await tokens.principal(good.token)).toBeUndefined();
   });
 
+  test('of a file that has a fault since it was read are those that it had before, and it is said once', async () => {
+    const [good, late] = [newToken(), newToken()];
+    const write = (text: string, seconds: number) => {
+      writeFileSync(file, text);
+      utimesSync(file, new Date(), new Date(Date.now() + seconds * 1_000));
+    };
+    const named = (name: string, { sha256 }: { sha256: string }) => stringify({ tokens: [{ name, sha256, grants }] });
+    const said: string[] = [];
+    const tokens = new TokenFile(file, (message) => said.push(message));
+    write(named('good', good), 0);
+    await tokens.read();
+    write('tokens: [', 5);
+    for (let time = 0; time < 3; time++)
+      expect(await tokens.principal(good.token)).toMatchObject({ name: 'token/good' });
+    expect(await tokens.principal(late.token)).toBeUndefined();
+    expect(said).toEqual([expect.stringMatching(/is not YAML.*\nUntil that is mended/)]);
+    write(named('late', late), 10);
+    expect(await tokens.principal(late.token)).toMatchObject({ name: 'token/late' });
+    expect(await tokens.principal(good.token)).toBeUndefined();
+  });
+
   test.each([
     ['tokens: []', /tokens: /],
     ['tokens: [{ name: x, sha256: abc, grants: [{ role: root, federation: "*" }] }]', /sha256: must be.*\n.*role/],

@@ -20,3 +20,11 @@ test('who sends tokens that nobody can check is slowed down, too', async () => {
   server = await ApiServer.start({ context: { ...few, oidc } });
   expect(await statuses(() => server?.ask('GET', '/v1/whoami', { by: 'x.y.z' }))).toEqual(new Set([503, 429]));
 });
+
+test('who has a good token is slowed down also where what they send cannot be read', async () => {
+  server = await ApiServer.start({ context: few });
+  const at = '/v1/federations';
+  const broken = () =>
+    server?.ask('POST', at, { headers: { 'content-type': 'application/json' }, body: Buffer.from('{') });
+  expect(await statuses(broken)).toEqual(new Set([400, 429]));
+});
