@@ -19,6 +19,8 @@ export const pageQuery = z.object({
 export const problems = { '4xx': problemSchema, '5xx': problemSchema };
 
 export const idempotencyHeaders = z.object({ 'idempotency-key': z.string().optional() });
+/** Of what is only to be done to a federation that is still as it was seen. */
+export const changingHeaders = idempotencyHeaders.extend({ 'if-match': z.string().optional() });
 
 export const changeSchema = z
   .object({

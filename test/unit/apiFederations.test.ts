@@ -96,3 +96,18 @@ test.each<[string, string, object]>([
     expect(started).toEqual([]);
   },
 );
+
+test.each<['DELETE' | 'PUT' | 'POST', string, object | undefined]>([
+  ['DELETE', '/v1/federations/a', undefined],
+  ['PUT', '/v1/federations/a', { clusters: ['a-1', 'a-2'] }],
+  ['POST', '/v1/federations', { federation: 'a', clusters: ['a-1', 'a-2'] }],
+])('%s %s is done only to a federation that is as it was seen', async (method, at, body) => {
+  const { headers } = await server.ask('GET', '/v1/federations/a');
+  const etag = String(headers.etag);
+  const ask = (ifMatch: string) =>
+    server.ask(method, at, { headers: { 'if-match': ifMatch }, ...(body === undefined ? {} : { body }) });
+  expect(await ask('"another"')).toMatchObject({ status: 412, headers: { etag }, body: { title: 'Changed' } });
+  expect(started).toEqual([]);
+  expect((await ask(etag)).status).toBe(202);
+  expect(started).toHaveLength(1);
+});

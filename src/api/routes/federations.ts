@@ -15,7 +15,7 @@ import { applyInput, applyOneSchema, applySchema, planned, requireClusters } fro
 import { planSchema } from '../answers.js';
 import { page } from '../page.js';
 import type { Reads } from '../reads.js';
-import { acceptedSchema, federationParams, idempotencyHeaders, pageQuery, problems } from '../schemas.js';
+import { acceptedSchema, changingHeaders, federationParams, pageQuery, problems } from '../schemas.js';
 import { toldUnknown, unknownFields } from '../unknownClusters.js';
 import { acceptedChange } from './changes.js';
 
@@ -63,7 +63,7 @@ export function federationRoutes(context: ApiContext, reads: Reads): FastifyPlug
         schema: {
           tags: ['federations'],
           summary: 'Make or change a federation so that it is as its file says',
-          headers: idempotencyHeaders,
+          headers: changingHeaders,
           body: applySchema,
           response: { 200: planSchema, 202: acceptedSchema, ...problems },
         },
@@ -74,6 +74,7 @@ export function federationRoutes(context: ApiContext, reads: Reads): FastifyPlug
         requirePermission(request, input.planOnly ? 'view' : 'change', input.federation);
         if (input.planOnly) return planned(context, request, input);
         return mutate(context, request, reply, { action: 'apply', federation: input.federation, input }, async (by) => {
+          await requireUnchanged(reads, input.federation, request.headers['if-match']);
           await requireClusters(context, request, input.clusters);
           return acceptedChange(await client.startChange('applyFederation', input, by));
         });
@@ -112,7 +113,7 @@ export function federationRoutes(context: ApiContext, reads: Reads): FastifyPlug
           tags: ['federations'],
           summary: 'Change a federation so that it is as its file says, if it is still as it was seen',
           params: federationParams,
-          headers: idempotencyHeaders.extend({ 'if-match': z.string().optional() }),
+          headers: changingHeaders,
           body: applyOneSchema,
           response: { 200: planSchema, 202: acceptedSchema, ...problems },
         },
@@ -136,18 +137,19 @@ export function federationRoutes(context: ApiContext, reads: Reads): FastifyPlug
         config: { permission: 'change' },
         schema: {
           tags: ['federations'],
-          summary: 'Tear a federation down: its clusters are as they were before it',
+          summary: 'Tear a federation down, if it is still as it was seen: its clusters are as they were before it',
           params: federationParams,
-          headers: idempotencyHeaders,
+          headers: changingHeaders,
           response: { 202: acceptedSchema, ...problems },
         },
       },
       async (request, reply) => {
         const { federation } = request.params;
         const input = teardownInputSchema.parse({ federation });
-        return mutate(context, request, reply, { action: 'teardown', federation, input }, async (by) =>
-          acceptedChange(await client.startChange('teardown', input, by)),
-        );
+        return mutate(context, request, reply, { action: 'teardown', federation, input }, async (by) => {
+          await requireUnchanged(reads, federation, request.headers['if-match']);
+          return acceptedChange(await client.startChange('teardown', input, by));
+        });
       },
     );
   };
