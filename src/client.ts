@@ -52,6 +52,7 @@ import {
   diagnoseWorkflowId,
   monitorFederation,
   monitorWorkflowId,
+  planWorkflowId,
   policiesWorkflowId,
   repairWorkflowId,
   rotateWatchWorkflowId,
@@ -79,10 +80,6 @@ const DEFAULT_ADDRESS = '127.0.0.1:7233';
 const REQUESTED_BY = 'requestedBy';
 /** Memo of a change that only plans. */
 const PLAN_ONLY = 'planOnly';
-/** Changes may be few among other workflows and plans, and each page takes a request. */
-const LEAST_PAGE = 50;
-/** Workflows that are looked through for changes at most: plans, looks and repairs are among them. */
-const LOOKED_THROUGH = 1_000;
 
 /** The changes that can be started, with what they take. */
 export interface Changes {
@@ -96,6 +93,20 @@ export interface Changes {
   probePair: ProbePairInput;
   teardown: TeardownInput;
 }
+
+/** What may run under the ID that a federation's changes share. */
+const CHANGE_TYPES = Object.keys({
+  setupPair: 1,
+  setupMesh: 1,
+  addCluster: 1,
+  removeCluster: 1,
+  applyFederation: 1,
+  adopt: 1,
+  probe: 1,
+  probePair: 1,
+  teardown: 1,
+  rotateCa: 1,
+} satisfies Record<keyof Changes | 'rotateCa', 1>);
 
 /** A change that runs or has run. */
 export interface ChangeHandle {
@@ -188,21 +199,22 @@ export class FederatorClient {
   }
 
   /**
-   * Starts a change.
-   * @throws FederatorError ChangeInProgress when one of this federation runs already; NoWorker when nobody would do it
+   * Starts a change, or what only plans one, which may run beside anything.
+   * @throws FederatorError ChangeInProgress when a change of this federation runs already; NoWorker when nobody would do it
    */
   async startChange<K extends keyof Changes>(name: K, input: Changes[K], requestedBy?: string): Promise<ChangeHandle> {
     await this.requireWorker();
-    const workflowId = changeWorkflowId(input.federation);
+    const isPlan = 'planOnly' in input && input.planOnly;
+    const workflowId = isPlan ? planWorkflowId(input.federation, randomUUID()) : changeWorkflowId(input.federation);
     try {
       const handle = await this.client.workflow.start(name, {
         workflowId,
         taskQueue: TASK_QUEUE,
         args: [input],
         workflowIdConflictPolicy: 'FAIL',
-        staticSummary: `${'planOnly' in input && input.planOnly ? 'Plan: ' : ''}${name} ${input.federation}: ${concerned(name, input)}`,
+        staticSummary: `${isPlan ? 'Plan: ' : ''}${name} ${input.federation}: ${concerned(name, input)}`,
         typedSearchAttributes: [{ key: FEDERATION_ATTRIBUTE, value: input.federation }],
-        ...memoOf(requestedBy, 'planOnly' in input && input.planOnly),
+        ...memoOf(requestedBy, isPlan),
       });
       return this.handle(input.federation, workflowId, handle.firstExecutionRunId);
     } catch (error) {
@@ -226,61 +238,48 @@ export class FederatorClient {
     }
   }
 
-  /**
-   * The change of a federation that runs, or else the newest; one that only planned where there is no other.
-   * @throws FederatorError NotFound
-   */
+  /** The change of a federation that runs, or else the newest. @throws FederatorError NotFound */
   async findChange(federation: string): Promise<ChangeHandle> {
     const workflowId = changeWorkflowId(federation);
     try {
-      const { runId, status, memo } = await this.client.workflow.getHandle(workflowId).describe();
-      const newest = this.handle(federation, workflowId, runId);
-      if (status.name === 'RUNNING' || memo?.[PLAN_ONLY] !== true) return newest;
-      const [real] = await this.listChanges({ federation, limit: 1, withPlans: false });
-      return real ?? newest;
+      const { runId } = await this.client.workflow.getHandle(workflowId).describe();
+      return this.handle(federation, workflowId, runId);
     } catch (error) {
       if (!(error instanceof WorkflowNotFoundError)) throw error;
       throw new FederatorError('NotFound', `Federation ${federation} has had no change on this Temporal server.`);
     }
   }
 
-  /**
-   * The newest changes of a federation, or of all, as far back as Temporal keeps them.
-   * @param withPlans whether those are among them that only planned
-   */
-  async listChanges({
-    federation,
-    limit,
-    withPlans = true,
-  }: {
-    federation?: string;
-    limit: number;
-    withPlans?: boolean;
-  }): Promise<ChangeDescription[]> {
-    const id =
+  /** The newest changes of a federation, or of all, as far back as Temporal keeps them; no plans. */
+  async listChanges({ federation, limit }: { federation?: string; limit: number }): Promise<ChangeDescription[]> {
+    const query =
       federation === undefined
-        ? 'WorkflowId STARTS_WITH "federation/"'
+        ? `WorkflowId STARTS_WITH "federation/" AND WorkflowType IN (${CHANGE_TYPES.map((type) => `"${type}"`).join(', ')})`
         : `WorkflowId = "${changeWorkflowId(federation)}"`;
     const changes: ChangeDescription[] = [];
-    let looked = 0;
-    for await (const execution of this.client.workflow.list({ query: id, pageSize: Math.max(2 * limit, LEAST_PAGE) })) {
+    for await (const execution of this.client.workflow.list({ query, pageSize: limit })) {
       const name = changeFederation(execution.workflowId);
-      const isWanted = withPlans || execution.memo?.[PLAN_ONLY] !== true;
-      if (name !== undefined && isWanted) changes.push(this.description(name, execution));
-      if (changes.length === limit || ++looked === LOOKED_THROUGH) break;
+      // Plans had the ID of changes once.
+      if (name !== undefined && execution.memo?.[PLAN_ONLY] !== true) changes.push(this.description(name, execution));
+      if (changes.length === limit) break;
     }
     return changes;
   }
 
-  /** One change. @throws FederatorError NotFound */
-  async describeChange(federation: string, runId: string): Promise<ChangeDescription> {
-    try {
-      const handle = this.client.workflow.getHandle(changeWorkflowId(federation), runId);
-      return this.description(federation, await handle.describe());
-    } catch (error) {
-      if (!(error instanceof WorkflowNotFoundError)) throw error;
-      throw new FederatorError('NotFound', `Federation ${federation} has no change ${runId} on this Temporal server.`);
+  /** One change by its run's ID, or one plan by its own. @throws FederatorError NotFound */
+  async describeChange(federation: string, id: string): Promise<ChangeDescription> {
+    const { workflow } = this.client;
+    for (const handle of [
+      workflow.getHandle(changeWorkflowId(federation), id),
+      workflow.getHandle(planWorkflowId(federation, id)),
+    ]) {
+      try {
+        return this.description(federation, await handle.describe());
+      } catch (error) {
+        if (!(error instanceof WorkflowNotFoundError)) throw error;
+      }
     }
+    throw new FederatorError('NotFound', `Federation ${federation} has no change ${id} on this Temporal server.`);
   }
 
   /** Where a change stands; undefined while no worker can tell. */

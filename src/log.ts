@@ -8,6 +8,7 @@ import {
 } from '@temporalio/worker';
 import { pino } from 'pino';
 import type { LogLevel } from './config.js';
+import { federationOf } from './contract/names.js';
 import { redactText } from './federation/redaction.js';
 
 /** Of what Temporal's SDK tells with a line: what nobody looks for, or what dumps whole objects. */
@@ -83,7 +84,7 @@ export function workerLog(
 /** The fields of a line: which workflow, activity, federation and cluster it is about, and an error's type and message. */
 function logFields(meta: LogMetadata): Record<string, unknown> {
   const { [LogTimestamp]: _at, ...rest } = meta;
-  const [, federation] = /^federation\/([^/]+)\//.exec(String(meta['workflowId'] ?? '')) ?? [];
+  const federation = federationOf(String(meta['workflowId'] ?? ''));
   return {
     ...(federation === undefined ? {} : { federation }),
     ...Object.fromEntries(

@@ -47,7 +47,7 @@ export class Reads {
     this.healths = new Shared((federation) => client.health(federation).catch(notFound), AGE);
     this.newest = new Shared((federation) => client.listChanges({ federation, limit: CHANGES }), AGE);
     this.recent = new Shared(
-      (federation) => client.listChanges({ ...(federation && { federation }), limit: RECENT, withPlans: false }),
+      (federation) => client.listChanges({ ...(federation && { federation }), limit: RECENT }),
       AGE,
     );
     this.followed = new Shared((key) => this.askStanding(key), FOLLOWED_AGE);
@@ -76,13 +76,13 @@ export class Reads {
     return health instanceof FederatorError ? undefined : health;
   }
 
-  /** The newest changes of a federation, plans among them. */
+  /** The newest changes of a federation. */
   async changes(federation: string, limit: number): Promise<ChangeDescription[]> {
     if (limit > CHANGES) return this.client.listChanges({ federation, limit });
     return (await this.newest.get(federation)).slice(0, limit);
   }
 
-  /** The newest changes that are no plans, of a federation or of all. */
+  /** The few newest ones, of a federation or of all. */
   recentChanges(federation = ''): Promise<ChangeDescription[]> {
     return this.recent.get(federation);
   }

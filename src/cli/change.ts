@@ -1,6 +1,6 @@
 import { FederatorClient, type Changes } from '../client.js';
 import type { ChangeResult } from '../contract/change.js';
-import { followChange } from './follow.js';
+import { followChange, wayBack } from './follow.js';
 import type { ChangeOptions } from './options.js';
 import { isTable, printResult } from './output.js';
 import { printChange } from './report.js';
@@ -18,11 +18,11 @@ export async function runChange<K extends keyof Changes>(
   try {
     const handle = await client.startChange(name, input);
     if (!options.wait) {
-      printResult(handle, options, () =>
-        console.log(
-          `Started ${handle.workflowId}: ${handle.link}\nFollow it with: npm run federator -- attach ${handle.federation}`,
-        ),
-      );
+      const again = wayBack(handle);
+      printResult(handle, options, () => {
+        console.log(`Started ${handle.workflowId}: ${handle.link}`);
+        if (again !== undefined) console.log(`Follow it with: npm run federator -- ${again}`);
+      });
       return undefined;
     }
     if (isTable(options)) console.error(`${name} ${input.federation}: ${handle.link}\n`);

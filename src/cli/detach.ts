@@ -30,9 +30,11 @@ export function detachment({ timeout }: FollowOptions, ended: AbortSignal): Prom
  * Says that it goes on, and how to follow it again; after a timeout also to programs, by the exit code and, as --no-wait
  * does, by what it prints.
  */
-export function sayDetached(why: Detached, handle: ChangeHandle, options: FollowOptions, again: string): void {
+export function sayDetached(why: Detached, handle: ChangeHandle, options: FollowOptions, again?: string): void {
   const said = why === 'interrupted' ? 'Detached.' : `It has not ended within ${(options.timeout ?? 0) / 1000} s.`;
-  console.error(`\n${said} It goes on; follow it again with: npm run federator -- ${again}`);
+  console.error(
+    `\n${said} It goes on; ${again === undefined ? `see ${handle.link}` : `follow it again with: npm run federator -- ${again}`}`,
+  );
   if (why === 'interrupted') return;
   process.exitCode = EXIT_CODES.goesOn;
   printResult(handle, options, () => undefined);

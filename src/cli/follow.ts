@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { ChangeHandle, FederatorClient } from '../client.js';
 import type { ChangeResult, StepProgress } from '../contract/change.js';
+import { planOf } from '../contract/names.js';
 import { errorColours as pc } from './colours.js';
 import { detachment, sayDetached } from './detach.js';
 import type { FollowOptions } from './options.js';
@@ -41,7 +42,7 @@ export async function followChange(
       return outcome;
     }
     result.catch(() => undefined);
-    sayDetached(outcome, handle, options, `attach ${handle.federation}`);
+    sayDetached(outcome, handle, options, wayBack(handle));
     return undefined;
   } catch (error) {
     const last = await client.progress(handle);
@@ -52,6 +53,11 @@ export async function followChange(
     await watching;
     screen.clear();
   }
+}
+
+/** The command by which a change is followed again; a plan has none: it is made anew as fast. */
+export function wayBack({ workflowId, federation }: ChangeHandle): string | undefined {
+  return planOf(workflowId) === undefined ? `attach ${federation}` : undefined;
 }
 
 async function watch(client: FederatorClient, handle: ChangeHandle, screen: Screen, ended: AbortSignal): Promise<void> {

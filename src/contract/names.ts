@@ -80,6 +80,21 @@ export function changeFederation(workflowId: string): string | undefined {
   return /^federation\/([^/]+)\/change$/.exec(workflowId)?.[1];
 }
 
+/** A plan only looks, so each has an ID of its own: it holds up no change, and no other plan. */
+export function planWorkflowId(federation: string, plan: string): string {
+  return `plan/${federation}/${plan}`;
+}
+
+/** Which of a federation's plans an ID is of; undefined for any other workflow's ID. */
+export function planOf(workflowId: string): string | undefined {
+  return /^plan\/[^/]+\/([^/]+)$/.exec(workflowId)?.[1];
+}
+
+/** The federation whose own workflow an ID is of; undefined for any other workflow's ID. */
+export function federationOf(workflowId: string): string | undefined {
+  return /^(?:federation|plan)\/([^/]+)\//.exec(workflowId)?.[1];
+}
+
 /** Checks change nothing and may run beside anything, but not twice at once. */
 export function verifyWorkflowId(federation: string): string {
   return `federation/${federation}/verify`;

@@ -1,4 +1,5 @@
 import { defaultPayloadConverter, type Headers, type Payload } from '@temporalio/common';
+import { federationOf } from './names.js';
 
 /**
  * Headers of workflows, activities and updates by which a trace goes on, as W3C Trace Context has them (level 1). Temporal
@@ -49,9 +50,8 @@ export interface Subject {
 
 /** Reads it from what it was started with; a federation's own workflows have its name in their ID too. */
 export function subjectOf(args: readonly unknown[], workflowId = ''): Subject {
-  const [, named] = /^federation\/([^/]+)\//.exec(workflowId) ?? [];
   const { federation, cluster } = (args[0] ?? {}) as { federation?: unknown; cluster?: unknown };
-  const known = Object.entries({ federation: federation || named, cluster });
+  const known = Object.entries({ federation: federation || federationOf(workflowId), cluster });
   return Object.fromEntries(known.filter(([, value]) => typeof value === 'string'));
 }
 

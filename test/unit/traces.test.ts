@@ -51,6 +51,7 @@ test.each<[unknown[], string | undefined, object]>([
   [[{ federation: 'f', cluster: 'c' }], undefined, { federation: 'f', cluster: 'c' }],
   [[{ federation: '', cluster: 'c' }], 'federation/f/change', { federation: 'f', cluster: 'c' }],
   [[], 'federation/f/monitor', { federation: 'f' }],
+  [[], 'plan/f/1', { federation: 'f' }],
   [['text'], 'cluster/c/change', {}],
   [[{ federation: { deep: 1 }, cluster: 2 }], undefined, {}],
 ])('what %j of workflow %s is about', (args, workflowId, subject) => {

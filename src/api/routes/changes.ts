@@ -10,6 +10,7 @@ import {
   setupMeshInputSchema,
   setupPairInputSchema,
 } from '../../contract/change.js';
+import { planOf } from '../../contract/names.js';
 import { changeResultSchema, progressSchema } from '../answers.js';
 import { mutate, requireSameFederation, type ApiContext, type Outcome } from '../context.js';
 import type { EventStream, EventStreams } from '../eventStream.js';
@@ -174,7 +175,7 @@ export function changeRoutes(context: ApiContext, reads: Reads, streams: EventSt
 /** What was started, and where it is followed. */
 export function acceptedChange(handle: ChangeHandle): Outcome {
   const { federation, workflowId, runId, link } = handle;
-  const location = `/v1/federations/${federation}/changes/${runId}`;
+  const location = `/v1/federations/${federation}/changes/${planOf(workflowId) ?? runId}`;
   return { status: 202, body: { workflowId, runId, link, location }, handle };
 }
 
