@@ -7,6 +7,7 @@ import {
   WorkflowNotFoundError,
   WorkflowUpdateFailedError,
   type WorkflowExecutionDescription,
+  type WorkflowExecutionInfo,
   type WorkflowHandle,
 } from '@temporalio/client';
 import { ActivityFailure, ApplicationFailure, CancelledFailure, TerminatedFailure } from '@temporalio/common';
@@ -93,6 +94,9 @@ export interface Changes {
   probePair: ProbePairInput;
   teardown: TeardownInput;
 }
+
+/** Longer than it is remembered that a federation was watched, to page when it is not any more (deploy/prometheus). */
+const STOPPED_MS = 2 * 24 * 60 * 60_000;
 
 /** What may run under the ID that a federation's changes share. */
 const CHANGE_TYPES = Object.keys({
@@ -545,6 +549,20 @@ export class FederatorClient {
       if (federation !== undefined) federations.push(federation);
     }
     return federations;
+  }
+
+  /** Federations whose monitor was told to stop in the last two days, and does not run again. */
+  async stoppedMonitors(): Promise<string[]> {
+    const since = new Date(Date.now() - STOPPED_MS).toISOString();
+    const query = `WorkflowType = "monitor" AND ExecutionStatus != "ContinuedAsNew" AND (ExecutionStatus = "Running" OR CloseTime > "${since}")`;
+    const newest = new Map<string, WorkflowExecutionInfo>();
+    for await (const run of this.client.workflow.list({ query })) {
+      const federation = monitorFederation(run.workflowId);
+      if (federation === undefined) continue;
+      const other = newest.get(federation);
+      if (other === undefined || other.startTime < run.startTime) newest.set(federation, run);
+    }
+    return [...newest].flatMap(([federation, { status }]) => (status.name === 'COMPLETED' ? [federation] : []));
   }
 
   /** What is known of a federation now. @throws FederatorError NotFound when nobody watches over it */

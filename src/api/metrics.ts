@@ -10,15 +10,16 @@ const PREFIX = 'spire_federator_';
 export async function federationMetrics(client: FederatorClient): Promise<{ text: string; contentType: string }> {
   const registry = new Registry();
   const metrics = define(registry);
-  const federations = await client.monitored();
+  const [federations, stopped] = await Promise.all([client.monitored(), client.stoppedMonitors()]);
+  for (const federation of stopped) metrics.stopped.set({ federation }, 1);
   await Promise.all(
     federations.map(async (federation) => {
       try {
         describe(metrics, await client.health(federation));
+        metrics.unread.set({ federation }, 0);
       } catch (error) {
-        if (!(error instanceof FederatorError)) throw error;
-        // One that ended just now is not monitored any more.
-        if (error.type !== 'NotFound') metrics.unread.inc({ federation });
+        // One that ended just now is not monitored any more; whatever else is wrong with one says nothing of the others.
+        if (!(error instanceof FederatorError && error.type === 'NotFound')) metrics.unread.set({ federation }, 1);
       }
     }),
   );
@@ -56,7 +57,12 @@ function define(registry: Registry) {
     round: gauge('monitor_last_round_timestamp_seconds', 'When the monitor last read all clusters', []),
     interval: gauge('monitor_interval_seconds', 'How often the monitor reads them', []),
     paused: gauge('monitor_paused', '1 while the monitor rests', []),
-    unread: counter('monitor_unread_total', 'Monitors that could not be asked in this scrape', []),
+    unread: gauge('monitor_unread', '1 if the monitor runs and could not be asked, 0 if it answered', []),
+    stopped: gauge(
+      'monitor_stopped',
+      '1 if the monitor was stopped in the last two days, by hand or with its federation',
+      [],
+    ),
   };
 }
 

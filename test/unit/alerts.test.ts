@@ -6,6 +6,7 @@ import { register } from 'prom-client';
 import { parse, stringify } from 'yaml';
 import { federationMetrics } from '../../src/api/metrics.js';
 import type { FederatorClient } from '../../src/client.js';
+import { FederatorError } from '../../src/contract/errors.js';
 import type { FederationHealth } from '../../src/contract/health.js';
 import { execSeconds, kubernetesRequestSeconds } from '../../src/kubernetes/latency.js';
 import { dashboard, temporalMetricNames } from '../support/dashboard.js';
@@ -37,10 +38,15 @@ const { groups: alertGroups } = parse(readFileSync(path.join(root, 'deploy/prome
 const rules = alertGroups.flatMap((group) => group.rules);
 
 /** Only what a scrape asks of it. */
-const client = (answers: Record<string, FederationHealth>) =>
+const client = (answers: Record<string, FederationHealth | Error>) =>
   ({
     monitored: async () => Object.keys(answers),
-    health: async (federation: string) => answers[federation],
+    stoppedMonitors: async () => ['ended'],
+    health: async (federation: string) => {
+      const answer = answers[federation];
+      if (answer instanceof Error) throw answer;
+      return answer;
+    },
   }) as unknown as FederatorClient;
 
 test('a scrape tells what the monitors know', async () => {
@@ -61,6 +67,18 @@ test('a scrape tells what the monitors know', async () => {
   ]) {
     expect(text.split('\n')).toContain(line);
   }
+});
+
+test('a monitor that cannot be asked, for whatever reason, hides no other', async () => {
+  const silent = new Error('Unexpected end of its answer');
+  const gone = new FederatorError('NotFound', 'Nobody watches over it');
+  const { text } = await federationMetrics(client({ silent, gone, prod: health }));
+  expect(text.split('\n').filter((line) => /^spire_federator_monitor_(unread|stopped)/.test(line))).toEqual([
+    'spire_federator_monitor_unread{federation="silent"} 1',
+    'spire_federator_monitor_unread{federation="prod"} 0',
+    'spire_federator_monitor_stopped{federation="ended"} 1',
+  ]);
+  expect(text).toContain('spire_federator_edges{federation="prod",verdict="stale"} 1');
 });
 
 /** The names under which Prometheus has the engine's metrics. */
@@ -102,7 +120,7 @@ test('every panel of the dashboard is about metrics that there are, and every me
   });
   expect(used.filter((name) => !exported.has(name))).toEqual([]);
   // What is only there so that an alert can reckon with it, or as a part of what is shown.
-  const aside = /_sum$|_count$|monitor_interval_seconds|monitor_unread_total/;
+  const aside = /_sum$|_count$|monitor_interval_seconds|monitor_stopped/;
   expect([...exported].filter((name) => !used.includes(name) && !aside.test(name))).toEqual([]);
 });
 
