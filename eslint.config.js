@@ -81,7 +81,7 @@ export default defineConfig(
     languageOptions: {
       globals: Object.fromEntries(
         ['document', 'sessionStorage', 'fetch', 'URL', 'CSS', 'TextDecoderStream', 'AbortController']
-          .concat(['setTimeout', 'setInterval'])
+          .concat(['setTimeout', 'setInterval', 'reportError'])
           .map((name) => [name, 'readonly']),
       ),
     },

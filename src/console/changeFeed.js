@@ -43,7 +43,7 @@ export class ChangeFeed {
       }
     } catch (error) {
       // A stream that broke off is taken up again with the next list.
-      if (!following.signal.aborted && !(error instanceof ApiError) && !(error instanceof TypeError)) throw error;
+      if (!following.signal.aborted && !(error instanceof ApiError)) throw error;
     } finally {
       if (this.followed.get(runId) === following) this.followed.delete(runId);
     }

@@ -35,7 +35,7 @@ let matrix;
 let following;
 let busy = false;
 
-const at = (path) => `federations/${encodeURIComponent(state.federation)}/${path}`;
+const at = (path, federation = state.federation) => `federations/${encodeURIComponent(federation)}/${path}`;
 const allowed = (permission) =>
   state.grants.some(
     ({ federation, permissions }) =>
@@ -85,13 +85,18 @@ async function follow() {
   while (!signal.aborted) {
     try {
       for await (const { event, data } of events(at('health/events'), signal)) {
+        if (signal.aborted) return;
         if (event === 'failure') throw new ApiError(data.status, data.detail);
         take(event, data);
       }
     } catch (error) {
       if (signal.aborted) return;
-      // A stream that breaks off is none of the API's words.
-      failed(error instanceof TypeError ? new ApiError(0, 'The API cannot be reached.') : error);
+      if (error instanceof ApiError) failed(error);
+      else {
+        // Whatever it is, what comes next may be shown again.
+        notice(`What the API tells cannot be shown: ${error.message}`);
+        reportError(error);
+      }
     }
     await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
   }
@@ -189,47 +194,56 @@ function drawActions() {
   const rests = paused !== undefined;
   refill(
     byId('actions'),
-    monitored && button('Check now', async () => show({ ...(await post('monitor/check')), monitored })),
+    monitored && button('Check now', (post) => post('monitor/check').then(nowKnown)),
     button('Verify', verify, 'Look at every cluster and edge thoroughly; nothing is changed'),
     monitored && allowed('change') && (rests ? button('Resume', resume) : button('Pause …', pause)),
   );
 }
 
-const post = (path, body) => api(at(path), { method: 'POST', body });
-
+/**
+ * Does something for the federation that is shown. What comes of it is shown unless another one is by then.
+ * @param {(post: (path: string, body?: unknown) => Promise<object>) => Promise<(() => void) | undefined>} run
+ *   returns what shows it
+ */
 async function acted(run) {
+  const { federation } = state;
+  const isShown = () => state.federation === federation;
   busy = true;
   drawActions();
   try {
-    await run();
+    const shown = await run((path, body) => api(at(path, federation), { method: 'POST', body }));
+    if (isShown()) shown?.();
   } catch (error) {
-    failed(error);
+    if (isShown() || error.status === 401) failed(error);
   }
   busy = false;
-  drawActions();
+  if (state.federation !== undefined) drawActions();
 }
 
-async function verify() {
+/** What shows the health that a monitor answered with. */
+const nowKnown = (health) => () => show({ ...health, monitored: true });
+
+async function verify(post) {
   const result = await post('verify');
-  opened(() => showVerify(detail, result, close));
+  return () => opened(() => showVerify(detail, result, close));
 }
 
-async function pause() {
+async function pause(post) {
   const asked = await askPause();
-  if (asked !== undefined) show({ ...(await post('monitor/pause', asked)), monitored: true });
+  return asked === undefined ? undefined : nowKnown(await post('monitor/pause', asked));
 }
 
-async function resume() {
-  show({ ...(await post('monitor/resume')), monitored: true });
+async function resume(post) {
+  return nowKnown(await post('monitor/resume'));
 }
 
 /** What approving a finding does; undefined for who may not. */
 function approval() {
   if (!allowed('approve')) return undefined;
   return (finding) =>
-    void acted(async () => {
-      if (!(await askApproval(finding))) return;
-      show({ ...(await post('approvals', { findingId: finding.id })), monitored: true });
+    void acted(async (post) => {
+      if (!(await askApproval(finding))) return undefined;
+      return nowKnown(await post('approvals', { findingId: finding.id }));
     });
 }
 
@@ -241,9 +255,9 @@ function drawChanges() {
     (change) => {
       void acted(async () => {
         const full = await api(at(`changes/${change.runId}`));
-        opened(() =>
-          showChange(detail, { ...full, progress: feed.progress.get(change.runId) ?? full.progress }, close),
-        );
+        const panel = () =>
+          showChange(detail, { ...full, progress: feed.progress.get(change.runId) ?? full.progress }, close);
+        return () => opened(panel);
       });
     },
   );

@@ -1,4 +1,5 @@
 const KEY = 'spire-federator-token';
+const UNREACHABLE = 'The API cannot be reached; what is shown is what was known before.';
 
 /** What the API refused, or could not do. */
 export class ApiError extends Error {
@@ -34,18 +35,24 @@ export async function api(path, { method = 'GET', body } = {}) {
  * @param {string} path below /v1
  * @param {AbortSignal} signal
  * @yields {{ event: string, data: unknown }}
+ * @throws {ApiError} status 0: the stream broke off
  */
 export async function* events(path, signal) {
   const { body } = await ask(path, { headers: {}, signal });
   const reader = body.pipeThrough(new TextDecoderStream()).getReader();
   for (let text = ''; ;) {
-    const { value, done } = await reader.read();
+    const { value, done } = await reader.read().catch((error) => {
+      throw signal.aborted ? error : new ApiError(0, UNREACHABLE);
+    });
     if (done) return;
     const blocks = (text + value).split('\n\n');
     text = blocks.pop();
     for (const block of blocks) {
-      const [, event] = /^event: (.*)$/m.exec(block) ?? [];
-      const [, data] = /^data: (.*)$/m.exec(block) ?? [];
+      // Only \n ends a line of the API's; what else does in a regular expression may be in the data (U+2028).
+      const lines = block.split('\n');
+      const [event, data] = ['event: ', 'data: '].map((field) =>
+        lines.find((line) => line.startsWith(field))?.slice(field.length),
+      );
       if (event !== undefined && data !== undefined) yield { event, data: JSON.parse(data) };
     }
   }
@@ -62,7 +69,7 @@ async function ask(path, { headers, ...options }) {
     });
   } catch (error) {
     if (options.signal?.aborted) throw error;
-    throw new ApiError(0, 'The API cannot be reached; what is shown is what was known before.');
+    throw new ApiError(0, UNREACHABLE);
   }
   if (response.ok) return response;
   const problem = await response.json().catch(() => ({}));

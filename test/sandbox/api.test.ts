@@ -343,7 +343,7 @@ if (chromium === undefined) console.warn('No Chromium (CHROMIUM_PATH): the cases
       await page.getByRole('button', { name: 'Check now' }).click();
       expect((await checked).status()).toBe(200);
       await page.getByRole('button', { name: 'Pause …' }).click();
-      await page.getByLabel('Reason').fill('<b>maintenance</b>');
+      await page.getByLabel('Reason').fill('<b>maintenance</b>\u2028');
       await page.keyboard.press('Enter');
       await page.getByText('paused: <b>maintenance</b>').waitFor();
       await page.getByRole('button', { name: 'Resume' }).click();
