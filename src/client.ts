@@ -10,10 +10,17 @@ import {
   type WorkflowExecutionInfo,
   type WorkflowHandle,
 } from '@temporalio/client';
-import { ActivityFailure, ApplicationFailure, CancelledFailure, TerminatedFailure } from '@temporalio/common';
+import {
+  ActivityFailure,
+  ApplicationFailure,
+  CancelledFailure,
+  TerminatedFailure,
+  TimeoutFailure,
+} from '@temporalio/common';
 import { loadClientConnectConfig } from '@temporalio/envconfig';
 import { HealthSchedules } from './client/healthSchedules.js';
-import { temporalUnreachable } from './client/unreachable.js';
+import { isDeadline, temporalUnreachable } from './client/unreachable.js';
+import { requireWorker, whileServed } from './client/workers.js';
 import { webUiUrl } from './config.js';
 import type {
   AddClusterInput,
@@ -53,6 +60,7 @@ import {
   diagnoseWorkflowId,
   monitorFederation,
   monitorWorkflowId,
+  planOf,
   planWorkflowId,
   policiesWorkflowId,
   repairWorkflowId,
@@ -94,6 +102,11 @@ export interface Changes {
   probePair: ProbePairInput;
   teardown: TeardownInput;
 }
+
+/** What only looks is given up after this, though a worker is there: as long as one step of it may take. */
+const LOOK_TIMEOUT = '15 minutes';
+/** The monitor answers at once or not at all; Prometheus waits 10 s for all of them. */
+const HEALTH_MS = 8_000;
 
 /** Longer than it is remembered that a federation was watched, to page when it is not any more (deploy/prometheus). */
 const STOPPED_MS = 2 * 24 * 60 * 60_000;
@@ -207,7 +220,7 @@ export class FederatorClient {
    * @throws FederatorError ChangeInProgress when a change of this federation runs already; NoWorker when nobody would do it
    */
   async startChange<K extends keyof Changes>(name: K, input: Changes[K], requestedBy?: string): Promise<ChangeHandle> {
-    await this.requireWorker();
+    await requireWorker(this.client);
     const isPlan = 'planOnly' in input && input.planOnly;
     const workflowId = isPlan ? planWorkflowId(input.federation, randomUUID()) : changeWorkflowId(input.federation);
     try {
@@ -216,6 +229,7 @@ export class FederatorClient {
         taskQueue: TASK_QUEUE,
         args: [input],
         workflowIdConflictPolicy: 'FAIL',
+        ...(isPlan ? { workflowExecutionTimeout: LOOK_TIMEOUT } : {}),
         staticSummary: `${isPlan ? 'Plan: ' : ''}${name} ${input.federation}: ${concerned(name, input)}`,
         typedSearchAttributes: [{ key: FEDERATION_ATTRIBUTE, value: input.federation }],
         ...memoOf(requestedBy, isPlan),
@@ -235,7 +249,7 @@ export class FederatorClient {
   /** Whether Temporal answers and a worker listens. @throws FederatorError TemporalUnreachable, NoWorker */
   async ready(): Promise<void> {
     try {
-      await this.client.withDeadline(Date.now() + 3_000, () => this.requireWorker());
+      await this.client.withDeadline(Date.now() + 3_000, () => requireWorker(this.client));
     } catch (error) {
       if (error instanceof FederatorError) throw error;
       throw new FederatorError('TemporalUnreachable', `Temporal does not answer: ${(error as Error).message}`);
@@ -300,7 +314,8 @@ export class FederatorClient {
 
   /** @throws FederatorError with the type and message of what failed the change */
   async result({ workflowId, runId }: ChangeHandle): Promise<ChangeResult> {
-    return this.outcome<ChangeResult>(this.client.workflow.getHandle(workflowId, runId));
+    const outcome = this.outcome<ChangeResult>(this.client.workflow.getHandle(workflowId, runId));
+    return planOf(workflowId) === undefined ? outcome : whileServed(this.client, outcome);
   }
 
   /**
@@ -388,7 +403,7 @@ export class FederatorClient {
     input: OnboardInput | OffboardInput,
     requestedBy?: string,
   ): Promise<ChangeHandle> {
-    await this.requireWorker();
+    await requireWorker(this.client);
     const workflowId = clusterWorkflowId(input.cluster);
     try {
       const handle = await this.client.workflow.start(name, {
@@ -409,44 +424,43 @@ export class FederatorClient {
     }
   }
 
-  /** Runs a workflow that only looks; who asks while it runs gets its answer too. */
-  private async look<T>(type: string, workflowId: string, args: unknown[]): Promise<T> {
-    await this.requireWorker();
+  /**
+   * Runs a workflow that only looks; who asks while it runs gets its answer too.
+   * @throws FederatorError NoWorker, TimedOut
+   */
+  private async look<T>(
+    type: string,
+    workflowId: string,
+    args: unknown[],
+    { federation, summary = workflowId }: { federation?: string; summary?: string } = {},
+  ): Promise<T> {
+    await requireWorker(this.client);
     const handle = await this.client.workflow.start(type, {
       workflowId,
       taskQueue: TASK_QUEUE,
       args,
       workflowIdConflictPolicy: 'USE_EXISTING',
-      staticSummary: workflowId,
+      workflowExecutionTimeout: LOOK_TIMEOUT,
+      staticSummary: summary,
+      ...(federation === undefined
+        ? {}
+        : { typedSearchAttributes: [{ key: FEDERATION_ATTRIBUTE, value: federation }] }),
     });
-    return this.outcome<T>(handle);
+    return whileServed(this.client, this.outcome<T>(handle));
   }
 
   /** Looks at a federation and changes nothing. */
   async verify(input: VerifyInput): Promise<VerifyResult> {
-    await this.requireWorker();
-    const handle = await this.client.workflow.start('verify', {
-      workflowId: verifyWorkflowId(input.federation),
-      taskQueue: TASK_QUEUE,
-      args: [input],
-      workflowIdConflictPolicy: 'USE_EXISTING',
-      staticSummary: `verify ${input.federation}`,
-      typedSearchAttributes: [{ key: FEDERATION_ATTRIBUTE, value: input.federation }],
-    });
-    return this.outcome<VerifyResult>(handle);
+    const { federation } = input;
+    const about = { federation, summary: `verify ${federation}` };
+    return this.look<VerifyResult>('verify', verifyWorkflowId(federation), [input], about);
   }
 
   /** Looks at a federation thoroughly, and at what has to be done about it. Changes nothing. */
   async diagnose(input: DiagnoseInput): Promise<Diagnosis> {
-    await this.requireWorker();
-    const handle = await this.client.workflow.start('diagnose', {
-      workflowId: `${diagnoseWorkflowId(input.federation)}/${randomUUID()}`,
-      taskQueue: TASK_QUEUE,
-      args: [input],
-      staticSummary: `diagnose ${input.federation}`,
-      typedSearchAttributes: [{ key: FEDERATION_ATTRIBUTE, value: input.federation }],
-    });
-    return this.outcome<Diagnosis>(handle);
+    const { federation } = input;
+    const about = { federation, summary: `diagnose ${federation}` };
+    return this.look<Diagnosis>('diagnose', `${diagnoseWorkflowId(federation)}/${randomUUID()}`, [input], about);
   }
 
   /**
@@ -455,7 +469,7 @@ export class FederatorClient {
    * @throws FederatorError ChangeInProgress when a change runs: what it leaves has to be looked at anew
    */
   async repair(request: RepairInput): Promise<RepairRecord[]> {
-    await this.requireWorker();
+    await requireWorker(this.client);
     const { federation, findings } = request;
     const wanted = new Set(findings.map(findingId));
     const handle = await this.client.workflow.signalWithStart('repair', {
@@ -481,14 +495,8 @@ export class FederatorClient {
 
   /** Finds a workload and explains its identity. Changes nothing. */
   async showWorkload(input: ShowWorkloadInput): Promise<ShowWorkloadResult> {
-    await this.requireWorker();
-    const handle = await this.client.workflow.start('showWorkload', {
-      workflowId: `workload/${randomUUID()}`,
-      taskQueue: TASK_QUEUE,
-      args: [input],
-      staticSummary: `showWorkload on ${input.clusters.join(', ')}`,
-    });
-    return this.outcome<ShowWorkloadResult>(handle);
+    const about = { summary: `showWorkload on ${input.clusters.join(', ')}` };
+    return this.look<ShowWorkloadResult>('showWorkload', `workload/${randomUUID()}`, [input], about);
   }
 
   /**
@@ -496,21 +504,14 @@ export class FederatorClient {
    * @returns with `stays` where the run could not be deleted
    */
   async dump(input: DumpInput): Promise<DumpedPart & { stays?: string }> {
-    await this.requireWorker();
-    const workflowId = `${sysdumpWorkflowId(input.federation)}/${randomUUID()}`;
-    const { part } = input;
-    const handle = await this.client.workflow.start('sysdump', {
-      workflowId,
-      taskQueue: TASK_QUEUE,
-      args: [input],
-      staticSummary: `sysdump ${input.federation}: ${part.kind === 'cluster' ? part.cluster : part.kind}`,
-      typedSearchAttributes: [{ key: FEDERATION_ATTRIBUTE, value: input.federation }],
-    });
-    const dumped = await this.outcome<DumpedPart>(handle);
+    const { federation, part } = input;
+    const workflowId = `${sysdumpWorkflowId(federation)}/${randomUUID()}`;
+    const summary = `sysdump ${federation}: ${part.kind === 'cluster' ? part.cluster : part.kind}`;
+    const dumped = await this.look<DumpedPart>('sysdump', workflowId, [input], { federation, summary });
     try {
       await this.connection.workflowService.deleteWorkflowExecution({
         namespace: this.client.options.namespace,
-        workflowExecution: { workflowId, runId: handle.firstExecutionRunId },
+        workflowExecution: { workflowId },
       });
       return dumped;
     } catch (error) {
@@ -520,7 +521,7 @@ export class FederatorClient {
 
   /** Starts the watch over a federation, or tells a running one of other settings. */
   async startMonitor(settings: MonitorSettings): Promise<ChangeHandle> {
-    await this.requireWorker();
+    await requireWorker(this.client);
     const { federation } = settings;
     const workflowId = monitorWorkflowId(federation);
     const handle = await this.client.workflow.signalWithStart('monitor', {
@@ -567,7 +568,13 @@ export class FederatorClient {
 
   /** What is known of a federation now. @throws FederatorError NotFound when nobody watches over it */
   async health(federation: string): Promise<FederationHealth> {
-    return this.askMonitor(federation, (handle) => handle.query<FederationHealth>(HEALTH_QUERY));
+    return this.askMonitor(federation, (handle) =>
+      this.client
+        .withDeadline(Date.now() + HEALTH_MS, () => handle.query<FederationHealth>(HEALTH_QUERY))
+        .catch((error: unknown) => {
+          throw isDeadline(error) ? silent(federation) : error;
+        }),
+    );
   }
 
   /** Has everything read now, and answers what is known then. */
@@ -597,7 +604,7 @@ export class FederatorClient {
    * @throws FederatorError ChangeInProgress when they are counted already
    */
   async startRotateWatch(input: RotateWatchInput): Promise<ChangeHandle> {
-    await this.requireWorker();
+    await requireWorker(this.client);
     const { federation, rotate } = input;
     const workflowId = rotateWatchWorkflowId(federation);
     try {
@@ -684,8 +691,8 @@ export class FederatorClient {
     try {
       const { status } = await handle.describe();
       if (status.name !== 'RUNNING') throw nobody();
-      await this.requireWorker();
-      return await ask(handle);
+      await requireWorker(this.client);
+      return await whileServed(this.client, ask(handle));
     } catch (error) {
       if (error instanceof WorkflowNotFoundError) throw nobody();
       if (error instanceof WorkflowUpdateFailedError && error.cause instanceof ApplicationFailure) {
@@ -723,21 +730,13 @@ export class FederatorClient {
       ...(memo?.[PLAN_ONLY] === true ? { planOnly: true } : {}),
     };
   }
+}
 
-  /** A workflow that no worker picks up would wait for ever, and its caller with it. */
-  private async requireWorker(): Promise<void> {
-    const { pollers } = await this.connection.workflowService.describeTaskQueue({
-      namespace: this.client.options.namespace,
-      taskQueue: { name: TASK_QUEUE },
-      taskQueueType: 1,
-    });
-    if ((pollers ?? []).length === 0) {
-      throw new FederatorError(
-        'NoWorker',
-        `No worker listens on task queue ${TASK_QUEUE}. Start one with: npm run worker`,
-      );
-    }
-  }
+function silent(federation: string): FederatorError {
+  return new FederatorError(
+    'TemporalUnreachable',
+    `The monitor of ${federation} has not answered within ${HEALTH_MS / 1_000} s: its worker is missing, or has too much to do. Try again in a moment.`,
+  );
 }
 
 /** What everybody who looks at a workflow is to see of it: who asked for it, and that it only plans. */
@@ -773,6 +772,9 @@ function federatorError({ cause: failure, message }: WorkflowFailedError): Feder
       'Cancelled',
       'The workflow was terminated, so nothing was undone. Run it again, or tear the federation down.',
     );
+  }
+  if (cause instanceof TimeoutFailure) {
+    return new FederatorError('TimedOut', `It has not ended in time, and was given up (${cause.message}). Try again.`);
   }
   if (cause instanceof ApplicationFailure) {
     return new FederatorError((cause.type ?? 'Internal') as FederatorErrorType, cause.message);

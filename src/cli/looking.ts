@@ -1,3 +1,4 @@
+import { temporalUnreachable } from '../client/unreachable.js';
 import { FederatorError } from '../contract/errors.js';
 import { EXIT_CODES } from './exitCodes.js';
 
@@ -6,8 +7,9 @@ export async function looking(look: () => Promise<void>): Promise<void> {
   try {
     await look();
   } catch (error) {
-    if (!(error instanceof FederatorError)) throw error;
-    console.error(error.message);
+    const told = error instanceof FederatorError ? error : temporalUnreachable(error);
+    if (told === undefined) throw error;
+    console.error(told.message);
     process.exitCode = EXIT_CODES.unknown;
   }
 }
