@@ -1,4 +1,4 @@
-import { ApplicationFailure, CancellationScope } from '@temporalio/workflow';
+import { ApplicationFailure, CancellationScope, isCancellation, patched } from '@temporalio/workflow';
 import { addClusterInputSchema, timeouts as timeoutsSchema, type AddClusterInput } from '../contract/change.js';
 import type { ClusterFacts } from '../contract/facts.js';
 import { candidateName } from '../contract/names.js';
@@ -11,7 +11,8 @@ import { usesOf } from './facts.js';
 
 /**
  * Takes a cluster into the inventory whose credentials somebody submitted: tried first, kept only if they are good, and
- * then, where that was asked for, brought into a federation. What fails leaves the inventory as it was.
+ * then, where that was asked for, brought into a federation. What fails leaves the inventory as it was, unless the cluster
+ * may still be a part of the federation: whoever puts that right needs its credentials.
  */
 export async function onboardCluster(input: OnboardInput): Promise<OnboardResult> {
   const { cluster, replaces, joinFederation, probe } = input;
@@ -32,6 +33,8 @@ export async function onboardCluster(input: OnboardInput): Promise<OnboardResult
     );
     return { ...connectionReport(cluster, { facts, problems }), joined: joinFederation };
   } catch (error) {
+    if (promoted && !isUndone(error) && patched('keepWhatIsNotUndone'))
+      throw keptFailure(cluster, joinFederation, error);
     await CancellationScope.nonCancellable(() =>
       promoted
         ? runUndo('forgetCluster', `Take ${cluster} out of the inventory again`, { cluster })
@@ -50,6 +53,21 @@ async function requireSame(cluster: string, { trustDomain }: ClusterFacts): Prom
     `The new credentials of ${cluster} lead to trust domain ${trustDomain}, the ones in use to ${facts.trustDomain}: it is another cluster. Onboard it under another name.`,
     'Conflict',
   );
+}
+
+/** Whether nothing is left of a join: its change says so, or was cancelled before it did anything. */
+function isUndone(error: unknown): boolean {
+  const failure = rootOf(error);
+  return failure === undefined ? isCancellation(error) : failure.type !== 'UndoFailed';
+}
+
+function keptFailure(cluster: string, federation: string | undefined, error: unknown): Error {
+  const kept = `${cluster} stays in the inventory: not all of its joining federation ${federation ?? ''} was undone. Put right what is left, or take it out of the federation (removeCluster); then offboard it, or have it join again (addCluster).`;
+  const what = rootMessage(error);
+  // Whoever terminates a change lets it say nothing.
+  const why =
+    rootOf(error) === undefined ? `The change that was to bring it in ended without undoing anything: ${what}.` : what;
+  return ApplicationFailure.nonRetryable(`${why}\n${kept}`, 'UndoFailed');
 }
 
 function onboardingFailure(cluster: string, promoted: boolean, error: unknown): Error {

@@ -9,7 +9,8 @@ import {
   type ChangeResult,
 } from '../../src/contract/change.js';
 import type { FederatorActivities } from '../../src/contract/activities.js';
-import { PROGRESS_QUERY } from '../../src/contract/names.js';
+import { changeWorkflowId, PROGRESS_QUERY } from '../../src/contract/names.js';
+import { onboardInputSchema } from '../../src/contract/onboarding.js';
 import type { VerifyResult } from '../../src/contract/verify.js';
 import { payloadEncryption } from '../../src/encryption/payloadEncryption.js';
 import { planSetup, planSteps } from '../../src/federation/plan.js';
@@ -292,6 +293,54 @@ describe('teardown', () => {
     const outcome = await environment.run(recorded, 'teardown', input, result);
     expect(outcome.changed).toBe(false);
     expect(new Set(recorded.names)).toEqual(new Set(['findMembers', 'readFacts', 'stopWatching', 'awaitNoRepair']));
+  });
+});
+
+describe('onboardCluster, whose join fails', () => {
+  const input = onboardInputSchema.parse({ cluster: 'c', joinFederation: FEDERATION, probe: false });
+  const joining = () => {
+    const recorded = new RecordedActivities('a', 'b', 'c');
+    federate(recorded, FEDERATION, 'a', 'b');
+    recorded.strangers = ['c'];
+    return recorded;
+  };
+  const refuse = ({ id }: Call) => {
+    if (id === 'readBundle/c') throw ApplicationFailure.nonRetryable('no', 'Forbidden');
+  };
+
+  test('takes the cluster out of the inventory again once all is undone', async () => {
+    const recorded = joining();
+    recorded.interfere = refuse;
+    const cause = await environment.run(recorded, 'onboardCluster', input, failure);
+    expect(cause).toMatchObject({ type: 'Forbidden' });
+    expect(cause?.message).toMatch(/as it was before\.\nc was taken out of the inventory again\.$/);
+    expect(recorded.names.at(-1)).toBe('forgetCluster');
+  });
+
+  test('keeps the credentials by which what is not undone can be', async () => {
+    const recorded = joining();
+    recorded.interfere = (call) => {
+      refuse(call);
+      if (call.name === 'restoreServer' && call.cluster === 'c')
+        throw ApplicationFailure.nonRetryable('gone', 'NotFound');
+    };
+    const cause = await environment.run(recorded, 'onboardCluster', input, failure);
+    expect(cause).toMatchObject({ type: 'UndoFailed' });
+    expect(cause?.message).toMatch(/NOT undone[^]*gone\nc stays in the inventory/);
+    expect(recorded.names).not.toContain('forgetCluster');
+  });
+
+  test('keeps them when somebody terminates the change, which then undoes nothing', async () => {
+    const recorded = joining();
+    recorded.interfere = async ({ id }) => {
+      if (id !== 'readBundle/c') return;
+      await environment.client().workflow.getHandle(changeWorkflowId(FEDERATION)).terminate();
+      throw ApplicationFailure.nonRetryable('no', 'Forbidden');
+    };
+    const cause = await environment.run(recorded, 'onboardCluster', input, failure);
+    expect(cause).toMatchObject({ type: 'UndoFailed' });
+    expect(cause?.message).toMatch(/without undoing anything: Terminated\.\nc stays in the inventory/);
+    expect(recorded.names).not.toContain('forgetCluster');
   });
 });
 
