@@ -25,7 +25,7 @@ export function createActivities(clusters: Clusters, client: Client): FederatorA
     ...authorityActivities(clusters),
     ...engineActivities(client),
     ...factsActivities(clusters),
-    ...notifyActivities(),
+    ...notifyActivities(client),
     ...objectActivities(clusters),
     ...observeActivities(clusters),
     ...onboardingActivities(clusters),

@@ -45,7 +45,7 @@ afterEach(async () => {
 });
 
 /** The recorded activities, with the real one that tells. */
-const telling = () => ({ ...recorded.activities, ...notifyActivities() });
+const telling = () => ({ ...recorded.activities, ...notifyActivities(environment.client()) });
 
 /** Runs a schedule; each look is triggered, and what it came to is its outcome. */
 function looks(use: (look: () => Promise<HealthReport>) => Promise<void>): Promise<void> {
@@ -166,7 +166,7 @@ test('mTLS that is refused makes the verdict failed', async () => {
   expect(told()).toEqual(['new: ok → failed']);
 }, 60_000);
 
-test('the monitor tells of what it finds and of its end, and waits for no webhook', async () => {
+test('the monitor tells of what it finds and of its end, in that order, and waits for no webhook', async () => {
   const settings: MonitorSettings = {
     federation: FEDERATION,
     clusters: ['a', 'b'],
@@ -197,7 +197,7 @@ test('the monitor tells of what it finds and of its end, and waits for no webhoo
     await handle.signal(STOP_SIGNAL);
     await handle.result();
   });
-  expect(told().sort()).toEqual(['healed: repairing → ok', 'new: ok → repairing']);
+  expect(told()).toEqual(['new: ok → repairing', 'healed: repairing → ok']);
   expect(receiver.received.map(({ source }) => source)).toEqual([{ kind: 'monitor' }, { kind: 'monitor' }]);
 }, 90_000);
 
