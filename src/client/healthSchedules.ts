@@ -1,6 +1,7 @@
 import {
   ScheduleAlreadyRunning,
   ScheduleNotFoundError,
+  WorkflowNotFoundError,
   type Client,
   type ScheduleDescription,
   type ScheduleHandle,
@@ -10,10 +11,11 @@ import {
 import { type SearchAttributePair, type Workflow } from '@temporalio/common';
 import { probeInputSchema } from '../contract/change.js';
 import { FederatorError } from '../contract/errors.js';
-import { scheduleId, TASK_QUEUE } from '../contract/names.js';
+import { scheduleId, scheduleOf, TASK_QUEUE } from '../contract/names.js';
 import type { HealthCheckInput, HealthReport, HealthSchedule } from '../contract/scheduledHealth.js';
 import type { HealthScheduleSettings } from '../contract/scheduledHealthSettings.js';
 import { FEDERATION_ATTRIBUTE } from '../contract/searchAttributes.js';
+import { temporalUnreachable } from './unreachable.js';
 
 const WORKFLOW = 'checkHealth';
 /** Looks that were missed for longer than this, as no Temporal server ran, are not made up for: they would tell of now. */
@@ -50,14 +52,9 @@ export class HealthSchedules {
     const found: HealthSchedule[] = [];
     for await (const { scheduleId: id, action } of this.client.schedule.list()) {
       if (action?.workflowType !== WORKFLOW) continue;
-      const handle = this.client.schedule.getHandle(id);
-      try {
-        const schedule = await this.read(await handle.describe());
-        if (federation === undefined || schedule.federation === federation) found.push(schedule);
-      } catch (error) {
-        // Somebody has removed it since it was listed.
-        if (!(error instanceof ScheduleNotFoundError)) throw error;
-      }
+      const schedule = await this.schedule(id);
+      if (schedule === undefined) continue;
+      if (federation === undefined || schedule.federation === federation) found.push(schedule);
     }
     return found.sort((a, b) => `${a.federation} ${a.name}`.localeCompare(`${b.federation} ${b.name}`));
   }
@@ -95,6 +92,18 @@ export class HealthSchedules {
     }
   }
 
+  /** Undefined where somebody has removed it since it was listed. One that cannot be read hides no other. */
+  private async schedule(id: string): Promise<HealthSchedule | undefined> {
+    try {
+      return await this.read(await this.client.schedule.getHandle(id).describe());
+    } catch (error) {
+      if (error instanceof ScheduleNotFoundError) return undefined;
+      const named = scheduleOf(id);
+      if (named === undefined || temporalUnreachable(error) !== undefined) throw error;
+      return { ...named, when: 'unreadable', probe: false };
+    }
+  }
+
   private async read(described: ScheduleDescription): Promise<HealthSchedule> {
     const { info, state, action } = described;
     const { federation, schedule: name = '', when = '', probe } = (action.args as [HealthCheckInput])[0];
@@ -115,9 +124,16 @@ export class HealthSchedules {
 
   private async outcome({ workflowId, firstExecutionRunId }: { workflowId: string; firstExecutionRunId: string }) {
     const handle = this.client.workflow.getHandle(workflowId, firstExecutionRunId);
-    const status = (await handle.describe()).status.name;
-    if (status !== 'COMPLETED') return { status };
-    return { status, report: (await handle.result()) as HealthReport };
+    try {
+      const status = (await handle.describe()).status.name;
+      if (status !== 'COMPLETED') return { status };
+      return { status, report: (await handle.result()) as HealthReport };
+    } catch (error) {
+      // Temporal keeps a run for as long as its namespace's retention says, which may be shorter than the interval.
+      if (error instanceof WorkflowNotFoundError) return { status: 'GONE' };
+      if (temporalUnreachable(error) !== undefined) throw error;
+      return { status: 'UNREADABLE' };
+    }
   }
 }
 

@@ -150,6 +150,12 @@ export function scheduleId(federation: string, name: string): string {
   return `federation/${federation}/health/${name}`;
 }
 
+/** The other way round; undefined for any other schedule's ID. */
+export function scheduleOf(id: string): { federation: string; name: string } | undefined {
+  const [, federation, name] = /^federation\/([^/]+)\/health\/(.+)$/.exec(id) ?? [];
+  return federation === undefined || name === undefined ? undefined : { federation, name };
+}
+
 /** What somebody is told of a federation, beside the workflow that found it. */
 export function notifyWorkflowId(federation: string): string {
   return `federation/${federation}/notify`;

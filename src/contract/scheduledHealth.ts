@@ -68,6 +68,6 @@ export interface HealthSchedule {
   probe: boolean;
   paused?: string;
   next?: string;
-  /** The newest run that has ended, or runs. */
+  /** The newest run that has ended, or runs; its status as Temporal names it, or GONE past retention, or UNREADABLE. */
   last?: { at: string; status: string; report?: HealthReport };
 }

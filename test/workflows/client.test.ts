@@ -8,6 +8,10 @@ import { federationMetrics } from '../../src/api/metrics.js';
 import { toProblem } from '../../src/api/problem.js';
 import { applyOptionsSchema, federationFileSchema, setupMeshInputSchema } from '../../src/contract/change.js';
 import { FederatorClient } from '../../src/client.js';
+import { HealthSchedules } from '../../src/client/healthSchedules.js';
+import { scheduleId } from '../../src/contract/names.js';
+import { healthScheduleSchema } from '../../src/contract/scheduledHealthSettings.js';
+import { payloadEncryption } from '../../src/encryption/payloadEncryption.js';
 import { federate, RecordedActivities } from '../support/recordedActivities.js';
 import { eventually } from '../support/spireTrustDomain.js';
 import { WorkflowEnvironment } from '../support/workflowEnvironment.js';
@@ -20,6 +24,8 @@ const PLAN = {
   ...federationFileSchema.parse({ federation: FEDERATION, clusters: CLUSTERS }),
 };
 
+/** Temporal deletes in its own time. */
+const DELETED_MS = 90_000;
 /** Temporal notices a worker's end only after a while, each time somewhat later than it said. */
 const NOTICED_MS = 300_000;
 
@@ -95,6 +101,33 @@ test('a change is made while a plan is, which is found and cancelled by its own 
   await client.result(plan).catch(() => undefined);
   await expect(client.cancel(described)).rejects.toMatchObject({ type: 'NotFound' });
   await expect(client.describeChange('another', id)).rejects.toMatchObject({ type: 'NotFound' });
+});
+
+test('a schedule whose newest look is gone or unreadable is listed all the same', async () => {
+  const encryption = payloadEncryption({
+    SPIRE_FEDERATOR_PAYLOAD_KEYS: `k1:${Buffer.alloc(32, 1).toString('base64')}`,
+  });
+  const sealed = new HealthSchedules(environment.client(encryption));
+  const settings = healthScheduleSchema.parse({ federation: FEDERATION, name: 'kept', every: '1d' });
+  for (const name of ['kept', 'gone']) await client.healthSchedules.create({ ...settings, name });
+  await sealed.create({ ...settings, name: 'sealed' });
+  const listed = async () =>
+    Object.fromEntries(
+      (await client.healthSchedules.list()).map(({ name, when, last }) => [name, last?.status ?? when]),
+    );
+  for (const name of ['kept', 'gone']) await client.healthSchedules.trigger(FEDERATION, name);
+  await eventually(async () => expect(await listed()).toMatchObject({ kept: 'COMPLETED', gone: 'COMPLETED' }));
+  const { workflow, workflowService } = environment.client();
+  const query = `WorkflowId STARTS_WITH "${scheduleId(FEDERATION, 'gone')}"`;
+  await eventually(async () => {
+    for await (const { workflowId } of workflow.list({ query }))
+      return workflowService.deleteWorkflowExecution({ namespace: 'default', workflowExecution: { workflowId } });
+    throw new Error('it is not listed yet');
+  });
+  await eventually(
+    async () => expect(await listed()).toEqual({ kept: 'COMPLETED', gone: 'GONE', sealed: 'unreadable' }),
+    DELETED_MS,
+  );
 });
 
 /** The engine's own worker, which can be killed; its clusters are nowhere. */
