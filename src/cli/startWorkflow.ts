@@ -96,6 +96,38 @@ const WORKFLOWS = {
 } satisfies Record<string, Start>;
 type WorkflowName = keyof typeof WORKFLOWS;
 
+const CHANGE = ['plan', 'endpointTimeout', 'rolloutTimeout', 'attempts'];
+const SETUP = [
+  ...CHANGE,
+  ...['clusters', 'maxUnavailable', 'monitor', 'probe', 'relationships', 'refreshHint', 'topology', 'hub'],
+];
+/** Options that not every workflow takes, by their attributes: one that is passed over would seem to have been heeded. */
+const TAKES: Readonly<Record<WorkflowName, readonly string[]>> = {
+  setupPair: SETUP,
+  setupMesh: SETUP,
+  addCluster: [...CHANGE, 'cluster', 'clusters', 'maxUnavailable', 'monitor', 'probe'],
+  removeCluster: [...CHANGE, 'cluster', 'clusters', 'maxUnavailable', 'unreachable'],
+  adopt: [...CHANGE, 'clusters', 'monitor'],
+  teardown: [...CHANGE, 'clusters'],
+  rotateWatch: ['rotations', 'for', 'rotate', 'revoke', 'holdTimeout', 'settle'],
+};
+
+/** @throws FederatorError InvalidInput naming what was given and the workflow does not take */
+function requireTaken(name: WorkflowName, command: Command, cluster: string | undefined): void {
+  const given = command.options.filter((option) => command.getOptionValueSource(option.attributeName()) === 'cli');
+  for (const { attribute, flag } of [
+    ...given.map((option) => ({ attribute: option.attributeName(), flag: option.long ?? option.flags })),
+    ...(cluster === undefined ? [] : [{ attribute: 'cluster', flag: cluster }]),
+  ]) {
+    const takers = Object.entries(TAKES).filter(([, taken]) => taken.includes(attribute));
+    if (takers.length === 0 || TAKES[name].includes(attribute)) continue;
+    throw new FederatorError(
+      'InvalidInput',
+      `${name} does not take ${flag}: leave it out. These do: ${takers.map(([taker]) => taker).join(', ')}.`,
+    );
+  }
+}
+
 /** `start-workflow <name>`: the workflows that change a federation. */
 export function startWorkflowCommand(): Command {
   const command = addChangeOptions(
@@ -115,7 +147,8 @@ export function startWorkflowCommand(): Command {
     .option('--hub <cluster>', 'setupMesh: the cluster that all others trust and that trusts all others')
     .option('--no-probe', 'setup, addCluster: leave out the mTLS probe between test workloads')
     .option('--no-monitor', 'setup, addCluster, adopt: start no monitor that watches over the federation afterwards')
-    .action(async (name: WorkflowName, cluster: string | undefined, options: StartOptions) => {
+    .action(async (name: WorkflowName, cluster: string | undefined, options: StartOptions, self: Command) => {
+      requireTaken(name, self, cluster);
       const known = await inventoryClusters(options.inventory);
       const named = options.cluster ?? cluster ?? soleCluster(name, options.clusters);
       requireKnown([...(options.clusters ?? []), ...(named === undefined ? [] : [named])], known);

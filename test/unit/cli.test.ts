@@ -77,6 +77,51 @@ describe('output', () => {
   });
 });
 
+describe('start-workflow', () => {
+  const start = (...args: string[]) => federatorProgram().parseAsync(['start-workflow', ...args], { from: 'user' });
+
+  it.each([
+    [
+      ['addCluster', '--relationships', 'dynamic'],
+      /^addCluster does not take --relationships: .*: setupPair, setupMesh\.$/,
+    ],
+    [['addCluster', '--hub', 'a'], /--hub/],
+    [['addCluster', '--topology', 'mesh'], /--topology/],
+    [['addCluster', '--refresh-hint', '60'], /--refresh-hint/],
+    [['removeCluster', 'a', '--no-probe'], /^removeCluster does not take --no-probe/],
+    [['setupPair', '--unreachable'], /^setupPair does not take --unreachable: .*: removeCluster\.$/],
+    [['setupMesh', 'a'], /^setupMesh does not take a: /],
+    [['teardown', '--max-unavailable', '2'], /--max-unavailable/],
+    [['adopt', '--no-probe'], /--no-probe/],
+    [['rotateWatch', '--plan'], /^rotateWatch does not take --plan: /],
+    [['setupMesh', '--rotate', 'a'], /--rotate/],
+  ])('%j is refused, and what takes it is named', async (args, message) => {
+    await expect(start(...args)).rejects.toThrow(message);
+  });
+
+  it('takes all that its workflows do', async () => {
+    const nowhere = ['--inventory', '/nowhere/inventory.yaml'];
+    for (const args of [
+      [
+        'setupMesh',
+        '--clusters',
+        'a,b',
+        '--hub',
+        'a',
+        '--relationships',
+        'dynamic',
+        '--no-probe',
+        '--no-monitor',
+        '--plan',
+      ],
+      ['addCluster', 'c', '--max-unavailable', '2', '--no-probe', '--timeout', '5m', '--no-wait', '--json'],
+      ['removeCluster', '--cluster', 'c', '--unreachable', '--attempts', '3'],
+      ['rotateWatch', '--rotate', 'a', '--revoke', '--for', '5m'],
+    ])
+      await expect(start(...args, ...nowhere)).rejects.toMatchObject({ type: 'InvalidInventory' });
+  });
+});
+
 describe('colours', () => {
   it.each([
     ['a terminal', true, {}, true],
