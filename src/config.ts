@@ -192,5 +192,5 @@ export const apiAddressSchema = z
 
 /** Address of the Temporal Web UI, for links. */
 export function webUiUrl(environment: NodeJS.ProcessEnv = process.env): string {
-  return (environment['TEMPORAL_UI_URL'] ?? 'http://127.0.0.1:8233').replace(/\/$/, '');
+  return (environment['TEMPORAL_UI_URL'] || 'http://127.0.0.1:8233').replace(/\/$/, '');
 }

@@ -61,16 +61,16 @@ export async function webhookSettings(
   const secret = await valueOf(SECRET_VARIABLE, environment);
   if (secret !== undefined && secret.length < SHORTEST_SECRET)
     throw invalid(`${SECRET_VARIABLE} is shorter than ${SHORTEST_SECRET} characters. Make one: openssl rand -hex 32`);
-  const format = environment[FORMAT_VARIABLE] ?? (host === SLACK_HOST ? 'slack' : 'json');
+  const format = environment[FORMAT_VARIABLE] || (host === SLACK_HOST ? 'slack' : 'json');
   if (format !== 'json' && format !== 'slack')
     throw invalid(`${FORMAT_VARIABLE} is ${format}; it can be json or slack.`);
   return { url, format, ...(secret === undefined ? {} : { secret }) };
 }
 
 async function valueOf(name: string, environment: NodeJS.ProcessEnv): Promise<string | undefined> {
-  const [value, file] = [environment[name], environment[`${name}_FILE`]];
+  const [value, file] = [environment[name], environment[`${name}_FILE`]].map((each) => each || undefined);
   if (value !== undefined && file !== undefined) throw invalid(`Set either ${name} or ${name}_FILE, not both.`);
-  if (file === undefined) return value || undefined;
+  if (file === undefined) return value;
   try {
     return (await readFile(file, 'utf8')).trim() || undefined;
   } catch (error) {

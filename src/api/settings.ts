@@ -37,7 +37,9 @@ export interface ApiSettings {
 
 /** @throws FederatorError InvalidInput with every fault at once */
 export function apiSettings(environment: NodeJS.ProcessEnv = process.env): ApiSettings {
-  const result = settingsSchema.safeParse(environment);
+  // A variable that is passed on is empty where nobody has set it.
+  const set = Object.fromEntries(Object.entries(environment).filter(([, value]) => value !== ''));
+  const result = settingsSchema.safeParse(set);
   if (!result.success) throw new FederatorError('InvalidInput', `The API cannot start:\n${zodIssues(result.error)}`);
   const {
     SPIRE_FEDERATOR_API_ADDRESS: { host, port },

@@ -1,9 +1,21 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { parse } from 'yaml';
+import { webhookSettings } from '../../src/activities/webhookSettings.js';
+import { apiSettings } from '../../src/api/settings.js';
+import { webUiUrl } from '../../src/config.js';
 
 interface Compose {
-  services: Record<string, { image?: string; build?: string; ports?: string[]; depends_on?: Record<string, unknown> }>;
+  services: Record<
+    string,
+    {
+      image?: string;
+      build?: string;
+      ports?: string[];
+      depends_on?: Record<string, unknown>;
+      environment?: Record<string, string>;
+    }
+  >;
 }
 
 const compose = parse(readFileSync('docker-compose.yml', 'utf8'), { merge: true }) as Compose;
@@ -17,6 +29,28 @@ describe('docker-compose.yml', () => {
   it.each(services)('%s comes from a pinned image or from this repository', (_name, { image, build }) => {
     if (build === undefined) expect(image).toMatch(/^[a-z/-]+:\d+(\.\d+)*$/);
     else expect(build).toBe('.');
+  });
+
+  it('passes on what nobody has set as what is not there', async () => {
+    const environment = (service: string, set: Record<string, string> = {}) =>
+      Object.fromEntries(
+        Object.entries(compose.services[service]?.environment ?? {}).map(([name, value]) => {
+          const [, variable = '', , otherwise = ''] = /^\$\{(\w+)(:?-)(.*)\}$/.exec(value) ?? [];
+          return [name, variable === '' ? value : (set[variable] ?? otherwise)];
+        }),
+      );
+    expect(await webhookSettings(environment('worker'))).toBeUndefined();
+    expect(webUiUrl(environment('worker'))).toBe('http://127.0.0.1:8233');
+    expect(webUiUrl(environment('api'))).toBe('http://127.0.0.1:8233');
+    const settings = apiSettings(environment('api'));
+    expect(settings).toMatchObject({ tokensFile: '/etc/spire-federator/tokens.yaml' });
+    expect(settings.oidc).toBeUndefined();
+    const oidc = { SPIRE_FEDERATOR_OIDC_ISSUER: 'https://issuer.test', SPIRE_FEDERATOR_OIDC_AUDIENCE: 'me' };
+    const alone = apiSettings(environment('api', { ...oidc, SPIRE_FEDERATOR_API_TOKENS: '' }));
+    expect(alone).toMatchObject({ oidc: { issuer: 'https://issuer.test', audience: 'me', rolesClaim: 'roles' } });
+    expect(alone.tokensFile).toBeUndefined();
+    const webhook = { SPIRE_FEDERATOR_WEBHOOK_URL: 'https://hooks.slack.com/x' };
+    expect(await webhookSettings(environment('worker', webhook))).toMatchObject({ format: 'slack' });
   });
 
   it.each(services)('%s waits only for services that exist', (_name, { depends_on = {} }) => {
