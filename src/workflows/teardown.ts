@@ -4,8 +4,9 @@ import type { ClusterFacts } from '../contract/facts.js';
 import { memberSteps, planTeardown, type TeardownMember } from '../federation/teardown.js';
 import { fetchedUnasked } from '../federation/webProfile.js';
 import { part, runStep } from './activities.js';
-import { awaitNoRepair, stopWatching } from './engine.js';
+import { awaitNoRepair } from './engine.js';
 import { findMembers, readAllFacts } from './facts.js';
+import { NO_OTHERS, otherMembers, stillTrusting, watchOthers } from './otherMembers.js';
 import { Progress } from './progress.js';
 import { settleAll } from './settle.js';
 
@@ -19,15 +20,18 @@ import { settleAll } from './settle.js';
 export async function teardown(input: TeardownInput): Promise<ChangeResult> {
   const { federation } = input;
   const progress = new Progress();
-  const clusters = input.clusters.length > 0 ? input.clusters : (await findMembers(federation)).members;
+  const named = input.clusters.length > 0;
+  const clusters = named ? input.clusters : (await findMembers(federation)).members;
+  const others = named ? await otherMembers(federation, clusters) : NO_OTHERS;
   // What a repair restores after the look would not be planned for, and stay.
   if (!input.planOnly) await awaitNoRepair(federation, input.timeouts);
   const facts: ClusterFacts[] = await readAllFacts(federation, clusters, ['change']);
   const plan = planTeardown(federation, facts);
   progress.plan(plan.members.flatMap(memberSteps));
+  const notes = [...plan.stays, ...stillTrusting(federation, others.facts, facts)];
   let changed = false;
   if (!input.planOnly) {
-    await stopWatching(federation, input.timeouts);
+    notes.push(...(await watchOthers(federation, others, input.timeouts)));
     const outcomes = await settleAll(plan.members.map((member) => tearDownMember(input, member, progress)));
     changed = outcomes.some((each) => each);
   }
@@ -40,7 +44,7 @@ export async function teardown(input: TeardownInput): Promise<ChangeResult> {
     members: [],
     probes: [],
     leftAlone: plan.leftAlone,
-    notes: plan.stays,
+    notes,
   };
 }
 
