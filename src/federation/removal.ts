@@ -45,11 +45,13 @@ export interface RemovalPlan {
  * Decides what it takes to remove clusters from a federation. Pure.
  * @param members facts of all members that can be read
  * @param leaving names of those to remove; without facts, their trust domain is the one that no member has
+ * @param joining whether others come in afterwards, so that a federation goes on even if one member alone stays
  */
 export function planRemoval(
   federation: string,
   members: readonly ClusterFacts[],
   leaving: readonly string[],
+  joining = false,
 ): RemovalPlan {
   const problems: Problem[] = [];
   const leftAlone: string[] = [];
@@ -58,7 +60,7 @@ export function planRemoval(
   const gone = members.filter(({ cluster }) => leaving.includes(cluster));
   const withdrawn = withdrawnDomains(federation, members, staying, gone, leaving, problems);
   problems.push(...hubProblems(federation, members, leaving, withdrawn));
-  const alone = staying.length === 1;
+  const alone = staying.length === 1 && !joining;
   const remaining = alone
     ? []
     : staying.map((facts): RemainingMember => {

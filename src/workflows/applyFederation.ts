@@ -19,8 +19,8 @@ export async function applyFederation(input: ApplyInput): Promise<ChangeResult> 
   const progress = new Progress();
   const { members } = await findMembers(federation);
   const leaving = members.filter((member) => !clusters.includes(member));
-  // What a repair restores after the look would not be planned for, and stay.
-  if (!input.planOnly && leaving.length > 0) await awaitNoRepair(federation, input.timeouts);
+  // What a repair is in the middle of would be taken for what was there before; what it restores later would stay.
+  if (!input.planOnly) await awaitNoRepair(federation, input.timeouts);
   const facts = await readAllFacts(federation, [...new Set([...clusters, ...leaving])], usesOf(input));
   const relationships = options.relationships ?? relationshipsOf([], facts);
   const setup: SetupInput = { ...options, federation, clusters, relationships };
@@ -29,6 +29,7 @@ export async function applyFederation(input: ApplyInput): Promise<ChangeResult> 
     federation,
     facts.filter(({ cluster }) => members.includes(cluster)),
     leaving,
+    clusters.some((cluster) => !members.includes(cluster)),
   );
   const kept = new Map(afterRemoval(removal, federation).map((each) => [each.cluster, each]));
   const then = (each: ClusterFacts) => kept.get(each.cluster) ?? each;

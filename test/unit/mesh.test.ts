@@ -2,7 +2,7 @@ import { setupMeshInputSchema, type SetupInput } from '../../src/contract/change
 import type { ClusterFacts } from '../../src/contract/facts.js';
 import { planSetup, planSteps } from '../../src/federation/plan.js';
 import { readRelationship, relationshipManifest, wantedRelationship } from '../../src/federation/relationship.js';
-import { planRemoval, removalSteps } from '../../src/federation/removal.js';
+import { afterRemoval, planRemoval, removalSteps } from '../../src/federation/removal.js';
 import { planTeardown } from '../../src/federation/teardown.js';
 import { federationSettings, resolveSettings } from '../../src/federation/settings.js';
 import { federatedClusters, freshCluster, identityFacts } from '../support/freshCluster.js';
@@ -190,6 +190,15 @@ describe('removing a cluster', () => {
     const plan = planRemoval(FEDERATION, members.slice(0, 2), ['b']);
     expect(plan.remaining).toEqual([]);
     expect(plan.leaving.map(({ facts }) => facts.cluster)).toEqual(['a', 'b']);
+  });
+
+  test('one of two whose place another takes leaves the last member as it is', () => {
+    const plan = planRemoval(FEDERATION, members.slice(0, 2), ['b'], true);
+    expect(plan.leaving.map(({ facts }) => facts.cluster)).toEqual(['b']);
+    expect(plan.remaining.map(({ facts, wanted }) => [facts.cluster, Object.keys(wanted.federatesWith)])).toEqual([
+      ['a', []],
+    ]);
+    expect(afterRemoval(plan, FEDERATION).map(({ cluster }) => cluster)).toEqual(['a']);
   });
 
   test('the hub cannot be removed', () => {
