@@ -24,7 +24,8 @@ export async function readAllFacts(
 }
 
 /**
- * Reads clusters and, where these trust members that are not named, all members: a change must not forget any.
+ * Reads clusters and all members beside them: a change must not forget any. Where what was read is not a whole federation,
+ * every cluster of the inventory is asked whether it is a member.
  * @param named none: the members, or all clusters of the inventory where there are none
  */
 export async function readFederation(
@@ -32,20 +33,26 @@ export async function readFederation(
   named: readonly string[],
   uses: PermissionUse[],
 ): Promise<ClusterFacts[]> {
-  const facts = named.length === 0 ? [] : await readAllFacts(federation, named, uses);
+  if (named.length === 0) {
+    const { members, others } = await findMembers(federation);
+    return readAllFacts(federation, members.length === 0 ? others : members, uses);
+  }
+  const facts = await readAllFacts(federation, named, uses);
+  if (facts.every((each) => each.federation === federation) && isComplete(federation, facts)) return facts;
+  const found = await askMembers(federation, ATTEMPTS);
+  const unnamed = found.members.filter((cluster) => !named.includes(cluster));
+  const all = [...facts, ...(await readAllFacts(federation, unnamed, uses))];
+  // One that cannot be asked matters only where somebody trusts a member that nobody is known to be.
+  if (!isComplete(federation, all)) requireAllAsked(federation, found.unknown);
+  return all;
+}
+
+/** Whether each member trusts none but these. */
+function isComplete(federation: string, facts: readonly ClusterFacts[]): boolean {
   const known = new Set(facts.map(({ trustDomain }) => trustDomain));
-  const complete = facts.every(({ relationships }) =>
+  return facts.every(({ relationships }) =>
     relationships.every((each) => each.federation !== federation || known.has(each.trustDomain)),
   );
-  if (named.length > 0 && complete) return facts;
-  const { members, others } = await findMembers(federation);
-  const all = named.length === 0 && members.length === 0 ? others : members;
-  const rest = await readAllFacts(
-    federation,
-    all.filter((cluster) => !named.includes(cluster)),
-    uses,
-  );
-  return [...facts, ...rest];
 }
 
 /** What a change takes, as it was asked for. */
@@ -73,10 +80,17 @@ export function readFacts(
  */
 export async function findMembers(federation: string, except?: string): Promise<FoundMembers> {
   const found = await askMembers(federation, ATTEMPTS);
-  const open = found.unknown.filter(({ cluster }) => cluster !== except);
-  if (open.length === 0) return found;
+  requireAllAsked(
+    federation,
+    found.unknown.filter(({ cluster }) => cluster !== except),
+  );
+  return found;
+}
+
+function requireAllAsked(federation: string, unknown: readonly Problem[]): void {
+  if (unknown.length === 0) return;
   throw preflightFailure(
-    open.map((problem) => ({
+    unknown.map((problem) => ({
       ...problem,
       message: `${problem.message} It may be a member of federation ${federation}: restore the connection, or take it out of the inventory if it is none.`,
     })),
