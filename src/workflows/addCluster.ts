@@ -2,6 +2,7 @@ import { ApplicationFailure } from '@temporalio/workflow';
 import type { FoundMembers } from '../contract/activities.js';
 import type { AddClusterInput, ChangeResult } from '../contract/change.js';
 import { resolveSettings } from '../federation/settings.js';
+import { awaitNoRepair } from './engine.js';
 import { findMembers, readAllFacts, usesOf } from './facts.js';
 import { nothingFound } from './failure.js';
 import { Progress } from './progress.js';
@@ -19,6 +20,8 @@ export async function addCluster(input: AddClusterInput): Promise<ChangeResult> 
   if (members.length === 0) throw nothingFound(federation, found);
   const cluster = input.cluster ?? newcomer(federation, found);
   const clusters = [...members, cluster];
+  // What a repair is in the middle of would be taken for what was there before.
+  if (!input.planOnly) await awaitNoRepair(federation, input.timeouts);
   const facts = await readAllFacts(federation, clusters, usesOf(input));
   const { relationships, refreshHintSeconds, hub } = resolveSettings({}, federation, facts);
   return setUp({ ...input, clusters, relationships, refreshHintSeconds, hub }, facts, progress);

@@ -11,7 +11,7 @@ import { asPeer, endpointPort, wantedFederation } from '../federation/serverConf
 import { relationshipKind } from '../federation/settings.js';
 import { fetchedUnasked } from '../federation/webProfile.js';
 import { part, runStep, runUndo, type StepName } from './activities.js';
-import { awaitNoRepair, watchOver } from './engine.js';
+import { watchOver } from './engine.js';
 import { changeFailure, preflightFailure, rootMessage } from './failure.js';
 import { Limit } from './limit.js';
 import { probeFederation } from './probeFederation.js';
@@ -30,6 +30,7 @@ const STAGE = { expose: 1, relateUnproven: 2, configure: 3, relate: 4, policies:
  * Makes these clusters one federation: whatever they lack for it is made, what they have stays. Exposes the bundle
  * endpoints, configures the SPIRE servers and restarts them where that changed, exchanges the trust bundles through
  * authenticated channels, lets the policies take effect, and proves the result. Finishes, or leaves all as it was.
+ * @param facts read when no repair was under way
  */
 export async function setUp(
   input: SetupInput,
@@ -40,7 +41,6 @@ export async function setUp(
   if (plan.problems.length > 0) throw preflightFailure(plan.problems);
   progress.plan(planSteps(plan));
   if (input.planOnly) return result(input, progress, plan, { planned: true, changed: plan.changes });
-  await awaitNoRepair(input.federation, input.timeouts);
   const outcome = await runSaga((saga) => new Setup(input, plan, progress, saga).run(), progress, changeFailure);
   const notes = await CancellationScope.nonCancellable(() =>
     Promise.all([forgetUndos(input, plan), watchOver(watchRequest(input, facts), input.timeouts)]),
