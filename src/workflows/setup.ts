@@ -138,6 +138,7 @@ class Setup {
         this.input.federation,
         members.map((member) => member.facts.cluster),
         this.storedReadings,
+        { refreshHintSeconds: this.input.refreshHintSeconds, timeoutMs: this.input.timeouts.endpointMs },
       ),
     );
     const [probes] = await Promise.all([

@@ -1,9 +1,12 @@
-import type { ReadFactsRequest } from '../contract/activities.js';
+import { isCancellation } from '@temporalio/workflow';
+import type { AwaitBundlesRequest, ReadFactsRequest } from '../contract/activities.js';
 import type { VerifyInput } from '../contract/change.js';
 import type { ClusterFacts, Problem } from '../contract/facts.js';
 import type { KnownMember } from '../contract/monitor.js';
-import { worstVerdict, type VerifyResult } from '../contract/verify.js';
+import { edgeName } from '../contract/names.js';
+import { worstVerdict, type Check, type VerifyResult } from '../contract/verify.js';
 import { boundedChecks } from '../federation/check.js';
+import { ownRelationship } from '../federation/relationship.js';
 import { verifyFederation, type MemberObservation } from '../federation/verify.js';
 import { part, runStep, type StepName } from './activities.js';
 import { nothingFound, verifyFailure } from './failure.js';
@@ -39,7 +42,8 @@ export async function possibleMembers(federation: string): Promise<string[]> {
 /**
  * The last step of a change: fails with all that is not as it must be. The endpoints are not asked again: the steps
  * before this one proved them, by the engine's own eyes and by a fetch of each peer. Nor do outcomes of ClusterSPIFFEIDs
- * count: most are somebody else's, and SPIRE controller manager reports on them up to 10 s late.
+ * count: most are somebody else's, and SPIRE controller manager reports on them up to 10 s late. A peer that made another
+ * key meanwhile, as each does by itself twice a day, is no failure: it is fetched.
  * @param storedReadings by cluster, those that need not be repeated while they are recent
  */
 export async function verifyMembers(
@@ -47,16 +51,59 @@ export async function verifyMembers(
   federation: string,
   clusters: readonly string[],
   storedReadings: ReadonlyMap<string, string>,
+  waiting: Waiting,
 ): Promise<ClusterFacts[]> {
-  const members = await readMembers(step, federation, clusters, [], (cluster) => {
+  let members = await readMembers(step, federation, clusters, [], (cluster) => {
     const storedReading = storedReadings.get(cluster);
     return { maxAgeMs: PROVEN_MS, ...(storedReading === undefined ? {} : { storedReading }) };
   });
-  const wrong = verifyFederation(federation, members).filter(
-    ({ name, verdict }) => name !== 'identity' && (verdict === 'failed' || verdict === 'unknown'),
-  );
+  let wrong = wrongOf(federation, members);
+  if (wrong.length > 0 && wrong.every(({ name }) => name === 'stored-bundle')) {
+    await fetchMissing(step, federation, members, wrong, waiting);
+    members = await readMembers(part(step, 'again'), federation, clusters, []);
+    wrong = wrongOf(federation, members);
+  }
   if (wrong.length > 0) throw verifyFailure(wrong);
   return members.map((member) => member.facts).filter((facts) => facts !== undefined);
+}
+
+function wrongOf(federation: string, members: readonly MemberObservation[]): Check[] {
+  return verifyFederation(federation, members).filter(
+    ({ name, verdict }) => name !== 'identity' && (verdict === 'failed' || verdict === 'unknown'),
+  );
+}
+
+/** How long a bundle may take to arrive, and how. */
+type Waiting = Pick<AwaitBundlesRequest, 'refreshHintSeconds' | 'timeoutMs'>;
+
+/** Has each cluster fetch the bundles that it lacks keys of; what came of it is for the look that follows. */
+async function fetchMissing(
+  step: StepName,
+  federation: string,
+  members: readonly MemberObservation[],
+  missing: readonly Check[],
+  waiting: Waiting,
+): Promise<void> {
+  const facts = members.flatMap((member) => member.facts ?? []);
+  const fetched = facts.map(async (trusting) => {
+    const { cluster } = trusting;
+    const peers = facts
+      .filter((trusted) => missing.some(({ scope }) => scope === edgeName(cluster, trusted.cluster)))
+      .flatMap((trusted) => {
+        const relationship = ownRelationship(trusting, trusted, federation);
+        return relationship === undefined
+          ? []
+          : [{ cluster: trusted.cluster, relationship, keyIds: trusted.bundle.keyIds, managed: true }];
+      });
+    if (peers.length === 0) return;
+    const request = { cluster, federation, peers, relationships: 'dynamic' as const, ...waiting };
+    try {
+      await runStep('awaitBundles', part(step, `bundles ${cluster}`), ATTEMPTS, request);
+    } catch (error) {
+      if (isCancellation(error)) throw error;
+    }
+  });
+  await Promise.all(fetched);
 }
 
 function readMembers(
