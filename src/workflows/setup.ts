@@ -13,6 +13,7 @@ import { fetchedUnasked } from '../federation/webProfile.js';
 import { part, runStep, runUndo, type StepName } from './activities.js';
 import { watchOver } from './engine.js';
 import { changeFailure, preflightFailure, rootMessage } from './failure.js';
+import { readAllFacts } from './facts.js';
 import { Limit } from './limit.js';
 import { probeFederation } from './probeFederation.js';
 import { Progress, stepOutcome } from './progress.js';
@@ -130,21 +131,9 @@ class Setup {
     for (const member of members) this.bundles.set(member.facts.cluster, this.configureServer(member));
     const related = members.map((member) => this.relate(member));
     await Promise.all([...this.urls.values(), ...this.bundles.values(), ...related]);
-    // Nobody asks under an old address any more.
-    await Promise.all(members.map((member) => this.removeObsolete(member)));
-    const facts = await this.step(this.plan.verify, () =>
-      verifyMembers(
-        this.plan.verify,
-        this.input.federation,
-        members.map((member) => member.facts.cluster),
-        this.storedReadings,
-        { refreshHintSeconds: this.input.refreshHintSeconds, timeoutMs: this.input.timeouts.endpointMs },
-      ),
-    );
-    const [probes] = await Promise.all([
-      probeFederation(this.input, facts ?? [], this.plan.probe, this.progress, this.saga),
-      ...members.map((member) => this.awaitRefreshes(member)),
-    ]);
+    const probes = members.some(({ obsolete }) => obsolete.length > 0)
+      ? await this.proveThenGiveUp()
+      : await this.prove(await this.verify());
     const summaries = members.map(async ({ facts: { cluster, trustDomain } }) => ({
       cluster,
       trustDomain,
@@ -158,6 +147,38 @@ class Setup {
       probes,
       members: await Promise.all(summaries),
     });
+  }
+
+  /**
+   * Nobody asks under an old address any more. What it was reached by goes last: a load balancer that is given up never
+   * gets its address back.
+   */
+  private async proveThenGiveUp(): Promise<ProbeSummary[]> {
+    const { members } = this.plan;
+    const clusters = members.map(({ facts }) => facts.cluster);
+    const probes = await this.prove(await readAllFacts(this.input.federation, clusters, [], 'once more'));
+    await Promise.all(members.map((member) => this.removeObsolete(member)));
+    await this.verify();
+    return probes;
+  }
+
+  private async verify(): Promise<ClusterFacts[]> {
+    const { federation, refreshHintSeconds, timeouts } = this.input;
+    const { members, verify } = this.plan;
+    const clusters = members.map(({ facts }) => facts.cluster);
+    const waiting = { refreshHintSeconds, timeoutMs: timeouts.endpointMs };
+    const verified = await this.step(verify, () =>
+      verifyMembers(verify, federation, clusters, this.storedReadings, waiting),
+    );
+    return verified ?? [];
+  }
+
+  private async prove(facts: readonly ClusterFacts[]): Promise<ProbeSummary[]> {
+    const [probes] = await Promise.all([
+      probeFederation(this.input, facts, this.plan.probe, this.progress, this.saga),
+      ...this.plan.members.map((member) => this.awaitRefreshes(member)),
+    ]);
+    return probes;
   }
 
   /** Service and Route (or what stands for it). @returns the address, once it is assigned */
