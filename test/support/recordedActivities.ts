@@ -71,6 +71,11 @@ export class RecordedActivities {
     return this.all.filter((cluster) => !this.unreachable.includes(cluster));
   }
 
+  /** One more cluster, as it is before a change. */
+  add(cluster: string): void {
+    this.clusters.set(cluster, freshCluster(cluster));
+  }
+
   facts(cluster: string): ClusterFacts {
     const facts = this.clusters.get(candidateOf(cluster) ?? cluster);
     if (facts === undefined) throw new Error(`there is no cluster ${cluster}`);

@@ -7,6 +7,8 @@ import {
   federationFileSchema,
   removeClusterInputSchema,
   setupMeshInputSchema,
+  setupPairInputSchema,
+  teardownInputSchema,
   type ChangeResult,
 } from '../../src/contract/change.js';
 import { federatedClusters } from '../support/freshCluster.js';
@@ -134,6 +136,19 @@ describe('addCluster', () => {
     });
   });
 
+  test('a key that a member makes meanwhile is fetched by those that had all of them before', async () => {
+    const recorded = twoAndOne('dynamic');
+    recorded.interfere = ({ id }) => {
+      if (id !== 'readBundle/c') return;
+      const { bundle } = recorded.facts('b');
+      recorded.change('b', { bundle: { ...bundle, keyIds: [...bundle.keyIds, 'another'] } });
+    };
+    await environment.run(recorded, 'addCluster', input, result);
+    expect(recorded.facts('a').storedBundles['b.test']?.keyIds).toContain('another');
+    const fetched = recorded.calls.filter(({ id }) => id.startsWith('verify/all/bundles'));
+    expect(fetched.map(({ name, cluster }) => [name, cluster])).toEqual([['awaitBundles', 'a']]);
+  });
+
   test('a member of which it is not known whether it was restarted waits for its turn, and keeps no settled one', async () => {
     const recorded = twoAndOne('dynamic');
     recorded.change('a', { statefulSet: { portDeclared: true, portAdded: true, federationHash: 'another' } });
@@ -209,6 +224,35 @@ describe('setupMesh', () => {
     const outcome = await environment.run(recorded, 'setupMesh', input, result);
     expect(outcome.changed).toBe(false);
     expect(outcome.members.map(({ cluster }) => cluster)).toEqual(['a', 'b', 'c']);
+  });
+
+  test('of clusters that are no members has the members with them', async () => {
+    const recorded = twoAndOne();
+    const input = setupMeshInputSchema.parse({ federation: FEDERATION, clusters: ['c', 'd'], ...QUICK });
+    recorded.add('d');
+    recorded.strangers.push('d');
+    const { members } = await environment.run(recorded, 'setupMesh', input, result);
+    expect(members.map(({ cluster }) => cluster).sort()).toEqual(['a', 'b', 'c', 'd']);
+  });
+
+  test('a cluster that cannot be asked and that nobody trusts keeps nobody from being set up', async () => {
+    const recorded = twoAndOne();
+    recorded.add('d');
+    recorded.unreachable = ['d'];
+    const input = setupMeshInputSchema.parse({ federation: FEDERATION, clusters: ['a', 'b', 'c'], ...QUICK });
+    const { members } = await environment.run(recorded, 'setupMesh', input, result);
+    expect(members.map(({ cluster }) => cluster).sort()).toEqual(['a', 'b', 'c']);
+  });
+
+  test('setupPair of two others does not have all of them trust each other', async () => {
+    const recorded = twoAndOne();
+    recorded.add('d');
+    recorded.strangers.push('d');
+    const input = setupPairInputSchema.parse({ federation: FEDERATION, clusters: ['c', 'd'], ...QUICK });
+    expect(await environment.run(recorded, 'setupPair', input, failure)).toMatch(
+      /Federation demo has other members: a, b\. Nothing was changed\..*--clusters a,b,c,d/,
+    );
+    expect(new Set(recorded.names)).toEqual(new Set(['awaitNoRepair', 'readFacts', 'findMembers']));
   });
 
   test('bare, it takes the whole inventory; with a hub, only edges with the hub are made', async () => {
@@ -293,6 +337,41 @@ describe('removeCluster', () => {
     expect(await environment.run(recorded, 'removeCluster', input, failure)).toBe(
       'c is not a member of federation demo. Its members: a, b.',
     );
+  });
+});
+
+describe('teardown of some', () => {
+  const input = teardownInputSchema.parse({ federation: FEDERATION, clusters: ['c'], ...{ timeouts: QUICK.timeouts } });
+
+  /** Members a, b and c; d is no member. */
+  function three(): RecordedActivities {
+    const recorded = new RecordedActivities('a', 'b', 'c', 'd');
+    recorded.strangers = ['d'];
+    for (const facts of federatedClusters(FEDERATION, ['a', 'b', 'c'])) recorded.change(facts.cluster, facts);
+    return recorded;
+  }
+
+  test('leaves the others watched over, and says that they still trust what is gone', async () => {
+    const recorded = three();
+    const { notes = [] } = await environment.run(recorded, 'teardown', input, result);
+    expect(recorded.names).toContain('watchOver');
+    expect(recorded.names).not.toContain('stopWatching');
+    expect(notes.join()).toMatch(/a, b still trust c \(c\.test\).*removeCluster .*--cluster c --unreachable/);
+  });
+
+  test('does not tell the monitor that one that cannot be asked is no member', async () => {
+    const recorded = three();
+    recorded.unreachable = ['b'];
+    const { notes = [] } = await environment.run(recorded, 'teardown', input, result);
+    expect(recorded.names).not.toContain('watchOver');
+    expect(recorded.names).not.toContain('stopWatching');
+    expect(notes.join()).toMatch(/as b could not be asked.*--clusters a,b/);
+  });
+
+  test('of all but one ends the watch', async () => {
+    const recorded = three();
+    await environment.run(recorded, 'teardown', { ...input, clusters: ['b', 'c'] }, result);
+    expect(recorded.names).toContain('stopWatching');
   });
 });
 
