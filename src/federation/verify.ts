@@ -267,6 +267,27 @@ function identityCheck(facts: ClusterFacts, identity: ClusterFacts['identities']
   return check('identity', 'ok', (stats['podsSelected'] ?? 0) === 0 ? `${said}: it selects nothing now` : said);
 }
 
+/**
+ * Trust that the members have, as members, in a trust domain that is nobody's: of a cluster that was taken out of the
+ * inventory without being removed from the federation.
+ * @param members all of them
+ */
+export function orphanChecks(federation: string, members: readonly ClusterFacts[]): Check[] {
+  const known = new Set(members.map(({ trustDomain }) => trustDomain));
+  return members.flatMap(({ cluster, relationships }) =>
+    relationships
+      .filter((each) => each.federation === federation && !known.has(each.trustDomain))
+      .map(({ name, trustDomain }) =>
+        checker(cluster, name)(
+          'relationship',
+          'failed',
+          `ClusterFederatedTrustDomain ${name} trusts ${trustDomain}, which is that of no member`,
+          `Have the members forget it: npm run start-workflow removeCluster -- --federation ${federation} --unreachable --trust-domain ${trustDomain}`,
+        ),
+      ),
+  );
+}
+
 function edgeChecks(of: Of, trusting: MemberObservation, trusted: MemberObservation): Check[] {
   const edge = edgeName(trusting.cluster, trusted.cluster);
   const check = checker(edge);

@@ -7,7 +7,7 @@ import { edgeName } from '../contract/names.js';
 import { worstVerdict, type Check, type VerifyResult } from '../contract/verify.js';
 import { boundedChecks } from '../federation/check.js';
 import { ownRelationship } from '../federation/relationship.js';
-import { verifyFederation, type MemberObservation } from '../federation/verify.js';
+import { orphanChecks, verifyFederation, type MemberObservation } from '../federation/verify.js';
 import { part, runStep, type StepName } from './activities.js';
 import { nothingFound, verifyFailure } from './failure.js';
 import { askMembers } from './members.js';
@@ -22,7 +22,9 @@ export async function verify(input: VerifyInput): Promise<VerifyResult> {
   const { federation } = input;
   const clusters = input.clusters.length > 0 ? input.clusters : await possibleMembers(federation);
   const members = await observeMembers(VERIFY, federation, clusters);
-  const checks = verifyFederation(federation, members);
+  const read = members.flatMap((member) => member.facts ?? []);
+  const isWhole = input.clusters.length === 0 && read.length === members.length;
+  const checks = [...verifyFederation(federation, members), ...(isWhole ? orphanChecks(federation, read) : [])];
   return {
     federation,
     clusters: [...clusters],
