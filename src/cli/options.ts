@@ -139,7 +139,7 @@ export function requireKnown(names: readonly string[], known: readonly string[])
   );
 }
 
-function commaSeparated(value: string): string[] {
+export function commaSeparated(value: string): string[] {
   return value
     .split(',')
     .map((name) => name.trim())

@@ -15,6 +15,7 @@ import {
   addChangeOptions,
   changeInput,
   checked,
+  commaSeparated,
   inventoryClusters,
   monitorInput,
   requireKnown,
@@ -30,6 +31,7 @@ interface StartOptions extends ChangeOptions, Omit<RotateOptions, 'federation' |
   hub?: string;
   probe: boolean;
   unreachable?: boolean;
+  trustDomain?: string[];
 }
 
 type Start = (options: StartOptions, known: readonly string[]) => Promise<unknown>;
@@ -64,8 +66,9 @@ const WORKFLOWS = {
       'removeCluster',
       checked(removeClusterInputSchema, {
         ...changeInput(options),
-        cluster: required(options.cluster),
+        cluster: required(options.cluster ?? options.trustDomain?.join(', ')),
         unreachable: options.unreachable ?? false,
+        trustDomains: options.trustDomain ?? [],
       }),
       options,
     ),
@@ -141,6 +144,11 @@ export function startWorkflowCommand(): Command {
   addRotateOptions(command, 'rotateWatch: ')
     .option('--cluster <name>', 'addCluster, removeCluster: which one')
     .option('--unreachable', 'removeCluster: the cluster is gone for good; clean up the others')
+    .option(
+      '--trust-domain <names>',
+      'removeCluster --unreachable: of clusters gone for good that the inventory does not tell apart or list any more, separated by commas',
+      commaSeparated,
+    )
     .option('--relationships <kind>', 'setup: static (also federates_with in server.conf) or dynamic')
     .option('--refresh-hint <seconds>', 'setup: refresh hint of the bundles; peers poll at a quarter of it', Number)
     .option('--topology <kind>', 'setupMesh: mesh, or hub where the others trust only --hub')

@@ -117,12 +117,20 @@ export const addClusterInputSchema = z.strictObject({
 });
 export type AddClusterInput = z.infer<typeof addClusterInputSchema>;
 
-export const removeClusterInputSchema = z.strictObject({
-  ...changeOptions,
-  cluster: z.string().min(1),
-  /** The cluster is gone for good: clean up the others and say what would be left to do there. */
-  unreachable: z.boolean().default(false),
-});
+export const removeClusterInputSchema = z
+  .strictObject({
+    ...changeOptions,
+    /** With trust domains, any name for what is removed. */
+    cluster: z.string().min(1),
+    /** The cluster is gone for good: clean up the others and say what would be left to do there. */
+    unreachable: z.boolean().default(false),
+    /** Of what is gone for good, where the inventory does not tell: of a cluster it lists no more, or of several at once. */
+    trustDomains: z.array(z.string().min(1)).default([]),
+  })
+  .refine(({ unreachable, trustDomains }) => unreachable || trustDomains.length === 0, {
+    message: 'trust domains are named of what is gone for good: say that it is unreachable',
+    path: ['trustDomains'],
+  });
 export type RemoveClusterInput = z.infer<typeof removeClusterInputSchema>;
 
 /** What adopt is asked to do. Without clusters: all of the inventory. */

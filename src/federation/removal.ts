@@ -46,19 +46,21 @@ export interface RemovalPlan {
  * @param members facts of all members that can be read
  * @param leaving names of those to remove; without facts, their trust domain is the one that no member has
  * @param joining whether others come in afterwards, so that a federation goes on even if one member alone stays
+ * @param trustDomains of those without facts, where these are known
  */
 export function planRemoval(
   federation: string,
   members: readonly ClusterFacts[],
   leaving: readonly string[],
   joining = false,
+  trustDomains: readonly string[] = [],
 ): RemovalPlan {
   const problems: Problem[] = [];
   const leftAlone: string[] = [];
   const { hub, relationships, refreshHintSeconds } = federationSettings(federation, members);
   const staying = members.filter(({ cluster }) => !leaving.includes(cluster));
   const gone = members.filter(({ cluster }) => leaving.includes(cluster));
-  const withdrawn = withdrawnDomains(federation, members, staying, gone, leaving, problems);
+  const withdrawn = withdrawnDomains(federation, members, staying, gone, leaving, trustDomains, problems);
   problems.push(...hubProblems(federation, members, leaving, withdrawn));
   const alone = staying.length === 1 && !joining;
   const remaining = alone
@@ -220,6 +222,7 @@ function withdrawnDomains(
   staying: readonly ClusterFacts[],
   gone: readonly ClusterFacts[],
   leaving: readonly string[],
+  trustDomains: readonly string[],
   problems: Problem[],
 ): string[] {
   const unread = leaving.filter((name) => !gone.some(({ cluster }) => cluster === name));
@@ -233,14 +236,46 @@ function withdrawnDomains(
   );
   // A removal that was stopped may have ended the relationships already.
   const left = staying.flatMap(({ pendingBundles = [] }) => pendingBundles).filter((each) => !known.has(each));
+  if (trustDomains.length > 0) {
+    problems.push(...namedProblems(federation, unread, { orphans, left }, members, trustDomains));
+    return [...gone.map(({ trustDomain }) => trustDomain), ...trustDomains];
+  }
   if (orphans.size < unread.length) for (const trustDomain of left) orphans.add(trustDomain);
   // Which of several unreachable clusters has which trust domain cannot be told.
   if (orphans.size > unread.length) {
     problems.push({
       cluster: unread.join(', '),
       type: 'InvalidInput',
-      message: `Which trust domain ${unread.join(', ')} has cannot be told: the members trust ${[...orphans].join(', ')}, and none of these could be asked. Restore the connection to the others first.`,
+      message: `Which trust domain ${unread.join(', ')} has cannot be told: the members trust ${[...orphans].join(', ')}, and none of these could be asked. Restore the connection to the others first; if they are gone for good, too, remove them all at once: npm run start-workflow removeCluster -- --federation ${federation} --unreachable --trust-domain ${[...orphans].join(',')}`,
     });
   }
   return [...gone.map(({ trustDomain }) => trustDomain), ...orphans];
+}
+
+/** Trust domains that were named must be all that are of no member: what is of one that is only away would be lost. */
+function namedProblems(
+  federation: string,
+  unread: readonly string[],
+  { orphans, left }: { orphans: ReadonlySet<string>; left: readonly string[] },
+  members: readonly ClusterFacts[],
+  named: readonly string[],
+): Problem[] {
+  const cluster = unread.join(', ');
+  const all = [...orphans].join(', ') || 'none';
+  return [
+    ...named
+      .filter((trustDomain) => !orphans.has(trustDomain) && !left.includes(trustDomain))
+      .map((trustDomain) => {
+        const member = members.find((each) => each.trustDomain === trustDomain)?.cluster;
+        return member === undefined
+          ? `No member of federation ${federation} trusts ${trustDomain}. Trusted, and of no member that can be asked: ${all}.`
+          : `${trustDomain} is that of ${member}, which can be asked. Remove it by its name: --cluster ${member}`;
+      }),
+    ...[...orphans]
+      .filter((trustDomain) => !named.includes(trustDomain))
+      .map(
+        (trustDomain) =>
+          `The members also trust ${trustDomain}, whose cluster could not be asked. Restore the connection to it first; if it is gone for good, name it as well: --trust-domain ${[...orphans].join(',')}`,
+      ),
+  ].map((message) => ({ cluster, type: 'InvalidInput' as const, message }));
 }

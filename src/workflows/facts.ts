@@ -92,7 +92,7 @@ function requireAllAsked(federation: string, unknown: readonly Problem[]): void 
   throw preflightFailure(
     unknown.map((problem) => ({
       ...problem,
-      message: `${problem.message} It may be a member of federation ${federation}: restore the connection, or take it out of the inventory if it is none.`,
+      message: `${problem.message} It may be a member of federation ${federation}: restore the connection, or take it out of the inventory if it is none. If it is one and gone for good: npm run start-workflow removeCluster -- --federation ${federation} --cluster ${problem.cluster} --unreachable`,
     })),
   );
 }

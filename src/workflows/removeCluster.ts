@@ -4,8 +4,11 @@ import { federationSettings } from '../federation/settings.js';
 import { awaitNoRepair, stopWatching, watchOver } from './engine.js';
 import { findMembers, readAllFacts } from './facts.js';
 import { notAMember, preflightFailure } from './failure.js';
+import { askMembers } from './members.js';
 import { Progress } from './progress.js';
 import { remove } from './removal.js';
+
+const ATTEMPTS = 3;
 
 /**
  * Removes a cluster from a federation. The others forget it in the order that SPIRE needs: policies, entries,
@@ -15,14 +18,19 @@ import { remove } from './removal.js';
  * Every step may be repeated, and a removal that fails is simply run again.
  */
 export async function removeCluster(input: RemoveClusterInput): Promise<ChangeResult> {
-  const { federation, cluster, unreachable } = input;
+  const { federation, cluster, unreachable, trustDomains } = input;
   const progress = new Progress();
-  const { members } = await findMembers(federation, unreachable ? cluster : undefined);
+  // That every trust domain of no member is named makes up for those that cannot be asked.
+  const named = trustDomains.length > 0;
+  const { members } = named
+    ? await askMembers(federation, ATTEMPTS)
+    : await findMembers(federation, unreachable ? cluster : undefined);
   if (!unreachable && !members.includes(cluster)) throw notAMember(federation, cluster, members);
   const read = unreachable ? members.filter((member) => member !== cluster) : members;
   // What a repair restores after the look would not be planned for, and stay.
   if (!input.planOnly) await awaitNoRepair(federation, input.timeouts);
-  const plan = planRemoval(federation, await readAllFacts(federation, read, ['change']), [cluster]);
+  const facts = await readAllFacts(federation, read, ['change']);
+  const plan = planRemoval(federation, facts, [cluster], false, trustDomains);
   if (plan.problems.length > 0) throw preflightFailure(plan.problems);
   progress.plan(removalSteps(plan));
   const settings = federationSettings(
@@ -50,7 +58,15 @@ export async function removeCluster(input: RemoveClusterInput): Promise<ChangeRe
   };
 }
 
-function unreachableNotes({ federation, cluster }: RemoveClusterInput, { withdrawn }: RemovalPlan): string[] {
+function unreachableNotes(
+  { federation, cluster, trustDomains }: RemoveClusterInput,
+  { withdrawn }: RemovalPlan,
+): string[] {
+  if (trustDomains.length > 0) {
+    return [
+      `What has ${withdrawn.join(', ')} was not touched. Should it come back, it still trusts the others: list it in the inventory, then: npm run start-workflow teardown -- --federation ${federation} --clusters <its name>`,
+    ];
+  }
   return [
     `${cluster} (${withdrawn.join(', ') || 'trust domain unknown'}) was not touched. Should it come back, it still trusts the others: npm run start-workflow teardown -- --federation ${federation} --clusters ${cluster}`,
     `Take ${cluster} out of the inventory if it is gone for good.`,

@@ -2,6 +2,7 @@ import { setupMeshInputSchema, type SetupInput } from '../../src/contract/change
 import type { ClusterFacts } from '../../src/contract/facts.js';
 import { planSetup, planSteps } from '../../src/federation/plan.js';
 import { readRelationship, relationshipManifest, wantedRelationship } from '../../src/federation/relationship.js';
+import { orphanChecks } from '../../src/federation/verify.js';
 import { afterRemoval, planRemoval, removalSteps } from '../../src/federation/removal.js';
 import { planTeardown } from '../../src/federation/teardown.js';
 import { federationSettings, resolveSettings } from '../../src/federation/settings.js';
@@ -251,6 +252,28 @@ describe('removing a cluster', () => {
       { cluster: 'a', message: expect.stringMatching(/no address of b .*setupMesh -- --federation demo$/) as string },
     ]);
     expect(planRemoval(FEDERATION, [forgetful, b, c], ['c']).problems).toEqual([]);
+  });
+
+  test('two that are gone for good go at once, by their trust domains, and only both of them', () => {
+    const plan = (...named: string[]) => planRemoval(FEDERATION, members.slice(0, 1), ['gone'], false, named);
+    expect(plan('b.test', 'c.test')).toMatchObject({ withdrawn: ['b.test', 'c.test'], problems: [] });
+    expect(plan('b.test').problems.map(({ message }) => message)).toEqual([
+      expect.stringMatching(/also trust c\.test.*--trust-domain b\.test,c\.test/),
+    ]);
+    expect(plan('b.test', 'c.test', 'a.test').problems.map(({ message }) => message)).toEqual([
+      expect.stringMatching(/a\.test is that of a, which can be asked/),
+    ]);
+    expect(plan('b.test', 'c.test', 'd.test').problems.map(({ message }) => message)).toEqual([
+      expect.stringMatching(/No member of federation \S+ trusts d\.test/),
+    ]);
+  });
+
+  test('trust in what is of no member is found', () => {
+    expect(orphanChecks(FEDERATION, members)).toEqual([]);
+    expect(orphanChecks(FEDERATION, members.slice(0, 2)).map(({ scope, remedy }) => [scope, remedy])).toEqual([
+      ['a', expect.stringMatching(/--unreachable --trust-domain c\.test/)],
+      ['b', expect.stringMatching(/--trust-domain c\.test/)],
+    ]);
   });
 
   test("a bundle that somebody else's identity federates with stays", () => {
