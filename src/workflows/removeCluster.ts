@@ -18,7 +18,8 @@ const ATTEMPTS = 3;
  * Every step may be repeated, and a removal that fails is simply run again.
  */
 export async function removeCluster(input: RemoveClusterInput): Promise<ChangeResult> {
-  const { federation, cluster, unreachable, trustDomains } = input;
+  // One that an older client has started says nothing of trust domains.
+  const { federation, cluster, unreachable, trustDomains = [] } = input;
   const progress = new Progress();
   // That every trust domain of no member is named makes up for those that cannot be asked.
   const named = trustDomains.length > 0;
@@ -59,7 +60,7 @@ export async function removeCluster(input: RemoveClusterInput): Promise<ChangeRe
 }
 
 function unreachableNotes(
-  { federation, cluster, trustDomains }: RemoveClusterInput,
+  { federation, cluster, trustDomains = [] }: RemoveClusterInput,
   { withdrawn }: RemovalPlan,
 ): string[] {
   if (trustDomains.length > 0) {
