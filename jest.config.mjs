@@ -1,5 +1,3 @@
-import os from 'node:os';
-
 /** Loops over so many steps, each a change of real clusters, that only `npm run test:reliability` has the time. */
 const LONG = ['/test/reliability/meshFaultAtEachStep\\.'];
 
@@ -26,8 +24,7 @@ export default {
   ],
   // The slowest thing a test waits for is a sandbox that starts.
   testTimeout: 120_000,
-  // A sandbox mostly waits, for polls and for rounds: two of them fit two processors. Each takes up to 5 GB of memory.
-  maxWorkers: Math.max(2, Math.floor(os.availableParallelism() / 2)),
-  testSequencer: '<rootDir>/test/support/longestFirst.cjs',
+  // A sandbox takes its share of memory and processor time.
+  maxWorkers: '50%',
   reporters: ['default', '<rootDir>/test/support/summaryReporter.cjs'],
 };
