@@ -10,6 +10,7 @@ import type { Fault } from '../../sandbox/faults.js';
 import { connects, freePort } from '../../sandbox/ports.js';
 import { parseSpireVersions } from '../../sandbox/spireVersions.js';
 import { toolPath } from '../../sandbox/tools/toolPath.js';
+import { FederatorClient } from '../../src/client.js';
 
 declare global {
   /** Set by test/compat.config.mjs: what the sandbox is made with. */
@@ -35,6 +36,7 @@ export class Testbed {
 
   private port = 0;
   private temporalServer: ChildProcess | undefined;
+  private connected: Promise<FederatorClient> | undefined;
 
   private constructor(
     readonly folder: string,
@@ -76,7 +78,15 @@ export class Testbed {
     });
   }
 
+  /** The engine as programs use it: to look often, as each start of the command line takes most of a second of a processor. */
+  client(): Promise<FederatorClient> {
+    Object.assign(process.env, this.environment);
+    this.connected ??= FederatorClient.connect();
+    return this.connected;
+  }
+
   async stop(): Promise<void> {
+    await (await this.connected)?.close();
     const ended = await Promise.allSettled([...this.processes].map(end));
     await down({ directory: this.directory });
     rmSync(this.folder, { recursive: true, force: true });

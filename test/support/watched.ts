@@ -70,8 +70,8 @@ export async function watchPair(
 
 /** What the monitor knows; undefined while nobody answers. */
 export async function healthOf(testbed: Testbed, federation: string): Promise<FederationHealth | undefined> {
-  const { stdout } = await testbed.federator('status', '--federation', federation, '--json');
-  return stdout === '' ? undefined : (JSON.parse(stdout) as FederationHealth);
+  const client = await testbed.client();
+  return client.health(federation).catch(() => undefined);
 }
 
 /** Looks at the monitor's health until it is as wanted. */
