@@ -1,5 +1,5 @@
-/** Loops over so many steps, each a change of real clusters, that only `npm run test:reliability` has the time. */
-const LONG = ['/test/reliability/meshFaultAtEachStep\\.'];
+/** Loops over many changes of real clusters, and many clusters at once: only `npm run test:reliability` has the time. */
+const LONG = ['/test/reliability/meshFaultAtEachStep\\.', '/test/reliability/alone\\.'];
 
 /** Sources run from TypeScript, as CommonJS: Jest needs no experimental Node flag that way. */
 export default {
