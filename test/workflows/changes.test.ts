@@ -127,7 +127,7 @@ describe('setupPair', () => {
     const recorded = new RecordedActivities('a', 'b');
     const outcome = await environment.run(recorded, 'setupPair', { ...SETUP, planOnly: true }, result);
     expect(outcome).toMatchObject({ planned: true, changed: true });
-    expect(new Set(recorded.names)).toEqual(new Set(['readFacts']));
+    expect(new Set(recorded.names)).toEqual(new Set(['readFacts', 'findMembers']));
   });
 
   test('changes nothing on a finished federation', async () => {
@@ -146,7 +146,7 @@ describe('setupPair', () => {
     expect(cause?.message).toMatch(
       /2 things stand in the way; nothing was changed[^]*same trust domain[^]*member of federation other/,
     );
-    expect(new Set(recorded.names)).toEqual(new Set(['readFacts']));
+    expect(new Set(recorded.names)).toEqual(new Set(['awaitNoRepair', 'readFacts', 'findMembers']));
   });
 
   test('tries a step again that fails for a reason that passes', async () => {

@@ -313,8 +313,13 @@ describe('removeCluster', () => {
 
   test('after a server that does not come back, no other one is restarted', async () => {
     const recorded = three();
-    recorded.interfere = ({ name, cluster }) => {
-      if (name === 'rolloutServer' && cluster === 'a') throw ApplicationFailure.nonRetryable('a is down', 'TimedOut');
+    let isDown = false;
+    recorded.interfere = async ({ name, cluster }) => {
+      // Whoever has forgotten the peer first is the first to restart.
+      while (name === 'removeRelationships' && cluster === 'b' && !isDown) await delay(10);
+      if (name !== 'rolloutServer' || cluster !== 'a') return;
+      isDown = true;
+      throw ApplicationFailure.nonRetryable('a is down', 'TimedOut');
     };
     expect(await environment.run(recorded, 'removeCluster', input, failure)).toBe(
       'a is down\nSPIRE server of a did not come back from its restart: no other one is restarted now.',

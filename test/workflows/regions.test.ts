@@ -129,7 +129,7 @@ test('without a worker of the region a change says so soon, and touches nothing'
   const message = await runWithoutRegion(recorded, 'setupPair', SETUP, failureMessage);
   expect(message).toMatch(/One thing stands in the way; nothing was changed\./);
   expect(message.split('\n- ')[1]).toMatch(NO_WORKER);
-  expect(new Set(recorded.names)).toEqual(new Set(['readFacts']));
+  expect(new Set(recorded.names)).toEqual(new Set(['awaitNoRepair', 'readFacts']));
 });
 
 test('without a worker of the region, looks say that they cannot see', async () => {

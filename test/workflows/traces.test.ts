@@ -315,8 +315,9 @@ describe('workflows', () => {
     const workflows = receiver.named('RunWorkflow:setupPair');
     expect(workflows).toEqual(childrenOf(start));
     expect(workflows).toHaveLength(1);
-    const [regions, ...steps] = childrenOf(workflows[0]);
-    expect(regions?.name).toBe('RunActivity:readRegions');
+    const all = childrenOf(workflows[0]);
+    const steps = all.filter(({ name }) => name !== 'RunActivity:readRegions');
+    expect(all).toHaveLength(steps.length + 1);
     // Those that failed are not among the calls.
     expect(steps).toHaveLength(recorded.calls.length + 2);
     const rollout = steps.filter(({ attributes }) => attributes['temporalActivityID'] === 'rolloutServer/b');
