@@ -17,6 +17,7 @@ import { relationshipKind, resolveSettings, trusts, type FederationSettings } fr
 import { runCheck, runMending } from './activities.js';
 import { rootMessage } from './failure.js';
 import { Restarts } from './restarts.js';
+import { rolloutRequest } from './rollout.js';
 import { observeMembers } from './verify.js';
 
 /** What is mended by settings that name all members. */
@@ -196,15 +197,11 @@ class MemberMending {
       ? await runMending('configureServer', configureServer.title, { cluster, federation, control, wanted })
       : undefined;
     await restarts.rollOut(cluster, () =>
-      runMending('rolloutServer', rolloutServer.title, {
-        cluster,
-        federation,
-        control,
-        wanted,
-        outdatedPod: edited?.pod,
-        ...(rolloutServer.action === 'restart' ? { replaces: facts.statefulSet.configHash ?? '' } : {}),
-        timeoutMs: ROLLOUT_MS,
-      }),
+      runMending(
+        'rolloutServer',
+        rolloutServer.title,
+        rolloutRequest(facts, rolloutServer, edited, { federation, wanted, timeoutMs: ROLLOUT_MS }),
+      ),
     );
     if (facts.endpointUrl === undefined) return;
     await runMending('readBundle', `See that the endpoint of ${cluster} serves its trust bundle`, {

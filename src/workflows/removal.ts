@@ -4,6 +4,7 @@ import type { RemainingMember, RemovalPlan } from '../federation/removal.js';
 import { runStep } from './activities.js';
 import type { Progress } from './progress.js';
 import { Restarts } from './restarts.js';
+import { rolloutRequest } from './rollout.js';
 import { settleAll } from './settle.js';
 import { deleteFetched, tearDownMember } from './teardown.js';
 
@@ -73,15 +74,12 @@ class Removal {
       );
       await this.step(rolloutServer, () =>
         this.restarts.rollOut(cluster, () =>
-          runStep('rolloutServer', rolloutServer, attempts, {
-            cluster,
-            federation,
-            control,
-            wanted,
-            outdatedPod: edited?.pod,
-            ...(rolloutServer.action === 'restart' ? { replaces: facts.statefulSet.configHash ?? '' } : {}),
-            timeoutMs: timeouts.rolloutMs,
-          }),
+          runStep(
+            'rolloutServer',
+            rolloutServer,
+            attempts,
+            rolloutRequest(facts, rolloutServer, edited, { federation, wanted, timeoutMs: timeouts.rolloutMs }),
+          ),
         ),
       );
       await deleteFetched(federation, facts, relationships, rolloutServer, attempts);

@@ -17,6 +17,7 @@ import { readAllFacts } from './facts.js';
 import { Limit } from './limit.js';
 import { probeFederation } from './probeFederation.js';
 import { Progress, stepOutcome } from './progress.js';
+import { rolloutRequest } from './rollout.js';
 import { runSaga, type Saga } from './saga.js';
 import { verifyMembers } from './verify.js';
 
@@ -269,15 +270,12 @@ class Setup {
         runStep('configureServer', configure, timeouts.attempts, { cluster, federation, control, changeId, wanted }),
       );
       const rollout = await this.step(rolloutServer, () =>
-        runStep('rolloutServer', rolloutServer, timeouts.attempts, {
-          cluster,
-          federation,
-          control,
-          wanted,
-          outdatedPod: edited?.pod,
-          ...(rolloutServer.action === 'restart' ? { replaces: facts.statefulSet.configHash ?? '' } : {}),
-          timeoutMs: timeouts.rolloutMs,
-        }),
+        runStep(
+          'rolloutServer',
+          rolloutServer,
+          timeouts.attempts,
+          rolloutRequest(facts, rolloutServer, edited, { federation, wanted, timeoutMs: timeouts.rolloutMs }),
+        ),
       );
       if (rollout?.changed === true) this.restarted.add(cluster);
       // The next one restarts when this one serves its bundle again.
