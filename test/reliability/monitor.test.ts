@@ -292,7 +292,7 @@ test(
       uid: foreign.metadata['uid'],
       resourceVersion: foreign.metadata['resourceVersion'],
     });
-    expect((await healthOf(testbed, FEDERATION))?.repairs).toHaveLength(repairs.length);
+    expect((await healthOf(testbed, FEDERATION)).repairs).toHaveLength(repairs.length);
     await remove('client-1', PATHS.relationship('by-hand'));
     await untilHealed(repairs.length, `relationship@${EDGE}`);
   },

@@ -106,7 +106,7 @@ test(
       expect(stdout).toMatch(new RegExp(`${CA_CHANGE}.*rebootstrap.*healed`));
       expect(stdout).not.toContain(CLIENT_ROUTE);
     });
-    expect((await healthOf(testbed, FEDERATION))?.repairCounts).toEqual([
+    expect((await healthOf(testbed, FEDERATION)).repairCounts).toEqual([
       { cause: 'unknownAuthority', outcome: 'healed', count: 1 },
     ]);
     expect((await repair('--history', CLIENT_ROUTE)).stdout).toBe('The monitor remembers no repair.\n');

@@ -68,10 +68,9 @@ export async function watchPair(
   await testbed.federator(...start, '--refresh-hint', '60', '--interval', '3');
 }
 
-/** What the monitor knows; undefined while nobody answers. */
-export async function healthOf(testbed: Testbed, federation: string): Promise<FederationHealth | undefined> {
-  const client = await testbed.client();
-  return client.health(federation).catch(() => undefined);
+/** What the monitor knows. */
+export async function healthOf(testbed: Testbed, federation: string): Promise<FederationHealth> {
+  return (await testbed.client()).health(federation);
 }
 
 /** Looks at the monitor's health until it is as wanted. */
@@ -82,11 +81,18 @@ export async function untilHealth(
   timeoutMs = 180_000,
 ): Promise<FederationHealth> {
   const deadline = Date.now() + timeoutMs;
+  const client = await testbed.client();
   let seen: FederationHealth | undefined;
+  let refusal: unknown;
   while (Date.now() < deadline) {
-    seen = await healthOf(testbed, federation);
-    if (seen !== undefined && isWanted(seen)) return seen;
+    const health = await client.health(federation).catch((error: unknown) => {
+      // Workers and Temporal are killed meanwhile; it is told if it lasts.
+      refusal = error;
+      return undefined;
+    });
+    if (health !== undefined && isWanted(health)) return health;
+    seen = health ?? seen;
     await delay(LOOK_MS);
   }
-  throw new Error(`the monitor's health is not as wanted: ${JSON.stringify(seen, undefined, 2)}`);
+  throw new Error(`the monitor's health is not as wanted: ${JSON.stringify(seen, undefined, 2)}`, { cause: refusal });
 }
