@@ -11,6 +11,7 @@ import {
   type WorkerDeploymentOptions,
 } from '@temporalio/worker';
 import { FederatorActivityInterceptor } from '../../src/activities/heartbeat.js';
+import { requireWorker } from '../../src/client/workers.js';
 import { regionTaskQueue, SEARCH_ATTRIBUTES, TASK_QUEUE } from '../../src/contract/names.js';
 import { payloadEncryption, type PayloadEncryption } from '../../src/encryption/payloadEncryption.js';
 import { ClientSpans } from '../../src/tracing/clientSpans.js';
@@ -20,9 +21,13 @@ import { ACTIVATION_LIMIT, workflowBundle } from '../../src/workflowBundle.js';
 import { toolPath } from '../../sandbox/tools/toolPath.js';
 import type { History } from './historyFiles.js';
 import type { RecordedActivities } from './recordedActivities.js';
+import { eventually } from './spireTrustDomain.js';
 
 /** As most tests have it: readable. */
 const PLAIN = payloadEncryption({});
+
+/** On a machine that is busy with other tests. */
+const SERVED_MS = 60_000;
 
 const bundle = ({ on }: PayloadEncryption, traces = false) => ({
   codePath: path.resolve(__dirname, '../../dist', workflowBundle({ encodedFailures: on, traces })),
@@ -159,6 +164,8 @@ export class WorkflowEnvironment {
       ...ACTIVATION_LIMIT,
     });
     const running = worker.run();
+    // A workflow is refused while Temporal knows of no worker, as before the first poll of this one.
+    await eventually(() => requireWorker(this.client()), SERVED_MS);
     return async () => {
       worker.shutdown();
       await running;
