@@ -46,7 +46,7 @@ export function monitorCommand(): Command {
       )
         .requiredOption('--clusters <names>', 'members by their inventory names, separated by commas')
         .option('--refresh-hint <seconds>', 'refresh hint of the bundles', Number)
-        .option('--interval <seconds>', 'between two rounds (default: as often as SPIRE polls)', Number)
+        .option('--interval <seconds>', 'between two rounds (default: as before, else as often as SPIRE polls)', Number)
         .option('--hub <cluster>', 'the hub, where the federation has one')
         .option('--no-repair', 'find what is wrong, and repair nothing that is not approved')
         .option('--ca-change <policy>', 'a CA that changed outside a rotation: automatic, or approval')

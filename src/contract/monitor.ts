@@ -38,8 +38,10 @@ export interface MonitorSettings {
   roundsPerRun?: number | undefined;
 }
 
-/** Other members or settings; what is not said of repairs stays as it is. */
-export type MembershipChange = Omit<MonitorSettings, 'repair'> & { repair?: RepairPolicy | undefined };
+/** Other members or settings; what is not said of repairs or of the rounds stays as it is. */
+export type MembershipChange = Omit<MonitorSettings, 'repair'> & {
+  repair?: RepairPolicy | undefined;
+};
 
 /** `state` is what one run of the monitor hands to the next. */
 export type MonitorInput = MonitorSettings & { state?: MonitorState };

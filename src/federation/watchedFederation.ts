@@ -171,7 +171,12 @@ export class WatchedFederation {
 
   /** Takes over other members or other settings; what is known of those that stay is kept. */
   become(settings: MembershipChange): void {
-    this.settings = { ...settings, repair: settings.repair ?? this.settings.repair };
+    const {
+      repair = this.settings.repair,
+      intervalSeconds = this.settings.intervalSeconds,
+      roundsPerRun = this.settings.roundsPerRun,
+    } = settings;
+    this.settings = { ...settings, repair, intervalSeconds, roundsPerRun };
     for (const cluster of this.names.filter((each) => !settings.clusters.includes(each))) {
       for (const map of [
         this.clusters,

@@ -230,3 +230,20 @@ describe('policies that somebody deleted on all members', () => {
     );
   });
 });
+
+test('a change that says nothing of rounds or repairs leaves them as they are', () => {
+  const repair = { automatic: false, caChange: 'approval' } as const;
+  const watched = new WatchedFederation(
+    { ...settings(['a', 'b']), intervalSeconds: 3, roundsPerRun: 7, repair },
+    START,
+  );
+  watched.become({ federation: 'f', clusters: ['a', 'b', 'c'], refreshHintSeconds: 60 });
+  expect(watched.monitorSettings).toMatchObject({
+    clusters: ['a', 'b', 'c'],
+    intervalSeconds: 3,
+    roundsPerRun: 7,
+    repair,
+  });
+  watched.become({ federation: 'f', clusters: ['a', 'b'], refreshHintSeconds: 60, intervalSeconds: 15 });
+  expect(watched.roundMs).toBe(15_000);
+});
