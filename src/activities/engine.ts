@@ -59,18 +59,19 @@ export function engineActivities(client: Client) {
     },
 
     /** Has the federation watched over from now on, by these settings. */
-    async watchOver({ start, ...settings }: WatchRequest): Promise<StepOutcome> {
+    async watchOver({ start: isStarted, ...settings }: WatchRequest): Promise<StepOutcome> {
       const { federation } = settings;
       const workflowId = monitorWorkflowId(federation);
-      if (!start) {
+      if (!isStarted) {
         if ((await running(client, workflowId)) !== undefined)
           await client.workflow.getHandle(workflowId).signal(MEMBERSHIP_SIGNAL, settings);
         return { changed: false };
       }
+      const { policies: _told, ...start } = settings;
       await client.workflow.signalWithStart('monitor', {
         workflowId,
         taskQueue: Context.current().info.taskQueue,
-        args: [{ repair: DEFAULT_REPAIR_POLICY, ...settings }],
+        args: [{ repair: DEFAULT_REPAIR_POLICY, ...start }],
         signal: MEMBERSHIP_SIGNAL,
         signalArgs: [settings],
         staticSummary: `monitor ${federation}`,

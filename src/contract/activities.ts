@@ -1,7 +1,7 @@
 import type { ControlType } from './control.js';
 import type { FactsResult, IdentitiesResult, Problem, RelationshipFacts } from './facts.js';
 import type { ClusterReading, EdgeRefresh } from './health.js';
-import type { MonitorSettings, RepairInput } from './monitor.js';
+import type { MembershipChange, RepairInput } from './monitor.js';
 import type { Exposure } from './inventory.js';
 import type { KubernetesObject } from './kubernetes.js';
 import type {
@@ -317,8 +317,7 @@ export interface RefreshEdgesRequest extends ClusterRequest {
 }
 
 /** Whom to watch over, and how; what is absent stays as it is, or is the default. */
-export type WatchRequest = Omit<MonitorSettings, 'repair'> & {
-  repair?: MonitorSettings['repair'] | undefined;
+export type WatchRequest = MembershipChange & {
   /** Start a monitor where none runs. */
   start: boolean;
 };

@@ -41,6 +41,8 @@ export interface MonitorSettings {
 /** Other members or settings; what is not said of repairs or of the rounds stays as it is. */
 export type MembershipChange = Omit<MonitorSettings, 'repair'> & {
   repair?: RepairPolicy | undefined;
+  /** Those that the federation has from now on; absent: the next look tells. */
+  policies?: Policy[] | undefined;
 };
 
 /** `state` is what one run of the monitor hands to the next. */

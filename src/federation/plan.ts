@@ -83,6 +83,8 @@ export interface EdgePlan {
 
 export interface SetupPlan {
   members: MemberPlan[];
+  /** Those that the federation is to have. */
+  policies: Policy[];
   probe: ProbePlan;
   verify: PlannedStep;
   problems: Problem[];
@@ -118,6 +120,7 @@ export function planSetup(options: SetupOptions, clusters: readonly ClusterFacts
   const changes = members.flatMap(memberSteps).some(({ action }) => action !== 'none' && action !== 'check');
   return {
     members,
+    policies,
     probe: planProbe(options, members),
     verify: step('verify', 'all', `Verify federation ${options.federation}`, 'check'),
     problems,

@@ -170,7 +170,7 @@ export class WatchedFederation {
   }
 
   /** Takes over other members or other settings; what is known of those that stay is kept. */
-  become(settings: MembershipChange): void {
+  become({ policies = [], ...settings }: MembershipChange): void {
     const {
       repair = this.settings.repair,
       intervalSeconds = this.settings.intervalSeconds,
@@ -205,8 +205,8 @@ export class WatchedFederation {
     }
     this.addEdges();
     this.configFindings = [];
-    // It may have been a change of them.
-    this.policies = [];
+    // It may have been a change of them. Those that it came to are known, so that none goes unmissed that is deleted before the next look.
+    this.policies = policies;
     this.attempts.clear();
     this.approved.clear();
   }

@@ -45,17 +45,18 @@ export async function setUp(
   if (input.planOnly) return result(input, progress, plan, { planned: true, changed: plan.changes });
   const outcome = await runSaga((saga) => new Setup(input, plan, progress, saga).run(), progress, changeFailure);
   const notes = await CancellationScope.nonCancellable(() =>
-    Promise.all([forgetUndos(input, plan), watchOver(watchRequest(input, facts), input.timeouts)]),
+    Promise.all([forgetUndos(input, plan), watchOver(watchRequest(input, plan), input.timeouts)]),
   );
   return notes.flat().length === 0 ? outcome : { ...outcome, notes: notes.flat() };
 }
 
-function watchRequest(input: SetupInput, facts: readonly ClusterFacts[]): WatchRequest {
+function watchRequest(input: SetupInput, { members, policies }: SetupPlan): WatchRequest {
   const { federation, refreshHintSeconds, hub, repair, monitor } = input;
   return {
     federation,
-    clusters: facts.map(({ cluster }) => cluster),
+    clusters: members.map(({ facts: { cluster } }) => cluster),
     refreshHintSeconds,
+    policies,
     // One that runs has to know of another topology or member in any case.
     start: monitor === true,
     ...(hub === undefined ? {} : { hub }),

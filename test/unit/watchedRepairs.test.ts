@@ -219,6 +219,12 @@ describe('policies that somebody deleted on all members', () => {
     expect(watched.knownPolicies).toEqual([]);
   });
 
+  test('are known as soon as the change that made them is over', () => {
+    const watched = new WatchedFederation(settings(['a', 'b']), START);
+    watched.become({ ...settings(['a', 'b']), policies: [policy] });
+    expect(watched.knownPolicies).toEqual([policy]);
+  });
+
   test('are missed on each of them', () => {
     const clusters = federatedClusters('f', ['a', 'b']);
     const members = clusters.map((facts) => ({ cluster: facts.cluster, facts, problems: [] }));
