@@ -282,29 +282,33 @@ function readWeb(web: Json): Endpoint['profile'] {
   };
 }
 
+/**
+ * The block stands in a list: as the first of an endpoint's keys, an object of objects would count for SPIRE, which
+ * parses JSON as HCL, as a key of the endpoint itself, and it would not start.
+ */
 function profileValue(profile: EndpointProfile): Json {
-  if (profile.type === 'https_spiffe') return { https_spiffe: {} };
+  return { [profile.type]: [profileBlock(profile)] };
+}
+
+function profileBlock(profile: EndpointProfile): Json {
+  if (profile.type === 'https_spiffe') return {};
   if ('acme' in profile) {
     const { directoryUrl, domainName, email, tosAccepted } = profile.acme;
     return {
-      https_web: {
-        acme: {
-          ...(directoryUrl === undefined ? {} : { directory_url: directoryUrl }),
-          domain_name: domainName,
-          email,
-          tos_accepted: tosAccepted,
-        },
+      acme: {
+        ...(directoryUrl === undefined ? {} : { directory_url: directoryUrl }),
+        domain_name: domainName,
+        email,
+        tos_accepted: tosAccepted,
       },
     };
   }
   const { certFilePath, keyFilePath, fileSyncInterval } = profile.servingCertFile;
   return {
-    https_web: {
-      serving_cert_file: {
-        cert_file_path: certFilePath,
-        key_file_path: keyFilePath,
-        ...(fileSyncInterval === undefined ? {} : { file_sync_interval: fileSyncInterval }),
-      },
+    serving_cert_file: {
+      cert_file_path: certFilePath,
+      key_file_path: keyFilePath,
+      ...(fileSyncInterval === undefined ? {} : { file_sync_interval: fileSyncInterval }),
     },
   };
 }

@@ -118,6 +118,19 @@ const FAULTS: Fault[] = [
     action: 'restart',
   })),
   {
+    fault: 'https_web in bundle_endpoint, before all other keys',
+    make: () =>
+      editFederation(testbed, 'server-1', ({ bundle_endpoint: endpoint, ...rest }) => ({
+        bundle_endpoint: {
+          profile: [{ https_web: [{ acme: [{ domain_name: 'a.test', email: 'a@a.test', tos_accepted: true }] }] }],
+          ...(endpoint as object),
+        },
+        ...rest,
+      })),
+    finds: 'server-conf@server-1',
+    action: 'restart',
+  },
+  {
     fault: 'refresh_hint of one member edited',
     make: () =>
       editFederation(testbed, 'client-1', ({ bundle_endpoint: endpoint, ...rest }) => ({

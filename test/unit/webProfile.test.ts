@@ -173,13 +173,15 @@ describe('server.conf', () => {
       profile: WEB,
       after: {
         profile: {
-          https_web: {
-            serving_cert_file: {
-              cert_file_path: '/run/web/tls.crt',
-              key_file_path: '/run/web/tls.key',
-              file_sync_interval: '1h',
+          https_web: [
+            {
+              serving_cert_file: {
+                cert_file_path: '/run/web/tls.crt',
+                key_file_path: '/run/web/tls.key',
+                file_sync_interval: '1h',
+              },
             },
-          },
+          ],
         },
       },
     },
@@ -189,7 +191,7 @@ describe('server.conf', () => {
       profile: ACME,
       after: {
         profile: {
-          https_web: { acme: { domain_name: 'federation.a.test', email: 'ops@a.test', tos_accepted: true } },
+          https_web: [{ acme: { domain_name: 'federation.a.test', email: 'ops@a.test', tos_accepted: true } }],
         },
       },
     },
@@ -197,7 +199,7 @@ describe('server.conf', () => {
       case: 'https_spiffe in place of https_web',
       before: { ...base, profile: { https_web: { serving_cert_file: { cert_file_path: 'c', key_file_path: 'k' } } } },
       profile: { type: 'https_spiffe' },
-      after: { profile: { https_spiffe: {} } },
+      after: { profile: { https_spiffe: [{}] } },
     },
   ])('gets $case, and is put back to the very bytes', ({ before, profile, after }) => {
     const text = conf(before);
@@ -214,6 +216,7 @@ describe('server.conf', () => {
 
   test.each([
     { case: 'says https_spiffe', before: { ...base, profile: { https_spiffe: {} } } },
+    { case: 'says https_spiffe in brackets', before: { ...base, profile: [{ https_spiffe: [{}] }] } },
     { case: 'says nothing', before: base },
   ])('that $case already has https_spiffe', ({ before }) => {
     expect(planServerConf(conf(before), undefined, wanted({ type: 'https_spiffe' })).changed).toBe(false);
