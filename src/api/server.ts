@@ -136,7 +136,7 @@ export async function buildServer(
       await v1.register(clusterChangeRoutes(reads));
       await v1.register(federationRoutes(context, reads));
       await v1.register(federationMemberRoutes(context, reads));
-      await v1.register(federationCheckRoutes(context));
+      await v1.register(federationCheckRoutes(context, reads));
       await v1.register(changeRoutes(context, reads, streams));
       await v1.register(monitorRoutes(context, reads, streams));
       await v1.register(accessRoutes(context));

@@ -3,6 +3,7 @@ import type { Grant } from '../../src/access/principal.js';
 import type { FederatorClient } from '../../src/client.js';
 import { FederatorError } from '../../src/contract/errors.js';
 import type { FederationHealth } from '../../src/contract/health.js';
+import type { Check } from '../../src/contract/verify.js';
 import { ApiServer } from '../support/apiServer.js';
 import { Issuer } from '../support/issuer.js';
 
@@ -14,6 +15,15 @@ const unreachable = (cluster: string) => ({
   message: `${cluster}: https://10.0.0.1:6443 does not answer (kubeconfigs/${cluster}).`,
 });
 const unknown = [unreachable('a-2'), unreachable('hidden-1')];
+
+const SEEN = ['a-1', 'a-2', 'hidden-1'];
+/** What a look comes to that could not ask two of them. */
+const CHECKS: Check[] = [
+  { name: 'cluster', scope: 'a-1', verdict: 'ok', evidence: 'fine' },
+  { name: 'cluster', scope: 'a-2', verdict: 'unknown', evidence: 'away' },
+  { name: 'cluster', scope: 'hidden-1', verdict: 'unknown', evidence: unreachable('hidden-1').message },
+  { name: 'stored-bundle', scope: 'a-1←hidden-1', verdict: 'unknown', evidence: unreachable('hidden-1').message },
+];
 
 let server: ApiServer;
 let issuer: Issuer;
@@ -34,6 +44,14 @@ beforeEach(async () => {
       if (federation !== 'a') throw new FederatorError('NotFound', 'Nobody watches.');
       return { clusters: [{ cluster: 'a-1' }, { cluster: 'a-2' }], verdict: 'ok' } as unknown as FederationHealth;
     },
+    verify: async ({ federation }) => ({ federation, clusters: SEEN, verdict: 'failed', checks: CHECKS }),
+    diagnose: async ({ federation }) => ({
+      ...{ federation, clusters: SEEN, verdict: 'failed', checks: CHECKS },
+      findings: [
+        { check: 'cluster', scope: 'hidden-1', evidence: unreachable('hidden-1').message, remedy: 'Mend it.' },
+      ],
+      members: SEEN.map((cluster) => ({ cluster })),
+    }),
     startChange: async (name, { federation }) => {
       started.push(name);
       return { federation, workflowId: '', runId: '00000000-0000-4000-8000-000000000000', link: '' };
@@ -81,6 +99,21 @@ test.each(OF_A)('%s tells who has a role in all federations which clusters canno
     body: { unknown: told, unknownCount: 2 },
   });
 });
+
+test.each(['verify', 'diagnose'])(
+  'a %s names clusters that may be no members only to who has a role in all federations',
+  async (look) => {
+    const at = `/v1/federations/a/${look}`;
+    const { status, body } = await server.ask('POST', at, { by: 'viewer' });
+    const scopes = (of: unknown) => (of as { checks: Check[] }).checks.map(({ scope }) => scope);
+    expect({ status, body }).toMatchObject({ status: 200, body: { clusters: ['a-1', 'a-2'], verdict: 'failed' } });
+    expect(scopes(body)).toEqual(['a-1', 'a-2', 'another cluster']);
+    expect(JSON.stringify(body)).not.toMatch(SECRETS);
+    const told = await server.ask('POST', at, { by: 'auditor' });
+    expect(told).toMatchObject({ status: 200, body: { clusters: SEEN } });
+    expect(scopes(told.body)).toEqual(CHECKS.map(({ scope }) => scope));
+  },
+);
 
 test.each<[string, string, object]>([
   ['viewer', '/v1/federations/a/plan', { clusters: ['a-1', 'mars'] }],

@@ -1,14 +1,24 @@
+import type { FastifyRequest } from 'fastify';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { timeouts, verifyInputSchema } from '../../contract/change.js';
 import { diagnosisSchema, planSchema, verifySchema } from '../answers.js';
-import { mutate, type ApiContext } from '../context.js';
+import { mutate, principalOf, type ApiContext } from '../context.js';
+import { knownFederation } from '../federationDetail.js';
 import { applyInput, applyOneSchema, planned } from '../federationFile.js';
+import type { Reads } from '../reads.js';
 import { acceptedSchema, federationParams, idempotencyHeaders, problems } from '../schemas.js';
+import { toldLook, type Look } from '../unknownClusters.js';
 import { acceptedChange } from './changes.js';
 
 /** Looks at a federation: planned, verified, diagnosed, probed. */
-export function federationCheckRoutes(context: ApiContext): FastifyPluginAsyncZod {
+export function federationCheckRoutes(context: ApiContext, reads: Reads): FastifyPluginAsyncZod {
   const { client } = context;
+  /** What the caller may be told of a look. @throws FederatorError NotFound */
+  const told = async <T extends Look>(request: FastifyRequest, federation: string, look: Promise<T>): Promise<T> => {
+    const [{ list, health }, seen] = await Promise.all([knownFederation(reads, federation), look]);
+    const watched = health?.clusters.map(({ cluster }) => cluster) ?? [];
+    return toldLook(principalOf(request), seen, [...list, ...watched]);
+  };
   return async (app) => {
     app.post(
       '/federations/:federation/plan',
@@ -39,7 +49,10 @@ export function federationCheckRoutes(context: ApiContext): FastifyPluginAsyncZo
           },
         },
       },
-      async ({ params }) => client.verify(verifyInputSchema.parse(params)),
+      async (request) => {
+        const { params } = request;
+        return told(request, params.federation, client.verify(verifyInputSchema.parse(params)));
+      },
     );
 
     app.post(
@@ -53,7 +66,10 @@ export function federationCheckRoutes(context: ApiContext): FastifyPluginAsyncZo
           response: { 200: diagnosisSchema, ...problems },
         },
       },
-      async ({ params }) => client.diagnose({ ...params, clusters: [], readings: true }),
+      async (request) => {
+        const { params } = request;
+        return told(request, params.federation, client.diagnose({ ...params, clusters: [], readings: true }));
+      },
     );
 
     app.post(
