@@ -28,15 +28,7 @@ import { describePermission, missingPermissions } from '../kubernetes/access.js'
 import type { ClusterConnection } from '../kubernetes/connect.js';
 import { crdName, kindExists, kindsOf, listObjects, readObject } from '../kubernetes/objects.js';
 import { requestJson } from '../kubernetes/request.js';
-import {
-  isReady,
-  isRolledOut,
-  podReason,
-  readPod,
-  readStatefulSet,
-  type Pod,
-  type StatefulSet,
-} from '../kubernetes/rollout.js';
+import { isReady, isRolledOut, readPod, readStatefulSet, type Pod, type StatefulSet } from '../kubernetes/rollout.js';
 import {
   bundleFingerprint,
   bundleKeyIds,
@@ -58,6 +50,7 @@ import { readConfigHash } from './operatorControl.js';
 import { requiredPermissions } from './permissions.js';
 import { relationshipFacts } from './relationships.js';
 import { readServerConfMap, readTemplate, runsWritten } from './server.js';
+import { whyDown } from './serverDown.js';
 
 /** What may be gone with the next attempt; a cluster that cannot be reached is not waited for. */
 const PASSING: ReadonlySet<Problem['type']> = new Set(['KubernetesUnavailable', 'ExecFailed', 'SpireUnavailable']);
@@ -209,7 +202,7 @@ async function readClusterFacts(
   if (set === undefined || kinds === undefined || control === undefined) return undefined;
   const conf = serverConf && (await problems.collect((async () => readServerConf(serverConf.text))()));
   if (pod === undefined || !isReady(pod)) {
-    const why = pod === undefined ? `there is no pod ${cluster.server}-0` : podReason(`${cluster.server}-0`, pod);
+    const why = pod === undefined ? `there is no pod ${cluster.server}-0` : await whyDown(connection, pod);
     problems.add(
       'SpireUnavailable',
       `${name}: SPIRE server is not running: ${why}. Mend it first: kubectl -n ${cluster.namespace} describe pod ${cluster.server}-0`,

@@ -27,13 +27,14 @@ import {
 } from '../federation/spireServerPlan.js';
 import type { ClusterConnection } from '../kubernetes/connect.js';
 import { patchObject, readObject } from '../kubernetes/objects.js';
-import { readStatefulSet, waitForRollout, type StatefulSet } from '../kubernetes/rollout.js';
+import { readStatefulSet, type StatefulSet } from '../kubernetes/rollout.js';
 import { waitFor, type Look } from '../kubernetes/wait.js';
 import { readServerConf } from '../spire/serverConf.js';
 import { readSpireServerRecord, readSpireServerUndo, type SpireServerUndo } from './annotation.js';
 import type { Clusters } from './clusters.js';
 import type { ServerControl } from './control.js';
 import { optimistically, readServerConfMap, readTemplate } from './server.js';
+import { awaitRollout } from './serverDown.js';
 
 /** Hash of server.conf with which the operator restarts the server (ztwim: pkg/controller/spire-server/statefulset.go). */
 const CONFIG_HASH = 'ztwim.openshift.io/spire-server-config-hash';
@@ -221,7 +222,7 @@ async function awaitReconciled(
   connection: ClusterConnection,
   { replaces, timeoutMs }: { replaces: string | undefined; timeoutMs: number },
 ): Promise<void> {
-  const { name: cluster, namespace, server } = connection.cluster;
+  const { name: cluster } = connection.cluster;
   const signal = Context.current().cancellationSignal;
   const deadline = Date.now() + timeoutMs;
   const what = `${cluster}: the operator has acted on SpireServer cluster`;
@@ -232,11 +233,7 @@ async function awaitReconciled(
     },
     { what, timeoutMs, signal },
   );
-  await waitForRollout(
-    connection,
-    { namespace, name: server },
-    { timeoutMs: Math.max(1, deadline - Date.now()), signal },
-  );
+  await awaitRollout(connection, Math.max(1, deadline - Date.now()));
 }
 
 /** What the operator has not done yet, and why, as far as it says. */

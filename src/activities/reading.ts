@@ -20,7 +20,7 @@ import { eachLimited } from '../kubernetes/limit.js';
 import { readLog } from '../kubernetes/log.js';
 import type { ListReference } from '../kubernetes/objects.js';
 import type { Pod, StatefulSet } from '../kubernetes/rollout.js';
-import { isReady, podReason } from '../kubernetes/rollout.js';
+import { isReady } from '../kubernetes/rollout.js';
 import { keysFingerprint, parseBundle, requireOwnBundle, rotationTimes, type TrustBundle } from '../spire/bundle.js';
 import { serverTarget, type SpireServer } from '../spire/server.js';
 import { readServerConf } from '../spire/serverConf.js';
@@ -29,6 +29,7 @@ import { resolveExposure } from './exposureFacts.js';
 import { lastingEndpointProblem } from './observe.js';
 import { readPolls, wholeLogSince } from './polls.js';
 import { serverConfIn } from './server.js';
+import { isCrashLooping, whyDown } from './serverDown.js';
 
 /** A log that says more than this in some minutes is read from its end only. */
 const LOG_LINES = 5_000;
@@ -120,7 +121,7 @@ async function readServer(
   if (pod === undefined || !isReady(pod)) {
     const set = objects.find(({ kind }) => kind === 'StatefulSet') as StatefulSet | undefined;
     const stopped = whyStopped(connection.cluster, set);
-    const why = stopped?.why ?? (pod === undefined ? `there is no pod ${name}` : podReason(name, pod));
+    const why = stopped?.why ?? (pod === undefined ? `there is no pod ${name}` : await whyDown(connection, pod));
     return {
       serverDown: true,
       ...(stopped === undefined ? {} : { stopped }),
@@ -295,12 +296,6 @@ function whyStopped({ namespace, server }: Cluster, set: StatefulSet | undefined
     why: `StatefulSet ${server} is scaled to 0`,
     remedy: `kubectl -n ${namespace} scale statefulset ${server} --replicas=1`,
   };
-}
-
-/** Once may be a restart that went wrong; it is a loop when it ended again. */
-function isCrashLooping(pod: Pod, container: string): boolean {
-  const status = pod.status?.containerStatuses?.find(({ name }) => name === container);
-  return status?.state?.waiting?.reason === 'CrashLoopBackOff' && status.restartCount > 0;
 }
 
 function containerStart(pod: Pod, container: string): number {

@@ -1,5 +1,4 @@
 import { createHash } from 'node:crypto';
-import { Context } from '@temporalio/activity';
 import type {
   AdoptRequest,
   ConfigureServerRequest,
@@ -27,12 +26,13 @@ import {
 import { durationSeconds, type ServerConf, type WantedFederation } from '../contract/serverConf.js';
 import type { ClusterConnection } from '../kubernetes/connect.js';
 import { deleteObject, patchObject, readObject } from '../kubernetes/objects.js';
-import { readPod, readStatefulSet, waitForRollout, type StatefulSet } from '../kubernetes/rollout.js';
+import { readPod, readStatefulSet, type StatefulSet } from '../kubernetes/rollout.js';
 import { adoptServerConf, planServerConf, restoreServerConf } from '../spire/serverConf.js';
 import { textUndo, undoneServerConf } from '../spire/serverConfUndo.js';
 import { readServerConfRecord, readServerConfUndo, type ServerConfUndo } from './annotation.js';
 import type { Clusters } from './clusters.js';
 import type { ServerControl } from './control.js';
+import { awaitRollout } from './serverDown.js';
 
 export type ServerConfigMap = KubernetesObject & { data?: Record<string, string> };
 
@@ -372,15 +372,6 @@ export async function writeServerConf(
     metadata: { name, ...(namespace === undefined ? {} : { namespace }), ...{ resourceVersion, annotations } },
     data: { 'server.conf': text },
   });
-}
-
-async function awaitRollout(connection: ClusterConnection, timeoutMs: number): Promise<void> {
-  const { namespace, server } = connection.cluster;
-  await waitForRollout(
-    connection,
-    { namespace, name: server },
-    { timeoutMs, signal: Context.current().cancellationSignal },
-  );
 }
 
 /** Reads and writes again when somebody else wrote in between. */

@@ -3,11 +3,12 @@ import type { ClusterRequest, StepOutcome } from '../contract/activities.js';
 import { FederatorError } from '../contract/errors.js';
 import { SERVER_CONF_LAST_GOOD } from '../contract/names.js';
 import { deleteObject } from '../kubernetes/objects.js';
-import { readPod, waitForRollout } from '../kubernetes/rollout.js';
+import { readPod } from '../kubernetes/rollout.js';
 import { readFederationSection, withFederationSection } from '../spire/serverConf.js';
 import type { Clusters, OpenCluster } from './clusters.js';
 import { readControl } from './controlFacts.js';
 import { optimistically, readServerConfMap, writeServerConf } from './server.js';
+import { awaitRollout } from './serverDown.js';
 
 /** What keeps a SPIRE server running: its configuration as it last ran well, and a restart. */
 export function serverHealthActivities(clusters: Clusters) {
@@ -80,9 +81,5 @@ async function replacePod({ connection }: OpenCluster, timeoutMs: number): Promi
   const pod = attempt > 1 ? await readPod(connection, namespace, name) : undefined;
   if (new Date(pod?.metadata?.creationTimestamp ?? 0).getTime() <= scheduledTimestampMs)
     await deleteObject(connection, { apiVersion: 'v1', kind: 'Pod', metadata: { name, namespace } });
-  await waitForRollout(
-    connection,
-    { namespace, name: server },
-    { timeoutMs, signal: Context.current().cancellationSignal },
-  );
+  await awaitRollout(connection, timeoutMs);
 }

@@ -35,6 +35,8 @@ interface Fault {
   finds: string;
   verdict?: Verdict;
   code?: number;
+  /** What its evidence says. */
+  says?: RegExp;
   /** How it is put right where the engine cannot, or must not; else `--fix` has to. */
   restore?: () => Promise<unknown>;
 }
@@ -259,6 +261,8 @@ const FAULTS: Fault[] = [
       await remove('client-1', PATHS.pod);
     },
     finds: 'server-crash-loop@client-1',
+    // In the words of SPIRE's parser of the file.
+    says: /CrashLoopBackOff.*; its log says: .*port/i,
     restore: async () => {
       await restoreConf('client-1');
       await remove('client-1', PATHS.pod);
@@ -335,12 +339,13 @@ afterAll(async () => {
 
 test.each(FAULTS)(
   '$fault: $finds and nothing else',
-  async ({ make, finds, verdict, code, restore }) => {
+  async ({ make, finds, verdict, code, says, restore }) => {
     await untilWell();
     await make();
     const found = await diagnosing.untilNamed(finds, { verdict, code });
     const [wrong] = found.wrong;
     expect(CHECKS[wrong?.name ?? '']).toBeDefined();
+    expect(wrong?.evidence).toMatch(says ?? /./);
     expectExplained(found);
     if (restore !== undefined) return restore();
     expect(found.proposals.map(({ check, scope }) => `${check}@${scope}`)).toEqual([finds]);
