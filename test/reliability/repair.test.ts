@@ -8,6 +8,7 @@ import {
   MANAGED_BY_LABEL,
 } from '../../src/contract/names.js';
 import { EDGE_FAULTS } from '../support/edgeFaults.js';
+import { faultSample, sampleName } from '../support/faultSteps.js';
 import { Testbed } from '../support/testbed.js';
 import { asAdmin, editFederation, PATHS, trustDomainOf, untilHealth, watchPair } from '../support/watched.js';
 
@@ -15,6 +16,8 @@ const FEDERATION = 'watched';
 const CLUSTERS = ['client-1', 'server-1'];
 const MINUTE = 60_000;
 const POLICY = 'all-workloads-auto-federated';
+/** Each takes some 10 s; `npm run test:reliability` has the time for all. */
+const EDITS_TAKEN = 8;
 
 let testbed: Testbed;
 
@@ -37,13 +40,15 @@ const SERVICE_PORT = {
   targetPort: BUNDLE_ENDPOINT_PORT,
 };
 
-/** The faults of an edge, of which it is known what SPIRE alone makes; then edits of objects, which nobody else takes back. */
-const FAULTS: Fault[] = [
-  ...EDGE_FAULTS.map((each): Fault => {
-    const edge = { trusting: 'client-1', trusted: 'server-1' };
-    const make = () => each.make({ directory: testbed.directory, ...edge });
-    return { fault: each.name, make, finds: each.finds(edge), action: each.action };
-  }),
+/** Of which it is known what SPIRE alone makes. */
+const FAULTS_OF_AN_EDGE = EDGE_FAULTS.map((each): Fault => {
+  const edge = { trusting: 'client-1', trusted: 'server-1' };
+  const make = () => each.make({ directory: testbed.directory, ...edge });
+  return { fault: each.name, make, finds: each.finds(edge), action: each.action };
+});
+
+/** Edits of objects, which nobody else takes back. */
+const EDITS: Fault[] = [
   {
     fault: 'trust domain of a relationship edited',
     make: () =>
@@ -210,29 +215,31 @@ test(
   2 * MINUTE,
 );
 
-test.each(FAULTS)(
-  '$fault: found as $finds, healed by $action',
-  async ({ make, finds, action }) => {
-    if (finds.startsWith('policy@')) await applyPolicy();
-    const before = await untilHealth(testbed, FEDERATION, ({ verdict }) => verdict === 'ok');
-    const known = before.repairs.length;
-    await make();
-    const healed = await untilHealth(
-      testbed,
-      FEDERATION,
-      ({ verdict, repairs }) => verdict === 'ok' && repairs.slice(known).some(({ findingId }) => findingId === finds),
-      4 * MINUTE,
-    );
-    const record = healed.repairs.slice(known).find(({ findingId }) => findingId === finds);
-    expect(record).toMatchObject({ action, outcome: 'healed' });
-    const verified = await testbed.federator('verify', '--federation', FEDERATION, '--json');
-    expect({ code: verified.code, stdout: verified.code === 0 ? '' : verified.stdout }).toEqual({
-      code: 0,
-      stdout: '',
-    });
-  },
-  6 * MINUTE,
-);
+test.each(FAULTS_OF_AN_EDGE)('$fault: found as $finds, healed by $action', heals, 6 * MINUTE);
+
+describe(`edits of objects: ${sampleName(EDITS_TAKEN)}`, () => {
+  test.each(faultSample(EDITS, EDITS_TAKEN))('$fault: found as $finds, healed by $action', heals, 6 * MINUTE);
+});
+
+async function heals({ make, finds, action }: Fault): Promise<void> {
+  if (finds.startsWith('policy@')) await applyPolicy();
+  const before = await untilHealth(testbed, FEDERATION, ({ verdict }) => verdict === 'ok');
+  const known = before.repairs.length;
+  await make();
+  const healed = await untilHealth(
+    testbed,
+    FEDERATION,
+    ({ verdict, repairs }) => verdict === 'ok' && repairs.slice(known).some(({ findingId }) => findingId === finds),
+    4 * MINUTE,
+  );
+  const record = healed.repairs.slice(known).find(({ findingId }) => findingId === finds);
+  expect(record).toMatchObject({ action, outcome: 'healed' });
+  const verified = await testbed.federator('verify', '--federation', FEDERATION, '--json');
+  expect({ code: verified.code, stdout: verified.code === 0 ? '' : verified.stdout }).toEqual({
+    code: 0,
+    stdout: '',
+  });
+}
 
 test(
   "while somebody else's Route waits for a person, everything else on that member is healed",

@@ -21,6 +21,16 @@ export function faultSteps<T>(steps: readonly T[], turn = 0): T[] {
   return FAULT_STEPS === 'all' ? [...steps] : sample(steps, Number(FAULT_STEPS), seed + turn);
 }
 
+/** So many faults of a table, in its order; all of them as above. */
+export function faultSample<T>(faults: readonly T[], count: number): T[] {
+  return FAULT_STEPS === 'all' ? [...faults] : sample(faults, count, seed);
+}
+
+/** As SAMPLE, of a table of faults. */
+export function sampleName(count: number): string {
+  return FAULT_STEPS === 'all' ? 'all' : `${count} of seed ${seed}`;
+}
+
 /** So many of them, evenly spread; from one seed to the next each moves on by one, so that all get their turn. */
 export function sample<T>(steps: readonly T[], count: number, at: number): T[] {
   const stride = Math.max(1, Math.ceil(steps.length / count));
