@@ -1,3 +1,5 @@
+import os from 'node:os';
+
 /** Loops over many changes of real clusters, and many clusters at once: only `npm run test:reliability` has the time. */
 const LONG = ['/test/reliability/meshFaultAtEachStep\\.', '/test/reliability/alone\\.'];
 
@@ -24,7 +26,8 @@ export default {
   ],
   // The slowest thing a test waits for is a sandbox that starts.
   testTimeout: 120_000,
-  // A sandbox takes its share of memory and processor time.
-  maxWorkers: '50%',
+  // For those that start no sandbox.
+  maxWorkers: Math.max(2, Math.floor(os.availableParallelism() / 2)),
+  runner: '<rootDir>/test/support/runner.cjs',
   reporters: ['default', '<rootDir>/test/support/summaryReporter.cjs'],
 };
