@@ -6,6 +6,8 @@ import { asAdmin, editFederation, PATHS, trustDomainOf, untilHealth, watchPair }
 const FEDERATION = 'watched';
 const CLUSTERS = ['client-1', 'server-1'];
 const MINUTE = 60_000;
+/** A restart may take a minute, and a round comes every 3 s. */
+const RESTART_ROUNDS = 20;
 const NAMESPACE = 'zero-trust-workload-identity-manager';
 
 const client = trustDomainOf('client-1');
@@ -146,15 +148,14 @@ afterAll(async () => testbed.stop(), MINUTE);
 test.each(FAULTS)(
   '$fault: found as $finds for a person, and nothing is changed meanwhile',
   async ({ make, mend, finds, says }) => {
-    const { repairs } = await untilWell();
+    const { repairs, rounds: seen } = await untilWell();
     const before = await asAdmin(testbed, 'server-1', configMap);
     const peer = await written();
-    const madeAt = Date.now();
     await asAdmin(testbed, 'server-1', make);
     try {
       const found = await until(({ findings }) => findings.some(({ id }) => id === finds));
-      // Before the time that a restart may take is over.
-      expect(Date.now() - madeAt).toBeLessThan(MINUTE);
+      // Before the time that a restart may take is over, however long a round takes on a busy machine.
+      expect(found.rounds - seen).toBeLessThan(RESTART_ROUNDS);
       const { evidence = '', remedy = '', state } = found.findings.find(({ id }) => id === finds) ?? {};
       expect(`${evidence} ${remedy}`).toMatch(says);
       expect(state).toBe('person');
