@@ -126,12 +126,15 @@ test.each(FAULTS)(
   async ({ make, finds, says, also = [] }) => {
     await diagnosing.untilWell();
     const restore = await make();
-    const found = await diagnosing.untilNamed(finds);
-    expectExplained(found);
-    expect(found.wrong[0]?.evidence).toMatch(says);
-    expect(found.wrong[0]?.also ?? []).toEqual(also);
-    expect(found.proposals).toEqual([]);
-    await restore();
+    try {
+      const found = await diagnosing.untilNamed(finds);
+      expectExplained(found);
+      expect(found.wrong[0]?.evidence).toMatch(says);
+      expect(found.wrong[0]?.also ?? []).toEqual(also);
+      expect(found.proposals).toEqual([]);
+    } finally {
+      await restore();
+    }
   },
   3 * MINUTE,
 );
