@@ -333,7 +333,9 @@ function judgeFinding(
     const why = words(unknown) || `there is no check of ${scope} any more`;
     return { outcome: 'failed', evidenceAfter: `whether it is mended could not be told: ${why}` };
   }
-  if (worked) return { outcome: 'healed', evidenceAfter: words(checks) };
+  // What was wrong comes first: it is all that a narrow terminal has room for.
+  if (worked)
+    return { outcome: 'healed', evidenceAfter: words([...own, ...checks.filter((each) => !own.includes(each))]) };
   return own.length > 0
     ? { outcome: 'passed', evidenceAfter: `nothing had to be done: ${words(own)}` }
     : { outcome: 'failed', evidenceAfter: 'nothing was done about it: a change began, or there was nothing to do' };
