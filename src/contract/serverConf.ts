@@ -42,6 +42,8 @@ export interface ServerConf {
   };
   /** Keyed as written, which should be by trust domain. */
   federatesWith: Record<string, FederatesWith | { unreadable: string }>;
+  /** `federation` is the first key of `server`: SPIRE reads nothing there that is written as objects. */
+  federationFirst?: true;
 }
 
 /** Where a bundle endpoint listens, and how it authenticates itself. */

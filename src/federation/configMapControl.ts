@@ -24,7 +24,7 @@ export const configMapControl: ControlStrategy = {
           : [`the operator is in create-only mode (${createOnly}): once it leaves that, it overwrites this edit`],
       restart: differences.length > 0 || !facts.statefulSet.portDeclared,
       rollout: `Restart StatefulSet ${server} on ${cluster} with port ${wanted.bundleEndpoint.port}`,
-      problems: [],
+      problems: differences.length > 0 && facts.serverConf.federationFirst === true ? [federationFirst(facts)] : [],
     };
   },
 
@@ -46,6 +46,11 @@ export const configMapControl: ControlStrategy = {
 
   checks: (facts, peers, complete) => [portCheck(facts), serverConfCheck(facts, peers, complete)],
 };
+
+/** Objects of objects count as keys of what is around them (hashicorp/hcl: json/parser/flatten.go), and the first of those as unknown ones. */
+function federationFirst({ cluster, server, namespace }: ClusterFacts): string {
+  return `${cluster}: federation is the first key of server in server.conf. SPIRE reads JSON as HCL, which takes what is written there for keys of server itself, and SPIRE server would not start. Put federation behind any other key of server: kubectl -n ${namespace} edit configmap ${server}`;
+}
 
 function portCheck(facts: ClusterFacts): Check {
   const { cluster, server, statefulSet } = facts;

@@ -70,6 +70,7 @@ export function readServerConf(text: string): ServerConf {
     trustDomain,
     ...(endpoint === undefined ? {} : { bundleEndpoint: readEndpoint(endpoint) }),
     federatesWith: Object.fromEntries(Object.entries(peers).map(([key, value]) => [key, readPeer(value)])),
+    ...(Object.keys(server ?? {})[0] === 'federation' ? { federationFirst: true } : {}),
   };
 }
 

@@ -145,6 +145,21 @@ test('equal trust domains and members of another federation stand in the way, bo
   expect(problems.map(({ type }) => type)).toEqual(['InvalidInput', 'Conflict']);
 });
 
+test('settings at the head of server.conf, where SPIRE would not find them, stand in the way of any that are written there', () => {
+  const headed = (facts: ClusterFacts) => ({
+    ...facts,
+    serverConf: { ...facts.serverConf, federationFirst: true as const },
+  });
+  const { problems } = planSetup(input, [headed(freshCluster('a')), freshCluster('b')]);
+  expect(problems).toMatchObject([
+    {
+      cluster: 'a',
+      message: expect.stringMatching(/^a: federation is the first key of server .*kubectl -n/) as string,
+    },
+  ]);
+  expect(planSetup(input, finished().map(headed)).problems).toEqual([]);
+});
+
 test('dynamic relationships leave federates_with alone', () => {
   expect(
     wantedFederation(

@@ -198,3 +198,12 @@ test.each([
   expect(() => readServerConf(text)).toThrow(expect.objectContaining({ type: 'ServerConfUnreadable' }) as Error);
   expect(() => readServerConf(text)).toThrow(reason);
 });
+
+test.each([
+  ['{"server":{"federation":{},"trust_domain":"a.test"}}', true],
+  ['{"server":[{"federation":[{}],"trust_domain":"a.test"}]}', true],
+  ['{"server":{"trust_domain":"a.test","federation":{}}}', undefined],
+  ['{"server":{"trust_domain":"a.test"}}', undefined],
+])('whether federation is the first key of server is told: %s', (text, first) => {
+  expect(readServerConf(text).federationFirst).toBe(first);
+});
