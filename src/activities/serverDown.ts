@@ -6,8 +6,8 @@ import { readLog } from '../kubernetes/log.js';
 import { podReason, readPod, waitForRollout, type Pod } from '../kubernetes/rollout.js';
 import { serverTarget } from '../spire/server.js';
 
-/** A server that does not start says why within its last lines. */
-const LAST_LINES = 20;
+/** A server that does not start says why last: in a line of its log, of which it may print a summary; what comes before may be of another start. */
+const LAST_LINES = 2;
 const WORDS_LENGTH = 300;
 /** Of what is looked through for secrets: far more than is said, so that none of them is cut in half. */
 const LINE_LENGTH = 2_000;
@@ -58,9 +58,9 @@ async function lastWords(connection: ClusterConnection, pod: Pod): Promise<strin
   }
 }
 
-/** The newest error of a log, else its last line, without the time and without secrets. */
+/** The error that a log ends with, else its last line, without the time and without secrets. */
 export function wordsOf(lines: readonly string[]): string | undefined {
-  const line = lines.findLast((each) => ERROR_LINE.test(each)) ?? lines.at(-1);
+  const line = lines.slice(-LAST_LINES).findLast((each) => ERROR_LINE.test(each)) ?? lines.at(-1);
   return line === undefined
     ? undefined
     : redactText(line.slice(0, LINE_LENGTH).replace(TIME, '')).slice(0, WORDS_LENGTH);

@@ -6,6 +6,11 @@ const JSON_LINE =
 
 test.each([
   ['the newest error, before what is only printed', [TEXT, 'unknown configuration detected'], TEXT.slice(28)],
+  [
+    'nothing of what came long before',
+    [TEXT, 'time=now level=info msg=stopped', 'could not parse: b'],
+    'could not parse: b',
+  ],
   ['the last line, where none is an error', ['time=now level=info msg=a', 'could not parse: b'], 'could not parse: b'],
   ['JSON, without secrets', [JSON_LINE], '{"level":"fatal","msg":"cannot open postgres://<redacted>@db/spire",}'],
   ['nothing, where nothing was said', [], undefined],
