@@ -35,6 +35,7 @@ import {
   type RepairAttempts,
 } from '../contract/monitor.js';
 import { diagnoseWorkflowId, notifyWorkflowId } from '../contract/names.js';
+import type { Policy } from '../contract/policy.js';
 import { CHECKS_REPORTED } from '../contract/scheduledHealth.js';
 import { healthDetails } from '../federation/healthDetails.js';
 import { occurrenceOf, tellableVerdict } from '../federation/verdictChange.js';
@@ -476,14 +477,20 @@ function invalid(message: string): ApplicationFailure {
 
 function isMembership(value: unknown): value is MembershipChange {
   if (typeof value !== 'object' || value === null) return false;
-  const { clusters, refreshHintSeconds, repair } = value as Partial<MembershipChange>;
+  const { clusters, refreshHintSeconds, intervalSeconds, repair, policies } = value as Partial<MembershipChange>;
   return (
     Array.isArray(clusters) &&
     clusters.length >= 2 &&
     clusters.every((cluster) => typeof cluster === 'string') &&
     typeof refreshHintSeconds === 'number' &&
-    (repair === undefined || typeof repair.automatic === 'boolean')
+    (intervalSeconds === undefined || (typeof intervalSeconds === 'number' && intervalSeconds > 0)) &&
+    (repair === undefined || typeof repair.automatic === 'boolean') &&
+    (policies === undefined || isPolicies(policies))
   );
+}
+
+function isPolicies(value: unknown): value is Policy[] {
+  return Array.isArray(value) && value.every((each) => typeof (each as Partial<Policy> | null)?.type === 'string');
 }
 
 function isRepairs(value: unknown): value is RepairRecord[] {

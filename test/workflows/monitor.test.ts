@@ -513,6 +513,8 @@ test('nonsense is refused, or passed over, and wedges nothing', async () => {
     expect(await refusal(handle.executeUpdate(APPROVE_UPDATE, { args: ['x'] }))).toMatch(/None does/);
     await handle.signal(MEMBERSHIP_SIGNAL, { clusters: 7 });
     await handle.signal(MEMBERSHIP_SIGNAL, null);
+    for (const odd of [{ policies: 5 }, { policies: [null] }, { intervalSeconds: 'often' }, { intervalSeconds: -1 }])
+      await handle.signal(MEMBERSHIP_SIGNAL, { ...SETTINGS, clusters: ['a', 'b', 'c'], ...odd });
     await handle.signal(REPAIRED_SIGNAL, 'all of it');
     await handle.signal(REPAIRED_SIGNAL, [null]);
     const { clusters, verdict } = await check(handle);
