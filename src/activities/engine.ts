@@ -59,19 +59,20 @@ export function engineActivities(client: Client) {
     },
 
     /** Has the federation watched over from now on, by these settings. */
-    async watchOver({ start: isStarted, ...settings }: WatchRequest): Promise<StepOutcome> {
+    async watchOver({ start: mayStart, ...settings }: WatchRequest): Promise<StepOutcome> {
       const { federation } = settings;
       const workflowId = monitorWorkflowId(federation);
-      if (!isStarted) {
+      if (!mayStart) {
         if ((await running(client, workflowId)) !== undefined)
           await client.workflow.getHandle(workflowId).signal(MEMBERSHIP_SIGNAL, settings);
         return { changed: false };
       }
-      const { policies: _told, ...start } = settings;
+      // What one starts with are settings; the signal tells it the rest.
+      const { policies: _told, ...initial } = settings;
       await client.workflow.signalWithStart('monitor', {
         workflowId,
         taskQueue: Context.current().info.taskQueue,
-        args: [{ repair: DEFAULT_REPAIR_POLICY, ...start }],
+        args: [{ repair: DEFAULT_REPAIR_POLICY, ...initial }],
         signal: MEMBERSHIP_SIGNAL,
         signalArgs: [settings],
         staticSummary: `monitor ${federation}`,

@@ -6,7 +6,10 @@ import { readLog } from '../kubernetes/log.js';
 import { podReason, readPod, waitForRollout, type Pod } from '../kubernetes/rollout.js';
 import { serverTarget } from '../spire/server.js';
 
-/** A server that does not start says why last: in a line of its log, of which it may print a summary; what comes before may be of another start. */
+/**
+ * A server that does not start says why last: in a line of its log, of which it may print a summary. What comes before may
+ * be of another start.
+ */
 const LAST_LINES = 2;
 const WORDS_LENGTH = 300;
 /** Of what is looked through for secrets: far more than is said, so that none of them is cut in half. */
@@ -14,7 +17,7 @@ const LINE_LENGTH = 2_000;
 /** SPIRE logs as text or as JSON (spire: `log_format`); its very last line, on its error output, has no level. */
 const ERROR_LINE = /\blevel"?[=:]\s*"?(error|fatal|panic)\b/;
 /** Another one with every start, of the same words. */
-const TIME = /\btime=("[^"]*"|\S+)\s*|"time":\s*"[^"]*",?\s*/;
+const TIME = /\btime=("[^"]*"|\S+)\s*|,?\s*"time":\s*"[^"]*"/;
 
 /** Why SPIRE server is not ready: as its pod's status has it and, where it ends again and again, in its own words. */
 export async function whyDown(connection: ClusterConnection, pod: Pod): Promise<string> {
@@ -37,19 +40,16 @@ export async function awaitRollout(connection: ClusterConnection, timeoutMs: num
     await waitForRollout(connection, { namespace, name }, { timeoutMs, signal: Context.current().cancellationSignal });
   } catch (error) {
     if (!(error instanceof FederatorError && error.type === 'TimedOut')) throw error;
-    // Where it cannot be read any more, what was seen last has been said.
-    const pod = await readPod(connection, namespace, `${name}-0`).catch(() => undefined);
-    throw pod === undefined
-      ? error
-      : new FederatorError('TimedOut', `${error.message}${await lastWords(connection, pod)}`);
+    throw new FederatorError('TimedOut', `${error.message}${await lastWords(connection)}`);
   }
 }
 
-/** What a server that ends again and again said last; nothing where its log cannot be read, which is not what is asked. */
-async function lastWords(connection: ClusterConnection, pod: Pod): Promise<string> {
+/** What a server that ends again and again said last; nothing where that cannot be read, which is not what is asked. */
+async function lastWords(connection: ClusterConnection, known?: Pod): Promise<string> {
   const target = serverTarget(connection);
-  if (!isCrashLooping(pod, target.container)) return '';
   try {
+    const pod = known ?? (await readPod(connection, target.namespace, target.pod));
+    if (pod === undefined || !isCrashLooping(pod, target.container)) return '';
     const words = wordsOf(await readLog(connection, target, { tailLines: LAST_LINES }));
     return words === undefined ? '' : `; its log says: ${words}`;
   } catch (error) {

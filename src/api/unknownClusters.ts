@@ -45,7 +45,7 @@ export function toldLook<T extends Look>(principal: Principal, look: T, members:
   const withheld = new Set(look.clusters.filter((cluster) => !own.has(cluster)));
   if (withheld.size === 0) return look;
   const isTold = ({ scope }: { scope: string }) => !scope.split('←').some((cluster) => withheld.has(cluster));
-  const evidence = `${withheld.size === 1 ? 'A cluster' : `${withheld.size} clusters`} could not be asked for its federations. Whoever has a role in all of them is told which, and why.`;
+  const evidence = `${withheld.size === 1 ? 'A cluster' : `${withheld.size} clusters`} could not be asked for its federations. Whoever has a role in all federations is told which, and why.`;
   return {
     ...look,
     clusters: look.clusters.filter((cluster) => own.has(cluster)),

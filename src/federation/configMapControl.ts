@@ -47,7 +47,7 @@ export const configMapControl: ControlStrategy = {
   checks: (facts, peers, complete) => [portCheck(facts), serverConfCheck(facts, peers, complete)],
 };
 
-/** Objects of objects count as keys of what is around them (hashicorp/hcl: json/parser/flatten.go), and the first of those as unknown ones. */
+/** There, objects of objects count as unknown keys of what is around them (hashicorp/hcl: json/parser/flatten.go). */
 function federationFirst({ cluster, server, namespace }: ClusterFacts): string {
   return `${cluster}: federation is the first key of server in server.conf. SPIRE reads JSON as HCL, which takes what is written there for keys of server itself, and SPIRE server would not start. Put federation behind any other key of server: kubectl -n ${namespace} edit configmap ${server}`;
 }

@@ -205,7 +205,7 @@ export class WatchedFederation {
     }
     this.addEdges();
     this.configFindings = [];
-    // It may have been a change of them. Those that it came to are known, so that none goes unmissed that is deleted before the next look.
+    // It may have been a change of them. Those that it came to are missed when they are deleted before the next look.
     this.policies = policies;
     this.attempts.clear();
     this.approved.clear();

@@ -254,7 +254,7 @@ test(
       });
     });
     while ((await storedKeys()) === 0) await delay(1_000);
-    // Its own poll of the endpoint fails, and the next one goes by the hint of what is stored. It may come as soon as that is.
+    // Its own poll of the endpoint fails, as soon as it is stored, and the next one goes by the hint of what is.
     const hasPolled = async () => (await failures()).some((at) => !known.includes(at));
     while (!(await hasPolled())) await delay(1_000);
     await testbed.federator('monitor', 'resume', '--federation', FEDERATION);

@@ -262,7 +262,7 @@ const FAULTS: Fault[] = [
     },
     finds: 'server-crash-loop@client-1',
     // In the words of SPIRE's parser of the file.
-    says: /CrashLoopBackOff.*; its log says: .*"?none"?/,
+    says: /CrashLoopBackOff.*; its log says: .*none/,
     restore: async () => {
       await restoreConf('client-1');
       await remove('client-1', PATHS.pod);

@@ -12,7 +12,7 @@ test.each([
     'could not parse: b',
   ],
   ['the last line, where none is an error', ['time=now level=info msg=a', 'could not parse: b'], 'could not parse: b'],
-  ['JSON, without secrets', [JSON_LINE], '{"level":"fatal","msg":"cannot open postgres://<redacted>@db/spire",}'],
+  ['JSON, without secrets', [JSON_LINE], '{"level":"fatal","msg":"cannot open postgres://<redacted>@db/spire"}'],
   ['nothing, where nothing was said', [], undefined],
 ])('of a log the last words are %s', (_what, lines, words) => {
   expect(wordsOf(lines)).toBe(words);
