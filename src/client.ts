@@ -300,6 +300,15 @@ export class FederatorClient {
     throw new FederatorError('NotFound', `Federation ${federation} has no change ${id} on this Temporal server.`);
   }
 
+  /** The change that another workflow began: the join of an onboarding; undefined when it began none that Temporal knows. */
+  async changeBegunBy(federation: string, runId: string): Promise<ChangeHandle | undefined> {
+    const workflowId = changeWorkflowId(federation);
+    for await (const execution of this.client.workflow.list({ query: `WorkflowId = "${workflowId}"` })) {
+      if (execution.parentExecution?.runId === runId) return this.handle(federation, workflowId, execution.runId);
+    }
+    return undefined;
+  }
+
   /** Where a change stands; undefined while no worker can tell. */
   async progress({ workflowId, runId }: ChangeHandle): Promise<ChangeProgress | undefined> {
     try {

@@ -1,7 +1,33 @@
-import { appendFile, mkdir, readFile } from 'node:fs/promises';
+import { appendFile, mkdir, open, readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { z } from 'zod';
 import { FederatorError } from '../contract/errors.js';
+
+/** How a workflow is or ended, and what it set out to do. */
+export const auditOutcomeSchema = z
+  .object({
+    /** As Temporal names it. */
+    status: z.string(),
+    /** ISO 8601. */
+    endedAt: z.string().optional(),
+    /** What failed it. */
+    error: z.string().optional(),
+    /** The steps that were to change or check something, undoing included; absent while no worker can tell them. */
+    plan: z
+      .array(
+        z.object({
+          cluster: z.string(),
+          title: z.string(),
+          action: z.string(),
+          details: z.array(z.string()).optional(),
+          /** How far it came. */
+          state: z.string(),
+        }),
+      )
+      .optional(),
+  })
+  .meta({ id: 'AuditOutcome' });
+export type AuditOutcome = z.infer<typeof auditOutcomeSchema>;
 
 export const auditRecordSchema = z
   .object({
@@ -20,24 +46,43 @@ export const auditRecordSchema = z
     status: z.number().int().optional(),
     /** `sequence` of the record that was written before it was done. */
     asked: z.number().int().optional(),
-    /** The workflow that does it: its state is the outcome. */
+    /** The workflow that does it. */
     workflowId: z.string().optional(),
     runId: z.string().optional(),
     link: z.string().optional(),
     detail: z.string().optional(),
+    /** `sequence` of the record whose workflow has ended. */
+    ended: z.number().int().optional(),
+    /** What came of the workflow; absent where Temporal did not know it any more, or is away. */
+    outcome: auditOutcomeSchema.optional(),
   })
   .meta({ id: 'AuditRecord' });
 export type AuditRecord = z.infer<typeof auditRecordSchema>;
 
 /** What every line begins with: of one that was cut off, too, where that much of it was written. */
 const LINE_START = '{"at":"';
+const NEWLINE = '\n'.charCodeAt(0);
+
+/** Where a line is in the file, in bytes. */
+interface Place {
+  from: number;
+  length: number;
+}
 
 interface Content {
+  /** Of requests; their outcomes stay in the file, as plans are long. */
   records: AuditRecord[];
+  lastSequence: number;
   /** Sequences of records of which another one tells what came of it. */
   answered: Set<number>;
+  /** Lines with the outcomes of workflows, by the sequence of their request. */
+  outcomes: Map<number, Place>;
+  /** Requests whose workflow has no outcome yet, by sequence. */
+  open: Map<number, AuditRecord>;
   /** Lines that a full disk or a power cut left unfinished. */
   cutOff: number;
+  /** Of the file. */
+  bytes: number;
   /** The last line is one of these: the next one must not go on in it. */
   isOpen: boolean;
 }
@@ -57,18 +102,21 @@ export class AuditLog {
   async add(record: Omit<AuditRecord, 'at' | 'sequence'>): Promise<number> {
     const write = this.writing.then(async () => {
       const content = await this.all();
-      const sequence = (content.records.at(-1)?.sequence ?? 0) + 1;
+      const sequence = content.lastSequence + 1;
       const complete = { at: new Date().toISOString(), sequence, ...record };
-      const line = `${content.isOpen ? '\n' : ''}${JSON.stringify(complete)}\n`;
+      const line = JSON.stringify(complete);
+      const before = content.isOpen ? '\n' : '';
       try {
-        await this.guard(() => appendFile(this.file, line, { mode: 0o600, flush: true }));
+        await this.guard(() => appendFile(this.file, `${before}${line}\n`, { mode: 0o600, flush: true }));
       } catch (error) {
         // Some of it may be there: the next one looks.
         this.content = undefined;
         throw error;
       }
+      const place = { from: content.bytes + before.length, length: Buffer.byteLength(line) };
+      content.bytes = place.from + place.length + 1;
       content.isOpen = false;
-      note(content, complete);
+      note(content, complete, place);
       return sequence;
     });
     this.writing = write.catch(() => undefined);
@@ -77,35 +125,41 @@ export class AuditLog {
 
   /** One for each request, the newest first. @param before records older than this one */
   async list({ before = Infinity, limit }: { before?: number | undefined; limit: number }): Promise<AuditRecord[]> {
-    const { records, answered } = await this.all();
-    return records
+    const { records, answered, outcomes } = await this.all();
+    const listed = records
       .filter(({ sequence }) => sequence < before && !answered.has(sequence))
       .slice(-limit)
       .reverse();
+    return this.guard(async () => withOutcomes(this.file, listed, outcomes));
+  }
+
+  /** Requests whose workflow's outcome is not on record. */
+  async open(): Promise<AuditRecord[]> {
+    return [...(await this.all()).open.values()];
   }
 
   /** All of them, as they are in the file. */
   async export(): Promise<string> {
-    return (await this.all()).records.map((record) => `${JSON.stringify(record)}\n`).join('');
+    await this.writing;
+    const text = await this.guard(() => read(this.file));
+    return [...lines(text)]
+      .map(({ line }) => line)
+      .filter((line) => line !== '' && !isCutOff(line))
+      .map((line) => `${line}\n`)
+      .join('');
   }
 
   /**
    * Reads what is there, so that a file that cannot be used is said when the API starts.
    * @returns how many of its lines were cut off
    */
-  async open(): Promise<number> {
+  async start(): Promise<number> {
     await this.guard(() => mkdir(path.dirname(this.file), { recursive: true, mode: 0o700 }));
     return (await this.all()).cutOff;
   }
 
   private async all(): Promise<Content> {
-    this.content ??= await this.guard(async () => {
-      const text = await readFile(this.file, 'utf8').catch((error: NodeJS.ErrnoException) => {
-        if (error.code === 'ENOENT') return '';
-        throw error;
-      });
-      return parse(text);
-    });
+    this.content ??= await this.guard(async () => parse(await read(this.file)));
     return this.content;
   }
 
@@ -123,21 +177,76 @@ export class AuditLog {
   }
 }
 
-function parse(text: string): Content {
-  const isOpen = text !== '' && !text.endsWith('\n');
-  const content: Content = { records: [], answered: new Set(), cutOff: 0, isOpen };
-  for (const line of text.split('\n')) {
+async function read(file: string): Promise<Buffer> {
+  return readFile(file).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return Buffer.alloc(0);
+    throw error;
+  });
+}
+
+/** In bytes, as a line that was cut off may end within a character. */
+function* lines(text: Buffer): Generator<{ line: string; place: Place }> {
+  for (let from = 0; from < text.length;) {
+    const newline = text.indexOf('\n', from);
+    const end = newline === -1 ? text.length : newline;
+    const place = { from, length: end - from };
     // Space that a file system had given to the file, and not yet filled.
-    const written = line.replaceAll('\0', '');
-    if (isCutOff(written)) content.cutOff += 1;
-    else if (written !== '') note(content, auditRecordSchema.parse(JSON.parse(written)));
+    yield { line: text.toString('utf8', from, end).replaceAll('\0', ''), place };
+    from = end + 1;
+  }
+}
+
+function parse(text: Buffer): Content {
+  const content: Content = {
+    records: [],
+    lastSequence: 0,
+    answered: new Set(),
+    outcomes: new Map(),
+    open: new Map(),
+    cutOff: 0,
+    bytes: text.length,
+    isOpen: text.length > 0 && text.at(-1) !== NEWLINE,
+  };
+  for (const { line, place } of lines(text)) {
+    if (isCutOff(line)) content.cutOff += 1;
+    else if (line !== '') note(content, auditRecordSchema.parse(JSON.parse(line)), place);
   }
   return content;
 }
 
-function note({ records, answered }: Content, record: AuditRecord): void {
-  records.push(record);
-  if (record.asked !== undefined) answered.add(record.asked);
+function note(content: Content, record: AuditRecord, place: Place): void {
+  const { sequence, asked, ended, runId } = record;
+  content.lastSequence = sequence;
+  if (ended !== undefined) {
+    content.outcomes.set(ended, place);
+    content.open.delete(ended);
+    return;
+  }
+  content.records.push(record);
+  if (asked !== undefined) content.answered.add(asked);
+  if (runId !== undefined) content.open.set(sequence, record);
+}
+
+async function withOutcomes(
+  file: string,
+  records: readonly AuditRecord[],
+  outcomes: ReadonlyMap<number, Place>,
+): Promise<AuditRecord[]> {
+  if (!records.some(({ sequence }) => outcomes.has(sequence))) return [...records];
+  const handle = await open(file);
+  try {
+    return await Promise.all(
+      records.map(async (record) => {
+        const place = outcomes.get(record.sequence);
+        if (place === undefined) return record;
+        const { buffer } = await handle.read(Buffer.alloc(place.length), 0, place.length, place.from);
+        const { outcome } = auditRecordSchema.parse(JSON.parse(buffer.toString().replaceAll('\0', '')));
+        return { ...record, ...(outcome === undefined ? {} : { outcome }) };
+      }),
+    );
+  } finally {
+    await handle.close();
+  }
 }
 
 /** No beginning of an object is JSON. */

@@ -7,6 +7,7 @@ import { InventoryFile } from '../store/inventoryFile.js';
 import { openStore } from '../store/openStore.js';
 import { startTracing } from '../tracing/tracing.js';
 import { AuditLog } from './audit.js';
+import { AuditOutcomes } from './auditOutcomes.js';
 import { IdempotencyKeys } from './idempotency.js';
 import { OidcTokens } from '../access/oidc.js';
 import { buildServer, closeWithin } from './server.js';
@@ -15,6 +16,8 @@ import { TokenFile } from '../access/tokens.js';
 
 /** For running requests; Kubernetes, and `up`, kill after 30 s. */
 const SHUTDOWN_MS = 20_000;
+/** How soon after its end a change's outcome is on record. */
+const RECORD_OUTCOMES_MS = 5_000;
 
 async function main(): Promise<void> {
   const settings = apiSettings();
@@ -24,7 +27,7 @@ async function main(): Promise<void> {
     settings.tokensFile === undefined ? undefined : new TokenFile(settings.tokensFile, (message) => warn(message));
   await tokens?.read();
   const audit = new AuditLog(settings.auditLog);
-  const cutOff = await audit.open();
+  const cutOff = await audit.start();
   if (cutOff > 0) console.error(`Audit log ${settings.auditLog}: lines cut off while they were written: ${cutOff}`);
   const { codec } = payloadEncryption();
   const client = await FederatorClient.connect();
@@ -44,13 +47,18 @@ async function main(): Promise<void> {
   const tracing = await startTracing('spire-federator-api', (message) => warn(message));
   const app = await buildServer(context, { level, traces: tracing !== undefined });
   warn = (message) => app.log.warn(message);
+  const recording = new AbortController();
   const stop = () => {
+    recording.abort();
     void closeWithin(app, SHUTDOWN_MS).then(() => Promise.all([client.close(), tracing?.shutdown()]));
   };
   process.once('SIGTERM', stop).once('SIGINT', stop);
   try {
     const address = await app.listen({ host: settings.host, port: settings.port });
     console.log(`API on ${address} (console: ${address}/console, its description: ${address}/docs)`);
+    void new AuditOutcomes(client, audit).keepRecording(RECORD_OUTCOMES_MS, recording.signal, (message) =>
+      warn(message),
+    );
   } catch (error) {
     await client.close();
     const { code } = error as NodeJS.ErrnoException;

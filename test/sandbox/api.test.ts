@@ -3,6 +3,7 @@ import path from 'node:path';
 import { parse, parseAllDocuments, stringify } from 'yaml';
 import type { Resource } from '../../sandbox/kubernetes.js';
 import { newToken } from '../../src/access/tokens.js';
+import type { AuditRecord } from '../../src/api/audit.js';
 import { freePort } from '../../sandbox/ports.js';
 import { clusterEntrySchema } from '../../src/contract/inventory.js';
 import { readInventory } from '../../src/store/inventory.js';
@@ -598,6 +599,31 @@ test(
 );
 
 test(
+  'what a change set out to do, and how it ended, is on record for good',
+  async () => {
+    const ended = await eventually(async () => {
+      const lines = (await call('GET', '/v1/audit/export')).text.trim().split('\n');
+      const records = lines.map((line) => JSON.parse(line) as AuditRecord);
+      const began = records.filter(({ runId, ended: of }) => runId !== undefined && of === undefined);
+      const over = records.filter((record) => record.ended !== undefined);
+      expect(over.map((record) => record.ended).sort()).toEqual(began.map(({ sequence }) => sequence).sort());
+      return over;
+    }, MINUTE);
+    const onboarded = ended.filter(({ action, cluster }) => action === 'onboardCluster' && cluster === 'edge-1');
+    const joined = onboarded.find(({ outcome }) => outcome?.status === 'COMPLETED');
+    expect(joined).toMatchObject({ who: 'token/admin', status: 202, federation: FEDERATION });
+    for (const { outcome } of onboarded.filter((each) => each !== joined))
+      expect(outcome).toMatchObject({ status: 'FAILED', error: expect.stringMatching(/edge-1/) as string });
+    const restart = joined?.outcome?.plan?.find(({ action, cluster }) => action === 'restart' && cluster === 'edge-1');
+    expect(restart).toMatchObject({ title: expect.stringMatching(/^Restart StatefulSet /) as string, state: 'done' });
+    const { body } = await call('GET', '/v1/audit?limit=1000');
+    const items = body['items'] as AuditRecord[];
+    expect(items.find(({ runId }) => runId === joined?.runId)?.outcome).toEqual(joined?.outcome);
+  },
+  LIMIT,
+);
+
+test(
   'who asked for what is on record, and no credential is anywhere',
   async () => {
     const { body } = await call('GET', '/v1/audit?limit=1000');
@@ -616,7 +642,7 @@ test(
       expect(seen).toContain(record);
     }
     const exported = (await call('GET', '/v1/audit/export')).text.trim().split('\n');
-    expect(exported.filter((line) => line.includes('"status":'))).toHaveLength(items.length);
+    expect(exported.filter((line) => /"status":/.test(line) && !/"ended":/.test(line))).toHaveLength(items.length);
     const secrets = ['client-1', 'server-1', 'edge-1'].flatMap((cluster) => {
       const { users } = parse(kubeconfigOf(cluster)) as { users: { user: Record<string, string> }[] };
       return users.flatMap(({ user }) => Object.values(user));

@@ -69,7 +69,7 @@ export class ApiEnvironment {
     const kubeconfig = { path: 'nowhere' };
     writeFileSync(inventoryFile, stringify({ clusters: clusters.map((name) => ({ name, kubeconfig })) }));
     const audit = new AuditLog(this.auditFile);
-    await audit.open();
+    await audit.start();
     const { codec } = payloadEncryption({});
     const app = await buildServer(
       {

@@ -55,7 +55,7 @@ export class ApiServer {
     const tokensFile = path.join(folder, 'tokens.yaml');
     const tokens = writeTokens(tokensFile, { admin: [ADMIN], ...grants });
     const audit = new AuditLog(path.join(folder, 'audit.jsonl'));
-    await audit.open();
+    await audit.start();
     const app = await buildServer(
       {
         client: client as FederatorClient,

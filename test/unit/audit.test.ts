@@ -1,8 +1,9 @@
 import { appendFileSync, mkdirSync, mkdtempSync, readFileSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { AuditLog } from '../../src/api/audit.js';
+import { AuditLog, type AuditRecord } from '../../src/api/audit.js';
 import { AuditOutcomes } from '../../src/api/auditOutcomes.js';
+import type { ChangeProgress } from '../../src/contract/change.js';
 import { FederatorError } from '../../src/contract/errors.js';
 import { ApiServer } from '../support/apiServer.js';
 
@@ -26,19 +27,19 @@ test.each([
   await before.add({ ...asked('first'), status: 200 });
   appendFileSync(file, rest);
   const log = new AuditLog(file);
-  await log.open();
+  await log.start();
   expect(await actions(log)).toEqual(['first']);
   await log.add({ ...asked('second'), status: 200 });
   // Also for the process after this one, in whose file it is no longer the last line.
   const next = new AuditLog(file);
-  expect(await next.open()).toBe(rest.startsWith('{') ? 1 : 0);
+  expect(await next.start()).toBe(rest.startsWith('{') ? 1 : 0);
   expect(await actions(next)).toEqual(['second', 'first']);
   expect((await next.list({ limit: 1 }))[0]?.sequence).toBe(2);
 });
 
 test('a line that nobody wrote like that is still told of', async () => {
   writeFileSync(file, 'nonsense\n');
-  await expect(new AuditLog(file).open()).rejects.toThrow(/a line of it is not a record/);
+  await expect(new AuditLog(file).start()).rejects.toThrow(/a line of it is not a record/);
 });
 
 test('a record that could not be written does not keep later ones from being', async () => {
@@ -63,44 +64,122 @@ test('of a request, one record is listed: what came of it where that is known', 
   expect(await new AuditLog(file).list({ limit: 10 })).toEqual(seen);
 });
 
-test('what becomes of a change is told as long as Temporal knows it', async () => {
-  const record = (runId: string, workflowId: string, cluster?: string) => ({
-    at: '',
-    sequence: 1,
-    ...asked('x'),
-    runId,
-    workflowId,
-    ...(cluster === undefined ? {} : { cluster }),
-  });
+describe('what becomes of a change', () => {
   const change = { type: 'x', link: '', startedAt: '', runId: 'x' };
-  let isAway = false;
-  const outcomes = new AuditOutcomes({
-    describeChange: async (federation, runId) => {
-      if (isAway) throw new Error('unavailable');
-      if (runId === 'forgotten') throw new FederatorError('NotFound', 'There is no such change.');
-      return { ...change, federation, workflowId: '', status: 'FAILED', endedAt: 'then' };
-    },
-    clusterChange: async () => ({ ...change, status: 'RUNNING' }),
+  const ended = { status: 'FAILED', endedAt: '2026-01-01T00:00:00Z' };
+  const step = { id: 'a/c', cluster: 'c', title: 'Do it', action: 'change' as const, state: 'undone' as const };
+  const outcome = {
+    ...ended,
+    error: 'It does not fit.',
+    plan: [{ cluster: 'c', title: 'Do it', action: 'change', state: 'undone' }],
+  };
+  let log: AuditLog;
+  let isAway: boolean;
+  let progress: ChangeProgress | undefined;
+  let joinedBy: unknown[];
+  let outcomes: AuditOutcomes;
+  beforeEach(() => {
+    log = new AuditLog(file);
+    isAway = false;
+    progress = { phase: 'finished', steps: [step, { ...step, title: 'Leave it', action: 'none', state: 'unchanged' }] };
+    joinedBy = [];
+    const client: ConstructorParameters<typeof AuditOutcomes>[0] = {
+      describeChange: async (federation, runId) => {
+        if (isAway) throw new Error('unavailable');
+        if (runId === 'forgotten') throw new FederatorError('NotFound', 'There is no such change.');
+        return { ...change, federation, workflowId: '', ...(runId === 'runs' ? { status: 'RUNNING' } : ended) };
+      },
+      clusterChange: async () => ({ ...change, status: 'COMPLETED', endedAt: ended.endedAt }),
+      changeBegunBy: async (...by) => {
+        joinedBy.push(by);
+        return { ...change, federation: by[0], workflowId: '' };
+      },
+      progress: async () => progress,
+      result: async () => {
+        throw new FederatorError('PreflightFailed', outcome.error);
+      },
+    };
+    outcomes = new AuditOutcomes(client, log);
   });
-  const records = [
-    record('failed', 'federation/f/change'),
-    record('forgotten', 'federation/f/change'),
-    record('runs', 'cluster/c/change', 'c'),
-    { at: '', sequence: 2, ...asked('refused') },
-  ];
-  const failed = { status: 'FAILED', endedAt: 'then' };
-  expect((await outcomes.join(records)).map(({ outcome }) => outcome)).toEqual([
-    failed,
-    undefined,
-    { status: 'RUNNING' },
-    undefined,
-  ]);
-  isAway = true;
-  const [known, unknown] = await outcomes.join([
-    record('failed', 'federation/f/change'),
-    record('else', 'federation/f/change'),
-  ]);
-  expect([known?.outcome, unknown?.outcome]).toEqual([failed, undefined]);
+  const began = async (runId: string, rest: object = {}) => {
+    const sequence = await log.add(asked('x'));
+    await log.add({ ...asked('x'), asked: sequence, runId, workflowId: 'federation/f/change', ...rest });
+  };
+  const listed = async (of = log) => (await of.list({ limit: 10 })).map((record) => record.outcome);
+
+  test('is told as long as Temporal knows it', async () => {
+    await began('failed');
+    await began('forgotten');
+    await began('runs');
+    await log.add(asked('refused'));
+    const records = await log.list({ limit: 10 });
+    expect((await outcomes.join(records)).map((record) => record.outcome)).toEqual([
+      undefined,
+      { status: 'RUNNING', plan: outcome.plan },
+      undefined,
+      outcome,
+    ]);
+    isAway = true;
+    expect(await outcomes.join(records)).toEqual(records);
+  });
+
+  test('is on record with its plan when it has ended, for whoever reads the log later', async () => {
+    await began('failed');
+    await began('forgotten');
+    await began('runs');
+    await outcomes.record();
+    expect(await listed()).toEqual([undefined, undefined, outcome]);
+    expect((await log.open()).map(({ runId }) => runId)).toEqual(['runs']);
+    const next = new AuditLog(file);
+    expect(await listed(next)).toEqual(await listed());
+    expect((await next.open()).map(({ runId }) => runId)).toEqual(['runs']);
+    // Temporal is not asked again, and nothing is written twice.
+    isAway = true;
+    expect((await outcomes.join(await next.list({ limit: 10 }))).at(-1)?.outcome).toEqual(outcome);
+    const exported = await log.export();
+    await expect(outcomes.record()).rejects.toThrow('unavailable');
+    expect(await log.export()).toBe(exported);
+    const lines = exported.trim().split('\n');
+    expect(lines.map((line) => (JSON.parse(line) as AuditRecord).sequence)).toEqual([1, 2, 3, 4, 5, 6, 7, 8]);
+    expect(JSON.parse(lines[6] ?? '')).toMatchObject({ who: 'token/me', action: 'x', input: {}, ended: 2, outcome });
+  });
+
+  test('is read where it is, behind a line that was cut off within a character', async () => {
+    await began('failed', { detail: 'größer' });
+    appendFileSync(file, Buffer.from('{"at":"2026","who":"ö').subarray(0, -1));
+    log = new AuditLog(file);
+    await new AuditOutcomes(outcomes['client'], log).record();
+    await log.add(asked('next'));
+    expect(await listed()).toEqual([undefined, outcome]);
+    expect(await listed(new AuditLog(file))).toEqual([undefined, outcome]);
+  });
+
+  test('waits for a worker that tells the plan, though not for ever', async () => {
+    progress = undefined;
+    await began('failed');
+    const justNow = jest.spyOn(Date, 'now').mockReturnValue(Date.parse(ended.endedAt) + 60_000);
+    try {
+      await outcomes.record();
+      expect(await log.open()).toHaveLength(1);
+      justNow.mockReturnValue(Date.parse(ended.endedAt) + 3_600_000);
+      await outcomes.record();
+      expect(await listed()).toEqual([{ ...ended, error: outcome.error }]);
+    } finally {
+      justNow.mockRestore();
+    }
+  });
+
+  test('of an onboarding is that of the join it began', async () => {
+    await began('onboards', { workflowId: 'cluster/c/change', cluster: 'c', federation: 'f' });
+    await began('onboards', { workflowId: 'cluster/d/change', cluster: 'd' });
+    await outcomes.record();
+    const { endedAt } = ended;
+    expect(await listed()).toEqual([
+      { status: 'COMPLETED', endedAt, plan: [] },
+      { status: 'COMPLETED', endedAt, plan: outcome.plan },
+    ]);
+    expect(joinedBy).toEqual([['f', 'onboards']]);
+  });
 });
 
 describe('a request that changes something', () => {

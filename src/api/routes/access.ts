@@ -1,13 +1,14 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import { permissionsOf } from '../../access/principal.js';
-import { auditedSchema, AuditOutcomes } from '../auditOutcomes.js';
+import { auditRecordSchema } from '../audit.js';
+import { AuditOutcomes } from '../auditOutcomes.js';
 import { principalOf, type ApiContext } from '../context.js';
 import { problems } from '../schemas.js';
 
 /** Who the caller is, and who asked for what. */
 export function accessRoutes({ audit, client }: ApiContext): FastifyPluginAsyncZod {
-  const outcomes = new AuditOutcomes(client);
+  const outcomes = new AuditOutcomes(client, audit);
   return async (app) => {
     app.get(
       '/whoami',
@@ -44,7 +45,7 @@ export function accessRoutes({ audit, client }: ApiContext): FastifyPluginAsyncZ
             cursor: z.coerce.number().int().positive().optional(),
           }),
           response: {
-            200: z.object({ items: z.array(auditedSchema), next: z.number().int().optional() }),
+            200: z.object({ items: z.array(auditRecordSchema), next: z.number().int().optional() }),
             ...problems,
           },
         },
