@@ -9,11 +9,12 @@ import { isAsMade, isUnlabelled } from './asMade.js';
 import { controlStrategy } from './control.js';
 import { exposureStrategy, keepingWays, type ExposureContext } from './exposure.js';
 import type { AbsentMember } from './mending.js';
+import { orphanedTrust } from './orphanedTrust.js';
 import { covers, owned, owningFederation, restorable } from './ownership.js';
 import { planPolicies, type PolicyPlan } from './policyPlan.js';
 import { policiesOf } from './policy.js';
 import { probeExposure } from './probe.js';
-import { relationshipStanding, wantedRelationship } from './relationship.js';
+import { ownRelationship, relationshipStanding, wantedRelationship } from './relationship.js';
 import { asPeer, endpointPort, serverConfDifferences, wantedFederation } from './serverConfPlan.js';
 import { relationshipKind, trusts } from './settings.js';
 import { step } from './step.js';
@@ -113,7 +114,7 @@ export const OLDEST_SPIRE_VERSION = '1.8.0';
  */
 export function planSetup(options: SetupOptions, clusters: readonly ClusterFacts[]): SetupPlan {
   const problems = [...memberProblems(options.federation, clusters), ...profileProblems(options.hub, clusters)];
-  const leftAlone: string[] = [];
+  const leftAlone = clusters.flatMap((facts) => trustLeftAlone(options, clusters, facts));
   const policies = options.policies ?? policiesOf(options.federation, clusters);
   const planning: Planning = { options, policies, clusters, problems, leftAlone };
   const members = clusters.map((facts) => planMember(planning, facts));
@@ -127,6 +128,20 @@ export function planSetup(options: SetupOptions, clusters: readonly ClusterFacts
     leftAlone,
     changes,
   };
+}
+
+/** A setup brings clusters in, and ends no trust in what may be a cluster that cannot be seen from here. */
+function trustLeftAlone(
+  { federation, absent = [] }: SetupOptions,
+  clusters: readonly ClusterFacts[],
+  facts: ClusterFacts,
+): string[] {
+  const known = new Set([...clusters, ...absent].map(({ trustDomain }) => trustDomain));
+  // One of an edge that is wanted may have got another trust domain: it is put right.
+  const mended = clusters.map((peer) => (peer === facts ? undefined : ownRelationship(facts, peer, federation)?.name));
+  return orphanedTrust(federation, facts, known)
+    .filter(({ name }) => !mended.includes(name))
+    .map(({ evidence, remedy }) => `${evidence}, on ${facts.cluster}. ${remedy}`);
 }
 
 /** Every step of a plan, in the order in which they are taken. */

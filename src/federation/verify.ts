@@ -8,6 +8,7 @@ import { isAsMade, isUnlabelled } from './asMade.js';
 import { checker } from './check.js';
 import { controlStrategy } from './control.js';
 import { admissionProblem, exposureStrategy, managedRouteProblem } from './exposure.js';
+import { orphanedTrust } from './orphanedTrust.js';
 import { covers, owningFederation } from './ownership.js';
 import { exposureContext } from './plan.js';
 import { maskedBy, policiesOf } from './policy.js';
@@ -267,24 +268,13 @@ function identityCheck(facts: ClusterFacts, identity: ClusterFacts['identities']
   return check('identity', 'ok', (stats['podsSelected'] ?? 0) === 0 ? `${said}: it selects nothing now` : said);
 }
 
-/**
- * Trust that the members have, as members, in a trust domain that is nobody's: of a cluster that was taken out of the
- * inventory without being removed from the federation.
- * @param members all of them
- */
+/** Trust of members in what is no member, as checks. @param members all of them */
 export function orphanChecks(federation: string, members: readonly ClusterFacts[]): Check[] {
   const known = new Set(members.map(({ trustDomain }) => trustDomain));
-  return members.flatMap(({ cluster, relationships }) =>
-    relationships
-      .filter((each) => each.federation === federation && !known.has(each.trustDomain))
-      .map(({ name, trustDomain }) =>
-        checker(cluster, name)(
-          'relationship',
-          'failed',
-          `ClusterFederatedTrustDomain ${name} trusts ${trustDomain}, which is that of no member`,
-          `Have the members forget it: npm run start-workflow removeCluster -- --federation ${federation} --unreachable --trust-domain ${trustDomain}`,
-        ),
-      ),
+  return members.flatMap((facts) =>
+    orphanedTrust(federation, facts, known).map(({ name, evidence, remedy }) =>
+      checker(facts.cluster, name)('relationship', 'failed', evidence, remedy),
+    ),
   );
 }
 

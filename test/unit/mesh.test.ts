@@ -276,6 +276,23 @@ describe('removing a cluster', () => {
     ]);
   });
 
+  test('a plan says of that trust that it leaves it alone, unless it puts it right or a member is only away', () => {
+    const [a, b] = members.slice(0, 2) as [ClusterFacts, ClusterFacts];
+    const leftAlone = (facts: ClusterFacts, options: object = {}) =>
+      planSetup({ ...STATIC, ...options }, [facts, b]).leftAlone.filter((each) => each.endsWith('c.test'));
+    expect(leftAlone({ ...a, relationships: [...a.relationships] })).toEqual([
+      expect.stringMatching(
+        /trusts c\.test, which is that of no member, on a\. .* --unreachable --trust-domain c\.test/,
+      ),
+      expect.stringMatching(/on b\. /),
+    ]);
+    expect(leftAlone(a, { absent: [{ cluster: 'c', trustDomain: 'c.test' }] })).toEqual([]);
+    const edited = a.relationships
+      .filter(({ trustDomain }) => trustDomain === 'b.test')
+      .map((each) => ({ ...each, trustDomain: 'c.test' }));
+    expect(leftAlone({ ...a, relationships: edited })).toEqual([expect.stringMatching(/on b\. /)]);
+  });
+
   test("a bundle that somebody else's identity federates with stays", () => {
     const [a, ...rest] = members as [ClusterFacts, ...ClusterFacts[]];
     const identity = identityFacts({ name: 'theirs', className: 'spire', federatesWith: ['c.test'] });
