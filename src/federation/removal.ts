@@ -207,11 +207,17 @@ function hubProblems(
   const name = hub ?? leaving.filter((each) => !members.some(({ cluster }) => cluster === each)).join(', ');
   // Bare, a teardown asks every member.
   const on = hub === undefined ? ` --clusters ${members.map(({ cluster }) => cluster).join(',')}` : '';
+  const end = `npm run start-workflow teardown -- --federation ${federation}${on}`;
+  const another = members.find(({ cluster }) => cluster !== hub)?.cluster;
+  const remedy =
+    hub === undefined || another === undefined
+      ? `End the federation: ${end}`
+      : `Give it another hub first, or none, with ${hub} still in it: npm run start-workflow setupMesh -- --federation ${federation} --topology hub --hub ${another} (or --topology mesh), or apply a file that says so and still lists ${hub}. Then ${hub} can go. To end the federation instead: ${end}`;
   return [
     {
       cluster: name,
       type: 'InvalidInput',
-      message: `${name} is the hub of federation ${federation}: without it no two members trust each other. End the federation: npm run start-workflow teardown -- --federation ${federation}${on}`,
+      message: `${name} is the hub of federation ${federation}: without it no two members trust each other. ${remedy}`,
     },
   ];
 }
