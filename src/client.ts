@@ -300,11 +300,12 @@ export class FederatorClient {
     throw new FederatorError('NotFound', `Federation ${federation} has no change ${id} on this Temporal server.`);
   }
 
-  /** The change that another workflow began: the join of an onboarding; undefined when it began none that Temporal knows. */
-  async changeBegunBy(federation: string, runId: string): Promise<ChangeHandle | undefined> {
-    const workflowId = changeWorkflowId(federation);
-    for await (const execution of this.client.workflow.list({ query: `WorkflowId = "${workflowId}"` })) {
-      if (execution.parentExecution?.runId === runId) return this.handle(federation, workflowId, execution.runId);
+  /** The change that an onboarding or offboarding of a cluster began; undefined when none is listed (yet, or any more). */
+  async changeBegunBy(cluster: string, runId: string): Promise<ChangeHandle | undefined> {
+    const query = `ParentWorkflowId = "${clusterWorkflowId(cluster)}"`;
+    for await (const { workflowId, runId: run, parentExecution } of this.client.workflow.list({ query })) {
+      const federation = changeFederation(workflowId);
+      if (federation !== undefined && parentExecution?.runId === runId) return this.handle(federation, workflowId, run);
     }
     return undefined;
   }

@@ -1,18 +1,19 @@
-import { appendFile, mkdir, open, readFile } from 'node:fs/promises';
+import { appendFile, mkdir, open, readFile, stat, type FileHandle } from 'node:fs/promises';
 import path from 'node:path';
+import { Readable } from 'node:stream';
 import { z } from 'zod';
 import { FederatorError } from '../contract/errors.js';
 
 /** How a workflow is or ended, and what it set out to do. */
 export const auditOutcomeSchema = z
   .object({
-    /** As Temporal names it. */
+    /** As Temporal names it; UNKNOWN where it was asked too late, and did not know it any more. */
     status: z.string(),
     /** ISO 8601. */
     endedAt: z.string().optional(),
     /** What failed it. */
     error: z.string().optional(),
-    /** The steps that were to change or check something, undoing included; absent while no worker can tell them. */
+    /** The steps that were to change something, undoing and failed checks included; absent where no worker could tell them. */
     plan: z
       .array(
         z.object({
@@ -53,7 +54,7 @@ export const auditRecordSchema = z
     detail: z.string().optional(),
     /** `sequence` of the record whose workflow has ended. */
     ended: z.number().int().optional(),
-    /** What came of the workflow; absent where Temporal did not know it any more, or is away. */
+    /** What came of the workflow; absent where Temporal is away. */
     outcome: auditOutcomeSchema.optional(),
   })
   .meta({ id: 'AuditRecord' });
@@ -78,7 +79,7 @@ interface Content {
   /** Lines with the outcomes of workflows, by the sequence of their request. */
   outcomes: Map<number, Place>;
   /** Requests whose workflow has no outcome yet, by sequence. */
-  open: Map<number, AuditRecord>;
+  pending: Map<number, AuditRecord>;
   /** Lines that a full disk or a power cut left unfinished. */
   cutOff: number;
   /** Of the file. */
@@ -89,7 +90,7 @@ interface Content {
 
 /** Who asked for what, a line of JSON each, only ever added to. */
 export class AuditLog {
-  private content: Content | undefined;
+  private content: Promise<Content> | undefined;
   private writing: Promise<unknown> = Promise.resolve();
 
   constructor(private readonly file: string) {}
@@ -101,7 +102,7 @@ export class AuditLog {
    */
   async add(record: Omit<AuditRecord, 'at' | 'sequence'>): Promise<number> {
     const write = this.writing.then(async () => {
-      const content = await this.all();
+      const content = await this.current();
       const sequence = content.lastSequence + 1;
       const complete = { at: new Date().toISOString(), sequence, ...record };
       const line = JSON.stringify(complete);
@@ -134,19 +135,16 @@ export class AuditLog {
   }
 
   /** Requests whose workflow's outcome is not on record. */
-  async open(): Promise<AuditRecord[]> {
-    return [...(await this.all()).open.values()];
+  async pending(): Promise<AuditRecord[]> {
+    return [...(await this.all()).pending.values()];
   }
 
-  /** All of them, as they are in the file. */
-  async export(): Promise<string> {
+  /** All of them, as they are in the file, a line each. */
+  async export(): Promise<Readable> {
     await this.writing;
-    const text = await this.guard(() => read(this.file));
-    return [...lines(text)]
-      .map(({ line }) => line)
-      .filter((line) => line !== '' && !isCutOff(line))
-      .map((line) => `${line}\n`)
-      .join('');
+    // Said now that it cannot be read: once the answer has begun it is too late.
+    await this.guard(async () => (await openToRead(this.file))?.close());
+    return Readable.from(wholeLines(this.file));
   }
 
   /**
@@ -158,9 +156,26 @@ export class AuditLog {
     return (await this.all()).cutOff;
   }
 
+  /** What is there, also when somebody has moved the file away since: what follows goes into a new one, and numbers go on. */
+  private async current(): Promise<Content> {
+    const before = await this.all();
+    const { size } = await this.guard(() => sizeOf(this.file));
+    if (size === before.bytes) return before;
+    this.content = undefined;
+    const content = await this.all();
+    content.lastSequence = Math.max(content.lastSequence, before.lastSequence);
+    for (const [sequence, record] of before.pending) content.pending.set(sequence, record);
+    return content;
+  }
+
   private async all(): Promise<Content> {
-    this.content ??= await this.guard(async () => parse(await read(this.file)));
-    return this.content;
+    const content = (this.content ??= this.guard(async () => parse(await read(this.file))));
+    try {
+      return await content;
+    } catch (error) {
+      if (this.content === content) this.content = undefined;
+      throw error;
+    }
   }
 
   private async guard<T>(work: () => Promise<T>): Promise<T> {
@@ -177,6 +192,13 @@ export class AuditLog {
   }
 }
 
+async function sizeOf(file: string): Promise<{ size: number }> {
+  return stat(file).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return { size: 0 };
+    throw error;
+  });
+}
+
 async function read(file: string): Promise<Buffer> {
   return readFile(file).catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT') return Buffer.alloc(0);
@@ -190,8 +212,7 @@ function* lines(text: Buffer): Generator<{ line: string; place: Place }> {
     const newline = text.indexOf('\n', from);
     const end = newline === -1 ? text.length : newline;
     const place = { from, length: end - from };
-    // Space that a file system had given to the file, and not yet filled.
-    yield { line: text.toString('utf8', from, end).replaceAll('\0', ''), place };
+    yield { line: withoutGaps(text.toString('utf8', from, end)), place };
     from = end + 1;
   }
 }
@@ -202,7 +223,7 @@ function parse(text: Buffer): Content {
     lastSequence: 0,
     answered: new Set(),
     outcomes: new Map(),
-    open: new Map(),
+    pending: new Map(),
     cutOff: 0,
     bytes: text.length,
     isOpen: text.length > 0 && text.at(-1) !== NEWLINE,
@@ -219,12 +240,12 @@ function note(content: Content, record: AuditRecord, place: Place): void {
   content.lastSequence = sequence;
   if (ended !== undefined) {
     content.outcomes.set(ended, place);
-    content.open.delete(ended);
+    content.pending.delete(ended);
     return;
   }
   content.records.push(record);
   if (asked !== undefined) content.answered.add(asked);
-  if (runId !== undefined) content.open.set(sequence, record);
+  if (runId !== undefined) content.pending.set(sequence, record);
 }
 
 async function withOutcomes(
@@ -233,20 +254,59 @@ async function withOutcomes(
   outcomes: ReadonlyMap<number, Place>,
 ): Promise<AuditRecord[]> {
   if (!records.some(({ sequence }) => outcomes.has(sequence))) return [...records];
-  const handle = await open(file);
+  const handle = await openToRead(file);
+  if (handle === undefined) return [...records];
   try {
     return await Promise.all(
       records.map(async (record) => {
         const place = outcomes.get(record.sequence);
-        if (place === undefined) return record;
-        const { buffer } = await handle.read(Buffer.alloc(place.length), 0, place.length, place.from);
-        const { outcome } = auditRecordSchema.parse(JSON.parse(buffer.toString().replaceAll('\0', '')));
+        const outcome = place && (await outcomeAt(handle, place, record.sequence));
         return { ...record, ...(outcome === undefined ? {} : { outcome }) };
       }),
     );
   } finally {
     await handle.close();
   }
+}
+
+/** Undefined where another line is there by now: somebody has put another file in its place, to begin a new one. */
+async function outcomeAt(
+  handle: FileHandle,
+  { from, length }: Place,
+  sequence: number,
+): Promise<AuditOutcome | undefined> {
+  const { buffer } = await handle.read(Buffer.alloc(length), 0, length, from);
+  try {
+    const record = auditRecordSchema.safeParse(JSON.parse(withoutGaps(buffer.toString())));
+    return record.data?.ended === sequence ? record.data.outcome : undefined;
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined;
+    throw error;
+  }
+}
+
+async function openToRead(file: string): Promise<FileHandle | undefined> {
+  return open(file).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return undefined;
+    throw error;
+  });
+}
+
+async function* wholeLines(file: string): AsyncGenerator<string> {
+  const handle = await openToRead(file);
+  try {
+    for await (const written of handle?.readLines({ autoClose: false }) ?? []) {
+      const line = withoutGaps(written);
+      if (line !== '' && !isCutOff(line)) yield `${line}\n`;
+    }
+  } finally {
+    await handle?.close();
+  }
+}
+
+/** Without the space that a file system had given to the file, and not yet filled. */
+function withoutGaps(line: string): string {
+  return line.replaceAll('\0', '');
 }
 
 /** No beginning of an object is JSON. */

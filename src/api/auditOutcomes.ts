@@ -1,21 +1,27 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { ChangeHandle, FederatorClient } from '../client.js';
+import type { StepProgress } from '../contract/change.js';
 import { FederatorError } from '../contract/errors.js';
-import { changeFederation } from '../contract/names.js';
+import { federationOf, planOf } from '../contract/names.js';
 import type { AuditLog, AuditOutcome, AuditRecord } from './audit.js';
 
 /** So many are asked for at the same time. */
 const AT_ONCE = 20;
-/** A worker that is away for longer leaves the plan of what ended meanwhile to be read in Temporal. */
+/** From when its end was first seen: a worker that is away for longer leaves the plan to be read in Temporal. */
 const PLAN_WITHIN_MS = 600_000;
+/** Temporal lists what has begun, and ended, a moment later. */
+const LISTED_WITHIN_MS = 10_000;
 
 type Client = Pick<FederatorClient, 'describeChange' | 'clusterChange' | 'changeBegunBy' | 'progress' | 'result'>;
 
 /** What came of the changes that requests began: Temporal knows that for as long as it keeps them, the audit log for good. */
 export class AuditOutcomes {
+  /** By the sequence of a record, when its workflow was first seen to have ended without its plan. */
+  private readonly endedSince = new Map<number, number>();
+
   constructor(
     private readonly client: Client,
-    private readonly audit: Pick<AuditLog, 'add' | 'open'>,
+    private readonly audit: Pick<AuditLog, 'add' | 'pending'>,
   ) {}
 
   /** The same records, those that are not on record with what Temporal says; all can be read also where it does not answer. */
@@ -30,7 +36,7 @@ export class AuditOutcomes {
       isAway ||= outcomes.some(({ status }) => status === 'rejected');
       for (const [index, record] of batch.entries()) {
         const asked = outcomes[index];
-        const outcome = asked?.status === 'fulfilled' ? asked.value : undefined;
+        const outcome = record.outcome ?? (asked?.status === 'fulfilled' ? asked.value : undefined);
         joined.push({ ...record, ...(outcome === undefined ? {} : { outcome }) });
       }
     }
@@ -39,63 +45,94 @@ export class AuditOutcomes {
 
   /**
    * Puts on record what has ended since the last time, and that Temporal does not know it any more.
-   * @throws what Temporal or the audit log threw; the rest is left for the next time
+   * @throws the first of what Temporal or the audit log threw; these are left for the next time
    */
-  async record(): Promise<void> {
-    for (const record of await this.audit.open()) {
-      const outcome = await this.outcome(record);
-      if (outcome !== undefined && !isOver(outcome)) continue;
-      const { at: _at, sequence, asked: _asked, ...about } = record;
-      await this.audit.add({ ...about, ended: sequence, ...(outcome === undefined ? {} : { outcome }) });
+  async record(stop?: AbortSignal): Promise<void> {
+    const failures: unknown[] = [];
+    for (const record of await this.audit.pending()) {
+      if (stop?.aborted === true) return;
+      try {
+        await this.recordOne(record);
+      } catch (error) {
+        failures.push(error);
+      }
     }
+    if (failures.length > 0) throw failures[0];
   }
 
   /** Does so for as long as the API runs. @param warn is told once of each reason for which it cannot */
   async keepRecording(everyMs: number, stop: AbortSignal, warn: (message: string) => void): Promise<void> {
     let told: string | undefined;
     while (!stop.aborted) {
-      const failure = await this.record().then(
+      const failure = await this.record(stop).then(
         () => undefined,
         (error: unknown) => (error as Error).message,
       );
-      if (failure !== undefined && failure !== told) warn(`What came of changes is not on record yet: ${failure}`);
+      if (failure !== undefined && failure !== told && !stop.aborted)
+        warn(`What came of changes is not on record yet: ${failure}`);
       told = failure;
       await delay(everyMs, undefined, { signal: stop }).catch(ignoreAbort);
     }
   }
 
-  private async outcome({
-    workflowId,
-    runId,
-    cluster,
-    federation: joins,
-  }: AuditRecord): Promise<AuditOutcome | undefined> {
+  private async recordOne(record: AuditRecord): Promise<void> {
+    const { at: _at, sequence, asked: _asked, ...about } = record;
+    const outcome = (await this.outcome(record, 'onceEnded')) ?? { status: 'UNKNOWN' };
+    if (outcome.status === 'RUNNING' || !this.isTold(sequence, outcome)) return;
+    this.endedSince.delete(sequence);
+    await this.audit.add({ ...about, ended: sequence, outcome });
+  }
+
+  /** Nothing more is to be learnt of it; a plan is asked for again for a while, as it takes a worker to tell it. */
+  private isTold(sequence: number, { status, plan }: AuditOutcome): boolean {
+    if (plan !== undefined || status === 'UNKNOWN') return true;
+    const since = this.endedSince.get(sequence) ?? Date.now();
+    this.endedSince.set(sequence, since);
+    return Date.now() - since > PLAN_WITHIN_MS;
+  }
+
+  /** @param plans which are asked for */
+  private async outcome(
+    { workflowId, runId, cluster }: AuditRecord,
+    plans: 'all' | 'onceEnded' = 'all',
+  ): Promise<AuditOutcome | undefined> {
     if (workflowId === undefined || runId === undefined) return undefined;
-    const federation = changeFederation(workflowId);
+    const federation = federationOf(workflowId);
     try {
-      if (federation !== undefined) return await this.ofChange(federation, runId);
-      return cluster === undefined ? undefined : await this.ofClusterChange(cluster, runId, joins);
+      if (federation !== undefined) return await this.ofChange(federation, planOf(workflowId) ?? runId, plans);
+      return cluster === undefined ? undefined : await this.ofClusterChange(cluster, runId, plans);
     } catch (error) {
       if (error instanceof FederatorError && error.type === 'NotFound') return undefined;
       throw error;
     }
   }
 
-  private async ofChange(federation: string, runId: string): Promise<AuditOutcome> {
-    const change = await this.client.describeChange(federation, runId);
-    const hasFailed = change.status !== 'RUNNING' && change.status !== 'COMPLETED';
-    return outcomeOf(change, await this.plan(change), hasFailed ? await this.failure(change) : undefined);
+  private async ofChange(federation: string, id: string, plans: 'all' | 'onceEnded'): Promise<AuditOutcome> {
+    const change = await this.client.describeChange(federation, id);
+    if (change.status === 'RUNNING') return outcomeOf(change, plans === 'all' ? await this.plan(change) : undefined);
+    const plan = await this.plan(change);
+    return outcomeOf(change, plan, change.status === 'COMPLETED' ? undefined : await this.failure(change));
   }
 
-  private async ofClusterChange(cluster: string, runId: string, joins?: string): Promise<AuditOutcome | undefined> {
+  private async ofClusterChange(
+    cluster: string,
+    runId: string,
+    plans: 'all' | 'onceEnded',
+  ): Promise<AuditOutcome | undefined> {
     const change = await this.client.clusterChange(cluster, runId);
     if (change === undefined) return undefined;
-    const join = joins === undefined ? undefined : await this.client.changeBegunBy(joins, runId);
-    return outcomeOf(change, join === undefined ? [] : await this.plan(join), change.error?.message);
+    const { status, endedAt, error } = change;
+    // That it cannot be read is no outcome of it.
+    if (error?.type === 'PayloadUnreadable') throw new FederatorError(error.type, error.message);
+    if (status === 'RUNNING' && plans === 'onceEnded') return outcomeOf(change);
+    const begun = await this.client.changeBegunBy(cluster, runId);
+    if (begun !== undefined) return outcomeOf(change, await this.plan(begun), error?.message);
+    const isListed = endedAt !== undefined && Date.now() - Date.parse(endedAt) > LISTED_WITHIN_MS;
+    return outcomeOf(change, isListed ? [] : undefined, error?.message);
   }
 
   private async plan(change: ChangeHandle): Promise<AuditOutcome['plan']> {
-    const steps = (await this.client.progress(change))?.steps.filter(({ action }) => action !== 'none');
+    const steps = (await this.client.progress(change))?.steps.filter(isTelling);
     return steps?.map(({ cluster, title, action, details, state }) => ({
       cluster,
       title,
@@ -109,17 +146,22 @@ export class AuditOutcomes {
     return this.client.result(change).then(
       () => undefined,
       (error: unknown) => {
-        if (error instanceof FederatorError) return error.message;
+        if (error instanceof FederatorError && error.type !== 'PayloadUnreadable') return error.message;
         throw error;
       },
     );
   }
 }
 
+/** What changes something, and the check that failed; of the others there are thousands in a large probe. */
+function isTelling({ action, state }: StepProgress): boolean {
+  return action !== 'none' && (action !== 'check' || state === 'failed');
+}
+
 function outcomeOf(
   { status, endedAt }: { status: string; endedAt?: string },
-  plan: AuditOutcome['plan'],
-  error: string | undefined,
+  plan?: AuditOutcome['plan'],
+  error?: string,
 ): AuditOutcome {
   return {
     status,
@@ -127,12 +169,6 @@ function outcomeOf(
     ...(error === undefined ? {} : { error }),
     ...(plan === undefined ? {} : { plan }),
   };
-}
-
-/** Nothing more is to be learnt of it; a plan is asked for again for a while, as it takes a worker to tell it. */
-function isOver({ status, endedAt, plan }: AuditOutcome): boolean {
-  if (status === 'RUNNING') return false;
-  return plan !== undefined || endedAt === undefined || Date.now() - Date.parse(endedAt) > PLAN_WITHIN_MS;
 }
 
 function ignoreAbort(error: unknown): void {

@@ -48,15 +48,18 @@ async function main(): Promise<void> {
   const app = await buildServer(context, { level, traces: tracing !== undefined });
   warn = (message) => app.log.warn(message);
   const recording = new AbortController();
+  let recorded: Promise<void> | undefined;
   const stop = () => {
     recording.abort();
-    void closeWithin(app, SHUTDOWN_MS).then(() => Promise.all([client.close(), tracing?.shutdown()]));
+    void closeWithin(app, SHUTDOWN_MS)
+      .then(() => recorded)
+      .then(() => Promise.all([client.close(), tracing?.shutdown()]));
   };
   process.once('SIGTERM', stop).once('SIGINT', stop);
   try {
     const address = await app.listen({ host: settings.host, port: settings.port });
     console.log(`API on ${address} (console: ${address}/console, its description: ${address}/docs)`);
-    void new AuditOutcomes(client, audit).keepRecording(RECORD_OUTCOMES_MS, recording.signal, (message) =>
+    recorded = new AuditOutcomes(client, audit).keepRecording(RECORD_OUTCOMES_MS, recording.signal, (message) =>
       warn(message),
     );
   } catch (error) {

@@ -89,7 +89,7 @@ export interface SetupPlan {
   probe: ProbePlan;
   verify: PlannedStep;
   problems: Problem[];
-  /** Objects of others that fit and stay as they are. */
+  /** What stays as it is: objects of others that fit, and trust in what is of no member. */
   leftAlone: string[];
   /** Whether anything at all has to be created, changed or restarted. */
   changes: boolean;
@@ -114,7 +114,7 @@ export const OLDEST_SPIRE_VERSION = '1.8.0';
  */
 export function planSetup(options: SetupOptions, clusters: readonly ClusterFacts[]): SetupPlan {
   const problems = [...memberProblems(options.federation, clusters), ...profileProblems(options.hub, clusters)];
-  const leftAlone = clusters.flatMap((facts) => trustLeftAlone(options, clusters, facts));
+  const leftAlone = trustLeftAlone(options, clusters);
   const policies = options.policies ?? policiesOf(options.federation, clusters);
   const planning: Planning = { options, policies, clusters, problems, leftAlone };
   const members = clusters.map((facts) => planMember(planning, facts));
@@ -130,18 +130,17 @@ export function planSetup(options: SetupOptions, clusters: readonly ClusterFacts
   };
 }
 
-/** A setup brings clusters in, and ends no trust in what may be a cluster that cannot be seen from here. */
-function trustLeftAlone(
-  { federation, absent = [] }: SetupOptions,
-  clusters: readonly ClusterFacts[],
-  facts: ClusterFacts,
-): string[] {
-  const known = new Set([...clusters, ...absent].map(({ trustDomain }) => trustDomain));
-  // One of an edge that is wanted may have got another trust domain: it is put right.
-  const mended = clusters.map((peer) => (peer === facts ? undefined : ownRelationship(facts, peer, federation)?.name));
-  return orphanedTrust(federation, facts, known)
-    .filter(({ name }) => !mended.includes(name))
-    .map(({ evidence, remedy }) => `${evidence}, on ${facts.cluster}. ${remedy}`);
+/** Relationships that no setup ends: their trust domain may be that of a cluster which cannot be seen from here. */
+function trustLeftAlone({ federation, hub, absent }: SetupOptions, clusters: readonly ClusterFacts[]): string[] {
+  return orphanedTrust(federation, clusters, absent)
+    .filter(
+      ({ member, name }) =>
+        // One of an edge that is wanted may have got another trust domain: it is put right.
+        !clusters
+          .filter((peer) => trusts(hub, member.cluster, peer.cluster))
+          .some((peer) => ownRelationship(member, peer, federation)?.name === name),
+    )
+    .map(({ member: { cluster }, evidence, remedy }) => `${evidence}, on ${cluster}. ${remedy}`);
 }
 
 /** Every step of a plan, in the order in which they are taken. */

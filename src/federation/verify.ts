@@ -270,11 +270,8 @@ function identityCheck(facts: ClusterFacts, identity: ClusterFacts['identities']
 
 /** Trust of members in what is no member, as checks. @param members all of them */
 export function orphanChecks(federation: string, members: readonly ClusterFacts[]): Check[] {
-  const known = new Set(members.map(({ trustDomain }) => trustDomain));
-  return members.flatMap((facts) =>
-    orphanedTrust(federation, facts, known).map(({ name, evidence, remedy }) =>
-      checker(facts.cluster, name)('relationship', 'failed', evidence, remedy),
-    ),
+  return orphanedTrust(federation, members).map(({ member: { cluster }, name, evidence, remedy }) =>
+    checker(cluster, name)('relationship', 'failed', evidence, remedy),
   );
 }
 

@@ -616,6 +616,12 @@ test(
       expect(outcome).toMatchObject({ status: 'FAILED', error: expect.stringMatching(/edge-1/) as string });
     const restart = joined?.outcome?.plan?.find(({ action, cluster }) => action === 'restart' && cluster === 'edge-1');
     expect(restart).toMatchObject({ title: expect.stringMatching(/^Restart StatefulSet /) as string, state: 'done' });
+    const offboarded = ended.find(
+      ({ action, outcome }) => action === 'offboardCluster' && outcome?.error === undefined,
+    );
+    expect(offboarded?.outcome?.plan).toContainEqual(
+      expect.objectContaining({ cluster: 'edge-1', action: 'delete', state: 'done' }),
+    );
     const { body } = await call('GET', '/v1/audit?limit=1000');
     const items = body['items'] as AuditRecord[];
     expect(items.find(({ runId }) => runId === joined?.runId)?.outcome).toEqual(joined?.outcome);

@@ -295,6 +295,16 @@ describe('removing a cluster', () => {
       .filter(({ trustDomain }) => trustDomain === 'b.test')
       .map((each) => ({ ...each, trustDomain: 'c.test' }));
     expect(leftAlone({ ...a, relationships: edited })).toEqual([expect.stringMatching(/on b\. /)]);
+    // With another hub nobody puts that edge right.
+    expect(leftAlone({ ...a, relationships: edited }, { hub: 'c' })).toHaveLength(2);
+  });
+
+  test('trust in two that are no members ends at once only', () => {
+    const [a, b] = members.slice(0, 2) as [ClusterFacts, ClusterFacts];
+    const remedies = orphanChecks(FEDERATION, [a]).map(({ remedy }) => remedy);
+    expect(remedies).toHaveLength(2);
+    for (const remedy of remedies) expect(remedy).toMatch(/--trust-domain b\.test,c\.test$/);
+    expect(planRemoval(FEDERATION, [a], ['gone'], false, [b.trustDomain, 'c.test']).problems).toEqual([]);
   });
 
   test("a bundle that somebody else's identity federates with stays", () => {

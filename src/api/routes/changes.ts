@@ -146,7 +146,9 @@ export function changeRoutes(context: ApiContext, reads: Reads, streams: EventSt
         return mutate(context, request, reply, { action: 'cancel', federation, input: { runId } }, async () => {
           const change = await client.describeChange(federation, runId);
           await client.cancel(change);
-          return acceptedChange(change);
+          const { status, body } = acceptedChange(change);
+          // What comes of the change is on record with who began it.
+          return { status, body };
         });
       },
     );
