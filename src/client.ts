@@ -19,6 +19,7 @@ import {
 } from '@temporalio/common';
 import { loadClientConnectConfig } from '@temporalio/envconfig';
 import { HealthSchedules } from './client/healthSchedules.js';
+import { CallRetries } from './client/retries.js';
 import { isDeadline, temporalUnreachable } from './client/unreachable.js';
 import { requireWorker, whileServed } from './client/workers.js';
 import { webUiUrl } from './config.js';
@@ -177,6 +178,7 @@ export class FederatorClient {
 
   private constructor(
     private readonly connection: Connection,
+    private readonly retries: CallRetries,
     private readonly client: Client,
   ) {
     this.healthSchedules = new HealthSchedules(client);
@@ -191,9 +193,16 @@ export class FederatorClient {
     const { dataConverter } = payloadEncryption();
     const { connectionOptions, namespace } = loadClientConnectConfig();
     const address = temporalAddress();
+    const retries = new CallRetries();
     let connection: Connection;
     try {
-      connection = await Connection.connect({ connectTimeout: '5 seconds', ...connectionOptions, address });
+      const interceptors = [retries.interceptor];
+      connection = await Connection.connect({
+        connectTimeout: '5 seconds',
+        ...connectionOptions,
+        address,
+        interceptors,
+      });
     } catch (error) {
       throw new FederatorError(
         'TemporalUnreachable',
@@ -202,6 +211,7 @@ export class FederatorClient {
     }
     return new FederatorClient(
       connection,
+      retries,
       new Client({
         connection,
         namespace: namespace ?? 'default',
@@ -212,6 +222,7 @@ export class FederatorClient {
   }
 
   async close(): Promise<void> {
+    await this.retries.end();
     await this.connection.close();
   }
 
