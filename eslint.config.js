@@ -81,7 +81,15 @@ export default defineConfig(
     languageOptions: {
       globals: Object.fromEntries(
         ['document', 'sessionStorage', 'fetch', 'URL', 'CSS', 'TextDecoderStream', 'AbortController']
-          .concat(['setTimeout', 'setInterval', 'reportError'])
+          .concat([
+            'setTimeout',
+            'setInterval',
+            'reportError',
+            'addEventListener',
+            'location',
+            'history',
+            'URLSearchParams',
+          ])
           .map((name) => [name, 'readonly']),
       ),
     },

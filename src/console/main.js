@@ -1,3 +1,4 @@
+import { addressed, note } from './address.js';
 import { showChange, showCluster, showEdge, showLegend, showVerify } from './detail.js';
 import { askApproval, askPause } from './dialogs.js';
 import { byId, el, focusKey, refill } from './dom.js';
@@ -28,7 +29,11 @@ const state = {
   /** Of the clusters that have one. */
   regions: new Map(),
   view: undefined,
+  /** The view that somebody asked for; otherwise it is by how many clusters there are. */
+  asked: undefined,
   panel: undefined,
+  /** What the address asks to be opened, once it is known. */
+  opens: undefined,
 };
 let matrix;
 /** @type {AbortController | undefined} */
@@ -56,7 +61,17 @@ async function signedIn() {
   select.replaceChildren(...federations.map((each) => el('option', {}, each.name)));
   state.members = new Map(federations.map(({ name: federation, members }) => [federation, members]));
   if (federations.length === 0) return notice('There is no federation yet that you may see.');
-  choose(select.value);
+  goToAddress();
+}
+
+/** Shows what the address asks for, as far as there is such a thing. */
+function goToAddress() {
+  const { federation, view, selected } = addressed();
+  const select = byId('federation');
+  const isThere = [...select.options].some(({ value }) => value === federation);
+  if (isThere) select.value = federation;
+  choose(select.value, isThere ? { asked: view, opens: selected } : {});
+  if (federation !== undefined && !isThere) notice(`There is no federation ${federation} that you may see.`);
 }
 
 async function everyFederation() {
@@ -69,10 +84,10 @@ async function everyFederation() {
   return found;
 }
 
-function choose(federation) {
+function choose(federation, { asked, opens } = {}) {
   feed.stop();
-  const nothing = { health: NOTHING, edges: new Map(), regions: new Map(), view: undefined, panel: undefined };
-  Object.assign(state, { federation, ...nothing });
+  const nothing = { health: NOTHING, edges: new Map(), regions: new Map(), panel: undefined, selected: undefined };
+  Object.assign(state, { federation, ...nothing, view: asked, asked, opens });
   matrix = undefined;
   view.replaceChildren();
   void follow();
@@ -133,7 +148,12 @@ function show(health) {
   drawHead();
   drawView();
   drawActions();
-  state.panel?.();
+  const { opens } = state;
+  if (opens === undefined) state.panel?.();
+  else {
+    state.opens = undefined;
+    select(opens);
+  }
   if (state.panel === undefined) showLegend(detail);
   listFindings(byId('findings'), health.findings, approval());
   listRepairs(byId('repairs'), health.repairs);
@@ -174,7 +194,8 @@ function drawHead() {
 }
 
 function drawView() {
-  const { health, edges, selected } = state;
+  const { health, edges, selected, federation, asked, opens } = state;
+  note({ federation, view: asked, selected: selected ?? opens });
   for (const each of ['graph', 'matrix'])
     byId(`view-${each}`).setAttribute('aria-pressed', String(state.view === each));
   const shown = { clusters: health.clusters, edges, selected, select };
@@ -339,9 +360,13 @@ byId('federation').addEventListener('change', ({ target }) => choose(target.valu
 for (const each of ['graph', 'matrix']) {
   byId(`view-${each}`).addEventListener('click', () => {
     state.view = each;
+    state.asked = each;
     drawView();
   });
 }
+addEventListener('hashchange', () => {
+  if (state.federation !== undefined) goToAddress();
+});
 document.addEventListener('keydown', ({ key }) => {
   if (key === 'Escape' && state.panel !== undefined && !byId('dialog').open) close();
 });

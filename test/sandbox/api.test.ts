@@ -311,12 +311,12 @@ if (chromium === undefined) console.warn('No Chromium (CHROMIUM_PATH): the cases
     const browser = await startBrowser(chromium ?? '');
     const asked: string[] = [];
     try {
-      const open = async (as: keyof typeof TOKENS) => {
+      const open = async (as: keyof typeof TOKENS, at = `${url}/`) => {
         const page = await (await browser.newContext()).newPage();
         page.setDefaultTimeout(MINUTE);
         const bad = misdeeds(page, url);
         page.on('request', (request) => asked.push(new URL(request.url()).pathname));
-        await page.goto(`${url}/`);
+        await page.goto(at);
         await page.getByLabel('API token').fill(TOKENS[as].token);
         await page.keyboard.press('Enter');
         await page.getByRole('button', { name: 'Check now' }).waitFor();
@@ -340,6 +340,14 @@ if (chromium === undefined) console.warn('No Chromium (CHROMIUM_PATH): the cases
       await page.keyboard.press('Escape');
       await detail.getByRole('heading', { name: 'Edges' }).waitFor();
       expect(await page.evaluate('document.activeElement.dataset.key')).toBe('client-1←server-1');
+      await page.keyboard.press('Enter');
+      await detail.getByRole('heading', { name: 'client-1 → server-1' }).waitFor();
+      await page.getByRole('button', { name: 'Matrix' }).click();
+      const link = page.url();
+      await page.keyboard.press('Escape');
+      await detail.getByRole('heading', { name: 'Edges' }).waitFor();
+      expect(new URL(page.url()).hash).toBe(`#federation=${FEDERATION}&view=matrix`);
+      await page.getByRole('button', { name: 'Graph' }).click();
       const checked = page.waitForResponse((response) => response.url().endsWith('/monitor/check'));
       await page.getByRole('button', { name: 'Check now' }).click();
       expect((await checked).status()).toBe(200);
@@ -353,14 +361,18 @@ if (chromium === undefined) console.warn('No Chromium (CHROMIUM_PATH): the cases
       await detail.getByText('token/admin').waitFor();
       expect(await page.content()).not.toContain(TOKENS.admin.token);
       expect(await page.evaluate('localStorage.length + document.cookie.length')).toBe(0);
-      const viewer = await open('viewer');
+      const viewer = await open('viewer', link);
+      await viewer.page.getByRole('complementary').getByRole('heading', { name: 'client-1 → server-1' }).waitFor();
+      expect(viewer.page.url()).toBe(link);
+      expect(await viewer.page.getByRole('button', { name: 'Matrix' }).getAttribute('aria-pressed')).toBe('true');
+      await viewer.page.evaluate(`location.hash = 'federation=${FEDERATION}&view=graph'`);
       await viewer.page.getByRole('button', { name: /^client-1 trusts server-1: fresh/ }).waitFor();
       const offered = await viewer.page.getByRole('button').allInnerTexts();
       expect(offered).toEqual(expect.arrayContaining(['Check now', 'Verify', 'Sign out']));
       expect(offered.filter((text) => /pause|resume|approve/i.test(text))).toEqual([]);
       expect([...bad, ...viewer.bad]).toEqual([]);
       const health = asked.filter((path) => /\/(health|health\/events|changes)$/.test(path));
-      expect(health).toEqual(Array(2).fill(`/v1/federations/${FEDERATION}/health/events`));
+      expect(health).toEqual(Array(3).fill(`/v1/federations/${FEDERATION}/health/events`));
     } finally {
       await browser.close();
     }
