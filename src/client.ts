@@ -405,7 +405,7 @@ export class FederatorClient {
         startedAt: startTime.toISOString(),
         ...(closeTime === undefined ? {} : { endedAt: closeTime.toISOString() }),
       };
-      if (status.name === 'RUNNING') return change;
+      if (closeTime === undefined) return change;
       return await this.outcome<unknown>(handle).then(
         (result) => ({ ...change, result }),
         (error: unknown) => {

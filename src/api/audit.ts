@@ -54,7 +54,7 @@ export const auditRecordSchema = z
     detail: z.string().optional(),
     /** `sequence` of the record whose workflow has ended. */
     ended: z.number().int().optional(),
-    /** What came of the workflow; absent where Temporal is away. */
+    /** What came of the workflow; absent where that cannot be told just now. */
     outcome: auditOutcomeSchema.optional(),
   })
   .meta({ id: 'AuditRecord' });
@@ -91,6 +91,8 @@ interface Content {
 /** Who asked for what, a line of JSON each, only ever added to. */
 export class AuditLog {
   private content: Promise<Content> | undefined;
+  /** What was written last may be in the file in part. */
+  private isStale = false;
   private writing: Promise<unknown> = Promise.resolve();
 
   constructor(private readonly file: string) {}
@@ -110,8 +112,8 @@ export class AuditLog {
       try {
         await this.guard(() => appendFile(this.file, `${before}${line}\n`, { mode: 0o600, flush: true }));
       } catch (error) {
-        // Some of it may be there: the next one looks.
-        this.content = undefined;
+        // The next one looks.
+        this.isStale = true;
         throw error;
       }
       const place = { from: content.bytes + before.length, length: Buffer.byteLength(line) };
@@ -160,11 +162,13 @@ export class AuditLog {
   private async current(): Promise<Content> {
     const before = await this.all();
     const { size } = await this.guard(() => sizeOf(this.file));
-    if (size === before.bytes) return before;
-    this.content = undefined;
-    const content = await this.all();
+    if (!this.isStale && size === before.bytes) return before;
+    const content = await this.guard(async () => parse(await read(this.file)));
     content.lastSequence = Math.max(content.lastSequence, before.lastSequence);
-    for (const [sequence, record] of before.pending) content.pending.set(sequence, record);
+    for (const [sequence, record] of before.pending)
+      if (!content.outcomes.has(sequence)) content.pending.set(sequence, record);
+    this.content = Promise.resolve(content);
+    this.isStale = false;
     return content;
   }
 
@@ -209,7 +213,7 @@ async function read(file: string): Promise<Buffer> {
 /** In bytes, as a line that was cut off may end within a character. */
 function* lines(text: Buffer): Generator<{ line: string; place: Place }> {
   for (let from = 0; from < text.length;) {
-    const newline = text.indexOf('\n', from);
+    const newline = text.indexOf(NEWLINE, from);
     const end = newline === -1 ? text.length : newline;
     const place = { from, length: end - from };
     yield { line: withoutGaps(text.toString('utf8', from, end)), place };
@@ -295,9 +299,14 @@ async function openToRead(file: string): Promise<FileHandle | undefined> {
 async function* wholeLines(file: string): AsyncGenerator<string> {
   const handle = await openToRead(file);
   try {
-    for await (const written of handle?.readLines({ autoClose: false }) ?? []) {
-      const line = withoutGaps(written);
-      if (line !== '' && !isCutOff(line)) yield `${line}\n`;
+    let rest = Buffer.alloc(0);
+    for await (const chunk of handle?.createReadStream({ autoClose: false }) ?? []) {
+      rest = Buffer.concat([rest, chunk as Buffer]);
+      for (let end = rest.indexOf(NEWLINE); end !== -1; end = rest.indexOf(NEWLINE)) {
+        const line = withoutGaps(rest.toString('utf8', 0, end));
+        rest = rest.subarray(end + 1);
+        if (line !== '' && !isCutOff(line)) yield `${line}\n`;
+      }
     }
   } finally {
     await handle?.close();

@@ -33,7 +33,7 @@ export class AuditOutcomes {
       const outcomes: PromiseSettledResult<AuditOutcome | undefined>[] = isAway
         ? []
         : await Promise.allSettled(batch.map(async (record) => record.outcome ?? this.outcome(record)));
-      isAway ||= outcomes.some(({ status }) => status === 'rejected');
+      isAway ||= outcomes.some((each) => each.status === 'rejected' && !isUnreadable(each.reason));
       for (const [index, record] of batch.entries()) {
         const asked = outcomes[index];
         const outcome = record.outcome ?? (asked?.status === 'fulfilled' ? asked.value : undefined);
@@ -78,14 +78,16 @@ export class AuditOutcomes {
   private async recordOne(record: AuditRecord): Promise<void> {
     const { at: _at, sequence, asked: _asked, ...about } = record;
     const outcome = (await this.outcome(record, 'onceEnded')) ?? { status: 'UNKNOWN' };
-    if (outcome.status === 'RUNNING' || !this.isTold(sequence, outcome)) return;
+    if (!this.isTold(sequence, outcome)) return;
     this.endedSince.delete(sequence);
     await this.audit.add({ ...about, ended: sequence, outcome });
   }
 
   /** Nothing more is to be learnt of it; a plan is asked for again for a while, as it takes a worker to tell it. */
-  private isTold(sequence: number, { status, plan }: AuditOutcome): boolean {
-    if (plan !== undefined || status === 'UNKNOWN') return true;
+  private isTold(sequence: number, { status, endedAt, plan }: AuditOutcome): boolean {
+    if (status === 'UNKNOWN') return true;
+    if (endedAt === undefined) return false;
+    if (plan !== undefined) return true;
     const since = this.endedSince.get(sequence) ?? Date.now();
     this.endedSince.set(sequence, since);
     return Date.now() - since > PLAN_WITHIN_MS;
@@ -109,8 +111,9 @@ export class AuditOutcomes {
 
   private async ofChange(federation: string, id: string, plans: 'all' | 'onceEnded'): Promise<AuditOutcome> {
     const change = await this.client.describeChange(federation, id);
-    if (change.status === 'RUNNING') return outcomeOf(change, plans === 'all' ? await this.plan(change) : undefined);
+    if (change.endedAt === undefined && plans === 'onceEnded') return outcomeOf(change);
     const plan = await this.plan(change);
+    if (change.endedAt === undefined) return outcomeOf(change, plan);
     return outcomeOf(change, plan, change.status === 'COMPLETED' ? undefined : await this.failure(change));
   }
 
@@ -121,12 +124,17 @@ export class AuditOutcomes {
   ): Promise<AuditOutcome | undefined> {
     const change = await this.client.clusterChange(cluster, runId);
     if (change === undefined) return undefined;
-    const { status, endedAt, error } = change;
+    const { endedAt, error } = change;
     // That it cannot be read is no outcome of it.
     if (error?.type === 'PayloadUnreadable') throw new FederatorError(error.type, error.message);
-    if (status === 'RUNNING' && plans === 'onceEnded') return outcomeOf(change);
+    if (endedAt === undefined && plans === 'onceEnded') return outcomeOf(change);
     const begun = await this.client.changeBegunBy(cluster, runId);
-    if (begun !== undefined) return outcomeOf(change, await this.plan(begun), error?.message);
+    if (begun !== undefined) {
+      // It goes on to its end, or undoes what it did, also where somebody terminated what began it.
+      const { endedAt: over } = await this.client.describeChange(begun.federation, begun.runId);
+      const plan = over === undefined && plans === 'onceEnded' ? undefined : await this.plan(begun);
+      return outcomeOf(change, plan, error?.message);
+    }
     const isListed = endedAt !== undefined && Date.now() - Date.parse(endedAt) > LISTED_WITHIN_MS;
     return outcomeOf(change, isListed ? [] : undefined, error?.message);
   }
@@ -146,11 +154,15 @@ export class AuditOutcomes {
     return this.client.result(change).then(
       () => undefined,
       (error: unknown) => {
-        if (error instanceof FederatorError && error.type !== 'PayloadUnreadable') return error.message;
+        if (error instanceof FederatorError && !isUnreadable(error)) return error.message;
         throw error;
       },
     );
   }
+}
+
+function isUnreadable(error: unknown): boolean {
+  return error instanceof FederatorError && error.type === 'PayloadUnreadable';
 }
 
 /** What changes something, and the check that failed; of the others there are thousands in a large probe. */

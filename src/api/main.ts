@@ -52,8 +52,9 @@ async function main(): Promise<void> {
   const stop = () => {
     recording.abort();
     void closeWithin(app, SHUTDOWN_MS)
-      .then(() => recorded)
-      .then(() => Promise.all([client.close(), tracing?.shutdown()]));
+      // Whose calls end with the connection.
+      .then(() => Promise.all([recorded, client.close()]))
+      .then(() => tracing?.shutdown());
   };
   process.once('SIGTERM', stop).once('SIGINT', stop);
   try {

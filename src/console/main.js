@@ -68,10 +68,12 @@ async function signedIn() {
 function goToAddress() {
   const { federation, view, selected } = addressed();
   const select = byId('federation');
+  if (federation === undefined) return choose(select.value);
   const isThere = [...select.options].some(({ value }) => value === federation);
-  if (isThere) select.value = federation;
-  choose(select.value, isThere ? { asked: view, opens: selected } : {});
-  if (federation !== undefined && !isThere) notice(`There is no federation ${federation} that you may see.`);
+  select.value = isThere ? federation : null;
+  // Another one than somebody was sent to would be taken for it.
+  if (isThere) choose(federation, { asked: view, opens: selected });
+  else notice(`There is no federation ${federation} that you may see.`);
 }
 
 async function everyFederation() {
@@ -88,6 +90,7 @@ function choose(federation, { asked, opens } = {}) {
   feed.stop();
   const nothing = { health: NOTHING, edges: new Map(), regions: new Map(), panel: undefined, selected: undefined };
   Object.assign(state, { federation, ...nothing, view: asked, asked, opens });
+  note({ federation, view: asked, selected: opens });
   matrix = undefined;
   view.replaceChildren();
   void follow();
@@ -149,11 +152,10 @@ function show(health) {
   drawView();
   drawActions();
   const { opens } = state;
-  if (opens === undefined) state.panel?.();
-  else {
+  if (state.edges.has(opens) || health.clusters.some(({ cluster }) => cluster === opens)) {
     state.opens = undefined;
     select(opens);
-  }
+  } else state.panel?.();
   if (state.panel === undefined) showLegend(detail);
   listFindings(byId('findings'), health.findings, approval());
   listRepairs(byId('repairs'), health.repairs);
@@ -299,6 +301,7 @@ function select(key) {
 function opened(panel, key) {
   state.panel = panel;
   state.selected = key;
+  state.opens = undefined;
   panel();
   drawView();
   detail.focus({ preventScroll: true });
@@ -329,8 +332,8 @@ function signOut(why = '') {
   feed.stop();
   following?.abort();
   notice();
-  state.grants = [];
-  state.federation = undefined;
+  const nothing = { federation: undefined, panel: undefined, selected: undefined, opens: undefined };
+  Object.assign(state, { grants: [], ...nothing });
   for (const id of ['view', 'detail', 'findings', 'changes', 'repairs', 'actions', 'counts', 'federation', 'who'])
     byId(id).replaceChildren();
   byId('console').hidden = true;

@@ -208,7 +208,7 @@ function hubProblems(
   // Bare, a teardown asks every member.
   const on = hub === undefined ? ` --clusters ${members.map(({ cluster }) => cluster).join(',')}` : '';
   const end = `npm run start-workflow teardown -- --federation ${federation}${on}`;
-  const another = members.find(({ cluster }) => cluster !== hub)?.cluster;
+  const another = members.find(({ cluster }) => cluster !== hub && !leaving.includes(cluster))?.cluster;
   const remedy =
     hub === undefined || another === undefined
       ? `End the federation: ${end}`

@@ -365,6 +365,8 @@ if (chromium === undefined) console.warn('No Chromium (CHROMIUM_PATH): the cases
       await viewer.page.getByRole('complementary').getByRole('heading', { name: 'client-1 → server-1' }).waitFor();
       expect(viewer.page.url()).toBe(link);
       expect(await viewer.page.getByRole('button', { name: 'Matrix' }).getAttribute('aria-pressed')).toBe('true');
+      await viewer.page.evaluate("location.hash = 'federation=another'");
+      await viewer.page.getByText('There is no federation another that you may see.').waitFor();
       await viewer.page.evaluate(`location.hash = 'federation=${FEDERATION}&view=graph'`);
       await viewer.page.getByRole('button', { name: /^client-1 trusts server-1: fresh/ }).waitFor();
       const offered = await viewer.page.getByRole('button').allInnerTexts();

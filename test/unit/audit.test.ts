@@ -106,13 +106,17 @@ describe('what becomes of a change', () => {
         if (isAway) throw new Error('unavailable');
         if (runId === unreadable) throw new FederatorError('PayloadUnreadable', 'It is encrypted.');
         if (runId === 'forgotten') throw new FederatorError('NotFound', 'There is no such change.');
-        return { ...change, federation, workflowId: '', ...(runId === 'runs' ? { status: 'RUNNING' } : ended) };
+        const standing = { runs: { status: 'RUNNING' }, paused: { status: 'PAUSED' } }[runId] ?? ended;
+        return { ...change, federation, workflowId: '', ...standing };
       },
       clusterChange: async (_cluster, runId) =>
         runId === unreadable
           ? { ...change, status: 'FAILED', error: { type: 'PayloadUnreadable', message: 'It is encrypted.' } }
           : { ...change, status: 'COMPLETED', endedAt: ended.endedAt },
-      changeBegunBy: async (cluster) => (cluster === 'c' ? { ...change, federation: 'f', workflowId: '' } : undefined),
+      changeBegunBy: async (cluster) =>
+        cluster === 'd'
+          ? undefined
+          : { ...change, federation: 'f', workflowId: '', runId: cluster === 'c' ? 'x' : 'runs' },
       progress: async () => progress,
       result: async () => {
         throw new FederatorError('PreflightFailed', outcome.error);
@@ -199,6 +203,18 @@ describe('what becomes of a change', () => {
     ]);
   });
 
+  test('is not known before it has ended, nor before what it began has', async () => {
+    await began('paused');
+    await began('onboards', { workflowId: 'cluster/e/change', cluster: 'e', federation: 'f' });
+    await outcomes.record();
+    expect(await log.pending()).toHaveLength(2);
+    const standing = await outcomes.join(await log.list({ limit: 10 }));
+    expect(standing.map((record) => record.outcome)).toEqual([
+      { status: 'COMPLETED', endedAt: ended.endedAt, plan: outcome.plan },
+      { status: 'PAUSED', plan: outcome.plan },
+    ]);
+  });
+
   test('of a plan is found by its own ID', async () => {
     await began('some run', { workflowId: 'plan/f/forgotten' });
     await began('forgotten', { workflowId: 'plan/f/known' });
@@ -228,6 +244,29 @@ describe('what becomes of a change', () => {
     const lines = (await text(await log.export())).trim().split('\n');
     expect(lines.map((line) => (JSON.parse(line) as AuditRecord).sequence)).toEqual([6, 7, 8]);
   });
+});
+
+test('numbers go on where a write failed and the file was moved away', async () => {
+  const log = new AuditLog(file);
+  await log.add({ ...asked('before'), runId: 'runs' });
+  renameSync(file, `${file}.1`);
+  mkdirSync(file);
+  await expect(log.add(asked('failed'))).rejects.toThrow(/EISDIR/);
+  expect(await actions(log)).toEqual(['before']);
+  rmdirSync(file);
+  expect(await log.add(asked('after'))).toBe(2);
+  expect(await actions(log)).toEqual(['after']);
+  expect((await log.pending()).map(({ runId }) => runId)).toEqual(['runs']);
+});
+
+test('an export has all of each line, whatever was written into it', async () => {
+  const log = new AuditLog(file);
+  const reason = `a\u2028{"at":"b${'ö'.repeat(100_000)}`;
+  await log.add({ ...asked('pause'), detail: reason });
+  appendFileSync(file, '{"at":"2026');
+  await log.add(asked('next'));
+  const lines = (await text(await log.export())).trim().split('\n');
+  expect(lines.map((line) => (JSON.parse(line) as AuditRecord).detail)).toEqual([reason, undefined]);
 });
 
 describe('a request that changes something', () => {

@@ -1,4 +1,7 @@
-import { Metadata, status, type StatusObject } from '@grpc/grpc-js';
+import { setTimeout as delay } from 'node:timers/promises';
+import { promisify } from 'node:util';
+import { Metadata, Server, ServerCredentials, status, type StatusObject } from '@grpc/grpc-js';
+import { FederatorClient } from '../../src/client.js';
 import { CallRetries } from '../../src/client/retries.js';
 
 const away: StatusObject = { code: status.UNAVAILABLE, details: 'away', metadata: new Metadata() };
@@ -19,4 +22,31 @@ test('they have ended when the last one that was due has been made', async () =>
   }
   await retries.end();
   expect(made.sort()).toEqual(['attempt 1', 'attempt 3']);
+});
+
+test('a client is closed while Temporal is away, and no call is made after that', async () => {
+  const temporal = new Server();
+  const path = '/temporal.api.workflowservice.v1.WorkflowService/GetSystemInfo';
+  const nothing = (bytes: Buffer) => bytes;
+  temporal.register(
+    path,
+    (_call: unknown, answer: (error: null, message: Buffer) => void) => answer(null, Buffer.alloc(0)),
+    nothing,
+    nothing,
+    'unary',
+  );
+  const port = await promisify(temporal.bindAsync.bind(temporal))('127.0.0.1:0', ServerCredentials.createInsecure());
+  process.env['TEMPORAL_ADDRESS'] = `127.0.0.1:${port}`;
+  try {
+    const client = await FederatorClient.connect();
+    temporal.forceShutdown();
+    const asked = client.listChanges({ limit: 1 });
+    const refused = expect(asked).rejects.toThrow(/list workflows/);
+    // Some attempts later the next one is due in a while.
+    await delay(1_000);
+    await client.close();
+    await refused;
+  } finally {
+    delete process.env['TEMPORAL_ADDRESS'];
+  }
 });
