@@ -52,7 +52,7 @@ async function main(): Promise<void> {
   const stop = () => {
     recording.abort();
     void closeWithin(app, SHUTDOWN_MS)
-      // Whose calls end with the connection.
+      // The calls of the recording end with the connection.
       .then(() => Promise.all([recorded, client.close()]))
       .then(() => tracing?.shutdown());
   };

@@ -68,12 +68,15 @@ async function signedIn() {
 function goToAddress() {
   const { federation, view, selected } = addressed();
   const select = byId('federation');
-  if (federation === undefined) return choose(select.value);
-  const isThere = [...select.options].some(({ value }) => value === federation);
-  select.value = isThere ? federation : null;
+  if (federation === undefined) return choose(select.value || select.options[0].value);
+  if ([...select.options].some(({ value }) => value === federation)) {
+    select.value = federation;
+    return choose(federation, { asked: view, opens: selected });
+  }
   // Another one than somebody was sent to would be taken for it.
-  if (isThere) choose(federation, { asked: view, opens: selected });
-  else notice(`There is no federation ${federation} that you may see.`);
+  select.value = null;
+  leave();
+  notice(`There is no federation ${federation} that you may see.`);
 }
 
 async function everyFederation() {
@@ -327,15 +330,22 @@ function notice(text = '') {
   if (byId('notice').textContent !== text) byId('notice').textContent = text;
 }
 
-function signOut(why = '') {
-  token.forget();
+/** Follows and shows no federation any more. */
+function leave() {
   feed.stop();
   following?.abort();
-  notice();
-  const nothing = { federation: undefined, panel: undefined, selected: undefined, opens: undefined };
-  Object.assign(state, { grants: [], ...nothing });
-  for (const id of ['view', 'detail', 'findings', 'changes', 'repairs', 'actions', 'counts', 'federation', 'who'])
+  Object.assign(state, { federation: undefined, panel: undefined, selected: undefined, opens: undefined });
+  for (const id of ['view', 'detail', 'findings', 'changes', 'repairs', 'actions', 'counts', 'verdict', 'round'])
     byId(id).replaceChildren();
+  byId('verdict').className = 'pill';
+}
+
+function signOut(why = '') {
+  token.forget();
+  leave();
+  notice();
+  state.grants = [];
+  for (const id of ['federation', 'who']) byId(id).replaceChildren();
   byId('console').hidden = true;
   byId('sign-in').hidden = false;
   byId('sign-in-error').textContent = why;
@@ -362,13 +372,14 @@ byId('sign-out').addEventListener('click', () => signOut());
 byId('federation').addEventListener('change', ({ target }) => choose(target.value));
 for (const each of ['graph', 'matrix']) {
   byId(`view-${each}`).addEventListener('click', () => {
+    if (state.federation === undefined) return;
     state.view = each;
     state.asked = each;
     drawView();
   });
 }
 addEventListener('hashchange', () => {
-  if (state.federation !== undefined) goToAddress();
+  if (byId('federation').options.length > 0) goToAddress();
 });
 document.addEventListener('keydown', ({ key }) => {
   if (key === 'Escape' && state.panel !== undefined && !byId('dialog').open) close();

@@ -367,6 +367,8 @@ if (chromium === undefined) console.warn('No Chromium (CHROMIUM_PATH): the cases
       expect(await viewer.page.getByRole('button', { name: 'Matrix' }).getAttribute('aria-pressed')).toBe('true');
       await viewer.page.evaluate("location.hash = 'federation=another'");
       await viewer.page.getByText('There is no federation another that you may see.').waitFor();
+      expect(await viewer.page.getByRole('button', { name: /client-1 trusts server-1/ }).count()).toBe(0);
+      expect(new URL(viewer.page.url()).hash).toBe('#federation=another');
       await viewer.page.evaluate(`location.hash = 'federation=${FEDERATION}&view=graph'`);
       await viewer.page.getByRole('button', { name: /^client-1 trusts server-1: fresh/ }).waitFor();
       const offered = await viewer.page.getByRole('button').allInnerTexts();

@@ -72,6 +72,7 @@ export function accessRoutes({ audit, client }: ApiContext): FastifyPluginAsyncZ
           response: { 200: z.string(), ...problems },
         },
       },
+      // A stream is sent as it is; the description knows its text only.
       async (_request, reply) => reply.type('application/x-ndjson').send((await audit.export()) as unknown as string),
     );
   };
