@@ -2,6 +2,7 @@ import type { ServerResponse } from 'node:http';
 import { clusterSchema } from '../../src/contract/inventory.js';
 import { connectCluster, type ClusterConnection } from '../../src/kubernetes/connect.js';
 import { kubernetesRequestSeconds } from '../../src/kubernetes/latency.js';
+import { readLog } from '../../src/kubernetes/log.js';
 import { applyObject, deleteObject, kindExists, listObjects, readObject } from '../../src/kubernetes/objects.js';
 import { waitFor } from '../../src/kubernetes/wait.js';
 import { FakeKubernetesApi } from '../support/fakeKubernetesApi.js';
@@ -50,6 +51,21 @@ test.each([
   expect(error).toMatchObject({ type, retryable });
   expect((error as Error).message).toMatch(/^fake: cannot apply Service federation: /);
   expect((error as Error).message).toMatch(says);
+});
+
+test.each([
+  status(400, 'container "spire-server" in pod "spire-server-0" is waiting to start: ContainerCreating'),
+  status(404, 'no logs found for container "spire-server"'),
+])('a container that has no log just now may have one soon: HTTP $status', async (given) => {
+  answer = given;
+  const target = { namespace: 'spire', pod: 'spire-server-0', container: 'spire-server' };
+  await expect(readLog(connection, target)).rejects.toMatchObject({
+    type: 'NotReady',
+    retryable: true,
+    message: expect.stringMatching(/^fake: cannot read the log of pod spire-server-0: .*container/) as string,
+  });
+  answer = status(403, 'pods/log is forbidden');
+  await expect(readLog(connection, target)).rejects.toMatchObject({ type: 'Forbidden' });
 });
 
 test('what is not there is undefined, not an error; so is a kind that the cluster does not know', async () => {

@@ -97,7 +97,7 @@ test.each(['NotFound', 'ServerConfUnreadable', 'Unauthorized', 'Forbidden', 'Bun
   },
 );
 
-test.each(['ClusterUnreachable', 'KubernetesUnavailable', 'NoWorker', 'ExecFailed'] as const)(
+test.each(['ClusterUnreachable', 'KubernetesUnavailable', 'NoWorker', 'ExecFailed', 'NotReady'] as const)(
   'what may be over by itself, %s, is unknown and no finding, and ends a row of others',
   (type) => {
     const { watched, findings } = after(failed('Forbidden'), failed(type), failed('Forbidden'), failed(type));
