@@ -3,14 +3,15 @@ import type { FederationFile, PlannedStep } from '../contract/change.js';
 import type { ClusterFacts, IdentityFacts, Problem } from '../contract/facts.js';
 import type { KubernetesObject } from '../contract/kubernetes.js';
 import { DEFAULT_REFRESH_HINT_SECONDS, HUB, POLICY } from '../contract/names.js';
-import { policySchema, type Policy } from '../contract/policy.js';
+import type { Policy } from '../contract/policy.js';
 import { durationSeconds } from '../contract/serverConf.js';
 import type { Check } from '../contract/verify.js';
 import type { ControlFacts, Relationships } from '../contract/control.js';
+import { adoptedPolicies, policyOf } from './adoptedPolicies.js';
 import { controlStrategy } from './control.js';
 import { owned, owningFederation } from './ownership.js';
 import { exposureContext, planSetup, planSteps } from './plan.js';
-import { CLUSTER_SPIFFE_ID } from './policy.js';
+import { CLUSTER_SPIFFE_ID, policiesOf } from './policy.js';
 import { CFTD } from './relationship.js';
 import { exposureStrategy } from './exposure.js';
 import { asPeer, wantedFederation } from './serverConfPlan.js';
@@ -51,21 +52,20 @@ export function planAdoption(federation: string, clusters: readonly ClusterFacts
   const hub = hubOf(found);
   const settings = { relationships, refreshHintSeconds, ...(hub === undefined ? {} : { hub: hub.cluster }) } as const;
   const peersOf = (facts: ClusterFacts) => found.filter((peer) => trusts(hub?.cluster, facts.cluster, peer.cluster));
-  const adopted = found.map((facts) => adoptedFacts(federation, facts, peersOf(facts), hub));
-  const policies = [
-    ...new Map(
-      adopted.flatMap(({ identities }) =>
-        identities.flatMap((identity) => (identity.policy === undefined ? [] : [[identity.name, identity.policy]])),
-      ) as [string, Policy][],
-    ).values(),
-  ];
+  const made = adoptedPolicies(
+    federation,
+    found.map((facts) => ({ facts, trusted: peersOf(facts) })),
+  );
+  const adopted = found.map((facts) => adoptedFacts(federation, facts, peersOf(facts), hub, made.policies));
+  // Those that a setup will find.
+  const policies = policiesOf(federation, adopted);
   const plan = planSetup({ federation, ...settings, policies, probe: false }, adopted);
   return {
     members: adopted.map((then, index) => {
       const facts = found[index] ?? then;
       return planMember(federation, facts, then, peersOf(facts), hub, settings);
     }),
-    findings: found.flatMap((facts) => findings(facts, peersOf(facts))),
+    findings: [...found.flatMap((facts) => findings(facts, peersOf(facts), made.policies)), ...made.findings],
     mending: planSteps(plan).filter(({ action }) => action !== 'none' && action !== 'check'),
     file: {
       federation,
@@ -178,6 +178,7 @@ function adoptedFacts(
   facts: ClusterFacts,
   peers: readonly ClusterFacts[],
   hub: ClusterFacts | undefined,
+  policies: ReadonlyMap<string, Policy>,
 ): ClusterFacts {
   const domains = peers.map(({ trustDomain }) => trustDomain);
   const marks = { federation, ...(hub === undefined ? {} : { hub: hub.trustDomain }) };
@@ -193,7 +194,7 @@ function adoptedFacts(
     control: adoptedControl(federation, facts.control, domains),
     serverConfRecorded: true,
     recordedPeers: domains.filter((trustDomain) => facts.serverConf.federatesWith[trustDomain] !== undefined),
-    identities: facts.identities.map((identity) => adoptedIdentity(federation, identity, peers)),
+    identities: facts.identities.map((identity) => adoptedIdentity(federation, facts, identity, peers, policies)),
   };
 }
 
@@ -203,43 +204,36 @@ function adoptedControl(federation: string, control: ControlFacts, domains: read
 }
 
 /**
- * A ClusterSPIFFEID that federates with members becomes a policy, just as it is. One with fields that no policy has stays
- * somebody else's: nothing could be made of its policy later.
+ * A ClusterSPIFFEID that federates with members is marked with the policy that it becomes. One with fields that no policy
+ * has, or that is another than its namesakes, stays somebody else's: nothing could be made of its policy later.
  */
-function adoptedIdentity(federation: string, identity: IdentityFacts, trusted: readonly ClusterFacts[]): IdentityFacts {
-  const policy = policyOf(identity, trusted)?.data;
+function adoptedIdentity(
+  federation: string,
+  facts: ClusterFacts,
+  identity: IdentityFacts,
+  trusted: readonly ClusterFacts[],
+  policies: ReadonlyMap<string, Policy>,
+): IdentityFacts {
+  const policy = adoptedPolicy(facts, identity, trusted, policies);
   if (policy === undefined || identity.object === undefined) return identity;
   const object = owned(identity.object, federation);
   const annotations = { ...object.metadata.annotations, [POLICY]: JSON.stringify(policy) };
   return { ...identity, federation, policy, object: { ...object, metadata: { ...object.metadata, annotations } } };
 }
 
-/** The policy that somebody else's ClusterSPIFFEID amounts to; undefined where it federates with no member. */
-function policyOf(
+/** The policy that somebody else's ClusterSPIFFEID becomes; undefined where it stays somebody else's. */
+function adoptedPolicy(
+  facts: ClusterFacts,
   identity: IdentityFacts,
   trusted: readonly ClusterFacts[],
-): ReturnType<typeof policySchema.safeParse> | undefined {
-  const peers = trusted.filter((peer) => identity.federatesWith.includes(peer.trustDomain));
-  if (identity.policy !== undefined || identity.federation !== undefined || identity.object === undefined) {
-    return undefined;
-  }
-  if (peers.length === 0) return undefined;
-  const {
-    federatesWith: _federatesWith,
-    className: _className,
-    ...selection
-  } = identity.object['spec'] as Record<string, unknown>;
-  return policySchema.safeParse({
-    type: 'custom',
-    name: identity.name,
-    ...selection,
-    ...(peers.length === trusted.length ? {} : { peers: peers.map(({ cluster }) => cluster) }),
-  });
+  policies: ReadonlyMap<string, Policy>,
+): Policy | undefined {
+  return policyOf(facts, identity, trusted)?.success === true ? policies.get(identity.name) : undefined;
 }
 
 /** The fields of a ClusterSPIFFEID of which no policy can be made; none where one can. */
-function unreadableFields(identity: IdentityFacts, trusted: readonly ClusterFacts[]): string[] {
-  const issues = policyOf(identity, trusted)?.error?.issues ?? [];
+function unreadableFields(facts: ClusterFacts, identity: IdentityFacts, trusted: readonly ClusterFacts[]): string[] {
+  const issues = policyOf(facts, identity, trusted)?.error?.issues ?? [];
   return issues.flatMap((issue) => {
     const unknown = issue.code === 'unrecognized_keys' ? issue.keys : [undefined];
     return unknown.map((key) => [...issue.path, ...(key === undefined ? [] : [key])].join('.'));
@@ -247,7 +241,7 @@ function unreadableFields(identity: IdentityFacts, trusted: readonly ClusterFact
 }
 
 /** What is odd about one member, of what scripts and people get wrong. */
-function findings(facts: ClusterFacts, peers: readonly ClusterFacts[]): Check[] {
+function findings(facts: ClusterFacts, peers: readonly ClusterFacts[], policies: ReadonlyMap<string, Policy>): Check[] {
   const { cluster, className, trustDomain, serverConf } = facts;
   const finding = (name: string, evidence: string, remedy: string): Check => ({
     name,
@@ -257,6 +251,10 @@ function findings(facts: ClusterFacts, peers: readonly ClusterFacts[]): Check[] 
     remedy,
   });
   const mend = 'setupMesh (or apply) mends it.';
+  const mendIdentity = (identity: IdentityFacts) =>
+    (identity.policy ?? adoptedPolicy(facts, identity, peers, policies)) === undefined
+      ? 'Mend it by hand: it becomes no policy.'
+      : mend;
   return [
     ...peers
       .filter((peer) => !trustsAlready(facts, peer))
@@ -279,17 +277,17 @@ function findings(facts: ClusterFacts, peers: readonly ClusterFacts[]): Check[] 
     ...[
       ...facts.relationships
         .filter((each) => peers.some((peer) => peer.trustDomain === each.trustDomain))
-        .map((each) => ({ ...each, kind: CFTD.kind })),
+        .map((each) => ({ ...each, kind: CFTD.kind, remedy: mend })),
       ...facts.identities
         .filter((each) => each.federatesWith.length > 0)
-        .map((each) => ({ ...each, kind: CLUSTER_SPIFFE_ID.kind })),
+        .map((each) => ({ ...each, kind: CLUSTER_SPIFFE_ID.kind, remedy: mendIdentity(each) })),
     ]
       .filter((each) => each.className !== className)
       .map((each) =>
         finding(
           'class-name',
           `${each.kind} ${each.name} has className ${each.className ?? 'none'} instead of ${className}: SPIRE controller manager ignores it`,
-          mend,
+          each.remedy,
         ),
       ),
     ...facts.identities
@@ -298,7 +296,7 @@ function findings(facts: ClusterFacts, peers: readonly ClusterFacts[]): Check[] 
         finding(
           'own-trust-domain',
           `ClusterSPIFFEID ${identity.name} federates with the cluster's own trust domain: agents stop delivering SVIDs`,
-          mend,
+          mendIdentity(identity),
         ),
       ),
     ...facts.identities.flatMap((identity) =>
@@ -308,12 +306,12 @@ function findings(facts: ClusterFacts, peers: readonly ClusterFacts[]): Check[] 
           finding(
             'unknown-trust-domain',
             `ClusterSPIFFEID ${identity.name} federates with ${each}, whose bundle is not stored: SPIRE refuses its entries whole`,
-            `Take ${each} out of its federatesWith, or federate with it. ${mend}`,
+            `Take ${each} out of its federatesWith, or federate with it. ${mendIdentity(identity)}`,
           ),
         ),
     ),
     ...facts.identities
-      .map((identity) => ({ identity, fields: unreadableFields(identity, peers) }))
+      .map((identity) => ({ identity, fields: unreadableFields(facts, identity, peers) }))
       .filter(({ fields }) => fields.length > 0)
       .map(({ identity, fields }) =>
         finding(

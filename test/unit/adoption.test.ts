@@ -2,6 +2,8 @@ import type { ClusterFacts } from '../../src/contract/facts.js';
 import type { KubernetesObject } from '../../src/contract/kubernetes.js';
 import { planAdoption } from '../../src/federation/adoption.js';
 import { readIdentity } from '../../src/federation/identity.js';
+import { owned } from '../../src/federation/ownership.js';
+import { policiesOf, renderPolicy } from '../../src/federation/policy.js';
 import { federatedClusters, freshCluster } from '../support/freshCluster.js';
 
 const FEDERATION = 'demo';
@@ -145,5 +147,131 @@ test('an identity with fields that no policy has stays as it is, and is said to'
       scope: 'a',
       evidence: expect.stringMatching(/podSelector\.matchLabels\.a b, admin:/) as string,
     },
+  ]);
+});
+
+/** Clusters that scripts federated, on some of which the ClusterSPIFFEID `auto` is, with the spec that is given. */
+function withIdentities(specs: Record<string, object>): ClusterFacts[] {
+  return scripted().map((facts) => {
+    const spec = specs[facts.cluster];
+    return spec === undefined ? facts : { ...facts, identities: [identity(spec)] };
+  });
+}
+
+/** The ClusterSPIFFEIDs as adopt marks them, as the next reading finds them. */
+function adoptedBy({ members }: ReturnType<typeof planAdoption>, clusters: readonly ClusterFacts[]): ClusterFacts[] {
+  return clusters.map((facts) => {
+    const marks = members.find(({ request }) => request.cluster === facts.cluster)?.request.objects ?? [];
+    const identities = facts.identities.map((each) => {
+      const mark = marks.find(({ reference }) => reference.kind === 'ClusterSPIFFEID');
+      if (mark === undefined || each.object === undefined) return each;
+      const metadata = { ...each.object.metadata, annotations: mark.annotations ?? {} };
+      return { ...each, ...readIdentity(owned({ ...each.object, metadata }, FEDERATION)) };
+    });
+    return { ...facts, federation: FEDERATION, identities };
+  });
+}
+
+/** What a setup makes of the ClusterSPIFFEIDs on each cluster. */
+function specsAfterSetup(clusters: readonly ClusterFacts[]): Record<string, Record<string, unknown>> {
+  const plan = planAdoption(FEDERATION, clusters);
+  const policies = policiesOf(FEDERATION, adoptedBy(plan, clusters));
+  expect(plan.file.policies).toEqual(policies);
+  return Object.fromEntries(
+    clusters.map((facts) => {
+      const others = clusters.filter((each) => each !== facts);
+      const [policy] = policies;
+      if (policy === undefined) throw new Error('there is no policy');
+      return [facts.cluster, renderPolicy(policy, facts, others, FEDERATION)['spec'] as Record<string, unknown>];
+    }),
+  );
+}
+
+test('identities of one name that were made for two become one policy of these two, and both keep their peer', () => {
+  const spec = { federatesWith: ['a.test', 'b.test'] };
+  const clusters = withIdentities({ a: spec, b: spec });
+  expect(planAdoption(FEDERATION, clusters).file.policies).toMatchObject([{ name: 'auto', peers: ['a', 'b'] }]);
+  expect(specsAfterSetup(clusters)).toMatchObject({
+    a: { federatesWith: ['b.test'] },
+    b: { federatesWith: ['a.test'] },
+    c: { federatesWith: ['a.test', 'b.test'] },
+  });
+});
+
+test('of identities of one name, none loses a peer that another one lacks', () => {
+  const clusters = withIdentities({
+    a: { federatesWith: ['b.test'] },
+    b: { federatesWith: ['a.test', 'c.test'] },
+    c: { federatesWith: ['b.test'] },
+  });
+  expect(specsAfterSetup(clusters)).toMatchObject({
+    a: { federatesWith: ['b.test', 'c.test'] },
+    b: { federatesWith: ['a.test', 'c.test'] },
+    c: { federatesWith: ['a.test', 'b.test'] },
+  });
+});
+
+test('where all federate with all, so will they with whoever comes later', () => {
+  const all = { federatesWith: ['a.test', 'b.test', 'c.test'] };
+  const clusters = withIdentities({ a: all, b: all });
+  expect(planAdoption(FEDERATION, clusters).file.policies[0]).not.toHaveProperty('peers');
+});
+
+test("a cluster's own trust domain in a template becomes each cluster's own", () => {
+  const of = (own: string) => ({
+    spiffeIDTemplate: `spiffe://${own}/ns/{{.PodMeta.Namespace}}`,
+    federatesWith: ['a.test', 'b.test', 'c.test'],
+  });
+  const clusters = withIdentities({ a: of('a.test'), b: of('b.test') });
+  expect(planAdoption(FEDERATION, clusters).findings.map(({ name }) => name)).not.toContain('policy-differs');
+  const template = 'spiffe://{{ .TrustDomain }}/ns/{{.PodMeta.Namespace}}';
+  expect(Object.values(specsAfterSetup(clusters)).map(({ spiffeIDTemplate }) => spiffeIDTemplate)).toEqual([
+    template,
+    template,
+    template,
+  ]);
+});
+
+test('identities of one name that say the same in other words are one policy', () => {
+  const federatesWith = ['a.test', 'b.test', 'c.test'];
+  const clusters = withIdentities({
+    a: { federatesWith, podSelector: { matchLabels: {} }, fallback: false },
+    b: { federatesWith, spiffeIDTemplate: 'spiffe://{{.TrustDomain}}/x' },
+  });
+  const { findings, file } = planAdoption(FEDERATION, clusters);
+  expect(findings.map(({ name }) => name)).not.toContain('policy-differs');
+  expect(file.policies).toHaveLength(1);
+});
+
+test('identities of one name that select differently stay as they are, and it is said where and in what', () => {
+  const federatesWith = ['a.test', 'b.test', 'c.test'];
+  const clusters = withIdentities({
+    a: { federatesWith },
+    b: { federatesWith, podSelector: { matchLabels: { federated: 'true' } } },
+    c: { federatesWith },
+  });
+  const { members, findings, mending, file } = planAdoption(FEDERATION, clusters);
+  const marked = members.flatMap(({ request }) => request.objects.map(({ reference }) => reference.kind));
+  expect(marked).not.toContain('ClusterSPIFFEID');
+  expect({ mending, policies: file.policies }).toEqual({ mending: [], policies: [] });
+  expect(findings.filter(({ name }) => name === 'policy-differs')).toMatchObject([
+    { scope: 'b', about: 'auto', evidence: expect.stringMatching(/than that on a, c, in podSelector:/) as string },
+  ]);
+  // What is nobody's to mend is not said to be.
+  const own = findings.filter(({ name }) => name === 'own-trust-domain');
+  expect(own.map(({ remedy }) => remedy)).toEqual(Array(3).fill('Mend it by hand: it becomes no policy.'));
+});
+
+test('one that came later joins the policy of its name, unless it would lose a peer', () => {
+  const first = withIdentities({ a: { federatesWith: ['b.test'] } });
+  const managed = adoptedBy(planAdoption(FEDERATION, first), first);
+  const withLater = (federatesWith: string[]) =>
+    managed.map((facts) => (facts.cluster === 'b' ? { ...facts, identities: [identity({ federatesWith })] } : facts));
+  const joined = planAdoption(FEDERATION, withLater(['a.test']));
+  expect(joined.file.policies).toMatchObject([{ name: 'auto', peers: ['a', 'b'] }]);
+  expect(joined.findings).toEqual([]);
+  const apart = planAdoption(FEDERATION, withLater(['a.test', 'c.test']));
+  expect(apart.findings).toMatchObject([
+    { name: 'policy-differs', scope: 'b', evidence: expect.stringMatching(/of its name, in federatesWith:/) as string },
   ]);
 });
