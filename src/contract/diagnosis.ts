@@ -19,8 +19,10 @@ export interface DiagnoseInput {
   retryPolls?: boolean;
   /** Those that the federation is known to have, also where no member has them any more. */
   policies?: Policy[];
-  /** The refresh hint that its monitor was told. */
+  /** What its monitor was told; the members tell what is absent. */
   refreshHintSeconds?: number;
+  topology?: 'mesh' | 'hub';
+  hub?: string;
   /** What is known of the members: of those that cannot be read, the trust domains. */
   members?: KnownMember[];
   /** Only the identity of one workload, and whether its clusters are well. */

@@ -181,6 +181,8 @@ export interface RepairInput {
   federation: string;
   members: MemberToMend[];
   findings: Finding[];
+  /** As the monitor was told; absent: the members tell. */
+  topology?: 'mesh' | 'hub';
   hub?: string;
   /** As the monitor was told: it counts where no member has one any more, or as many have another. */
   refreshHintSeconds?: number;

@@ -9,7 +9,7 @@ import { lagLimitMs } from './freshness.js';
 import { owningFederation } from './ownership.js';
 import { readingChecks, type ReadingEvidence } from './readingChecks.js';
 import { withHints } from './refreshHints.js';
-import { hubAmong, trusts } from './settings.js';
+import { hubAmong, trusts, type ToldTopology } from './settings.js';
 import { verifyFederation, type MemberObservation } from './verify.js';
 
 /** What mends a failed check, the least force that can. Checks that are not listed take a person. */
@@ -33,18 +33,23 @@ const ACTIONS: Readonly<Record<string, RepairAction>> = {
 const MENDABLE: ReadonlySet<string> = new Set(['refresh-hint']);
 const MEMBER_REMOVED = 'member-removed';
 
+/** How a federation was set up, by who watches over it; what is not said the members tell. */
+export interface ToldSettings extends ToldTopology {
+  refreshHintSeconds?: number | undefined;
+}
+
 /**
  * A thorough look at a federation: every check, and what has to be done about those that failed. Pure.
  * @param policies those that it is known to have, also where no member has them any more
- * @param toldHintSeconds the refresh hint that its monitor was told
+ * @param told what its monitor was told
  */
 export function diagnoseFederation(
   federation: string,
   members: readonly MemberObservation[],
   policies: readonly Policy[] = [],
-  toldHintSeconds?: number,
+  told: ToldSettings = {},
 ): { checks: Check[]; findings: Finding[] } {
-  const verified = withHints(verifyFederation(federation, members, policies), members, toldHintSeconds);
+  const verified = withHints(verifyFederation(federation, members, policies, told), members, told.refreshHintSeconds);
   const checks = [...verified, ...members.flatMap(keyChecks)];
   const gone = new Set(members.filter((member) => looksRemoved(federation, member)).map(({ cluster }) => cluster));
   const findings = checks
@@ -75,12 +80,13 @@ export function diagnoseThoroughly(
   federation: string,
   members: readonly MemberObservation[],
   evidence: ReadingEvidence,
+  told: ToldSettings = {},
 ): { checks: DiagnosedCheck[]; findings: Finding[] } {
-  const { checks, findings } = diagnoseFederation(federation, members);
+  const { checks, findings } = diagnoseFederation(federation, members, [], told);
   const removed = findings.filter(({ check }) => check === MEMBER_REMOVED);
   const all = withCauses([
     ...checks.map((check) => withAge(check, members, evidence)),
-    ...readingChecks(evidence, readEdges(federation, members)),
+    ...readingChecks(evidence, readEdges(federation, members, told)),
     ...removed.map(({ scope, evidence: seen, remedy }) => checker(scope)(MEMBER_REMOVED, 'failed', seen, remedy)),
   ]);
   const causes = all.filter(
@@ -92,9 +98,9 @@ export function diagnoseThoroughly(
   return { checks: all, findings: [...causes.map(toFinding), ...removed] };
 }
 
-function readEdges(federation: string, members: readonly MemberObservation[]) {
+function readEdges(federation: string, members: readonly MemberObservation[], told: ToldSettings) {
   const read = members.flatMap(({ facts }) => facts ?? []);
-  const hub = hubAmong(federation, members);
+  const hub = hubAmong(federation, members, told);
   return read.flatMap((trusting) =>
     read.filter((trusted) => trusts(hub, trusting.cluster, trusted.cluster)).map((trusted) => ({ trusting, trusted })),
   );

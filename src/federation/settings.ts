@@ -30,6 +30,13 @@ export function federationSettings(
   };
 }
 
+/** How a federation is laid out by who watches over it; what is not said the members tell. */
+export interface ToldTopology {
+  topology?: 'mesh' | 'hub' | undefined;
+  /** Name of the hub's cluster. */
+  hub?: string | undefined;
+}
+
 /**
  * The cluster that is the hub, undefined in a mesh. Members name it by its trust domain: of a hub that could not be looked
  * at, that is known to be one of those; empty where it may be any of several, and then nothing is known of any pair.
@@ -37,9 +44,12 @@ export function federationSettings(
 export function hubAmong(
   federation: string,
   members: readonly { cluster: string; trustDomain?: string; facts?: ClusterFacts }[],
+  told: ToldTopology = {},
 ): string | undefined {
   const facts = members.flatMap((member) => member.facts ?? []);
-  const named = hubDomain(federation, facts);
+  const { topology, hub } = confirmedTopology(federation, facts, told);
+  if (hub !== undefined) return hub;
+  const named = topology === 'mesh' ? undefined : hubDomain(federation, facts);
   if (named === undefined) return undefined;
   const unread = members.filter((member) => member.facts === undefined);
   return (
@@ -48,14 +58,43 @@ export function hubAmong(
   );
 }
 
-/** Trust domain of the hub as the members name it, whether or not it can be read; undefined in a mesh. */
+/**
+ * What was told, unless it is a mesh and all of the federation was made for a hub: whoever started the monitor did not say
+ * so, and no two members come to trust each other for that.
+ */
+export function confirmedTopology(
+  federation: string,
+  members: readonly ClusterFacts[],
+  told: ToldTopology,
+): ToldTopology {
+  if (told.topology !== 'mesh') return told;
+  const hub = hubDomain(federation, members);
+  const isMadeForHub =
+    hub !== undefined &&
+    members.every(
+      (member) =>
+        member.trustDomain === hub ||
+        ownRelationships(federation, [member]).every(({ trustDomain }) => trustDomain === hub),
+    );
+  return isMadeForHub ? {} : told;
+}
+
+/**
+ * Trust domain of the hub as the members name it, whether or not it can be read; undefined in a mesh. More than half of all
+ * relationships have to name it, and it has to be a member's or a trusted one: an annotation that somebody edited decides
+ * nothing.
+ */
 export function hubDomain(federation: string, members: readonly ClusterFacts[]): string | undefined {
-  return mostFrequent(
-    members
-      .flatMap(({ relationships }) => relationships)
-      .filter((relationship) => relationship.federation === federation)
-      .flatMap((relationship) => relationship.hub ?? []),
-  );
+  const own = ownRelationships(federation, members);
+  const named = mostFrequent(own.flatMap(({ hub }) => hub ?? []));
+  const isKnown = [...members, ...own].some(({ trustDomain }) => trustDomain === named);
+  return isKnown && own.filter(({ hub }) => hub === named).length > own.length / 2 ? named : undefined;
+}
+
+function ownRelationships(federation: string, members: readonly ClusterFacts[]) {
+  return members
+    .flatMap(({ relationships }) => relationships)
+    .filter((relationship) => relationship.federation === federation);
 }
 
 /**

@@ -15,7 +15,7 @@ import { maskedBy, policiesOf } from './policy.js';
 import { planPolicies } from './policyPlan.js';
 import { LOST_LABELS, relationshipStanding, wantedRelationship } from './relationship.js';
 import { asPeer, configuredEntry } from './serverConfPlan.js';
-import { hubAmong, trusts } from './settings.js';
+import { hubAmong, trusts, type ToldTopology } from './settings.js';
 
 /** What was found out about one member; without facts it could not be looked at. */
 export interface MemberObservation {
@@ -36,13 +36,15 @@ interface Of {
 /**
  * Judges a federation from one reading of each member. Pure.
  * @param policies those that it is known to have, also where no member has them any more
+ * @param told by its monitor
  */
 export function verifyFederation(
   federation: string,
   members: readonly MemberObservation[],
   policies: readonly Policy[] = [],
+  told: ToldTopology = {},
 ): Check[] {
-  const hub = hubAmong(federation, members);
+  const hub = hubAmong(federation, members, told);
   const hubDomain = members.find(({ cluster }) => cluster === hub)?.facts?.trustDomain;
   const of = { federation, hub: hubDomain };
   // Where it may be any of several that could not be looked at, it is one of these.

@@ -656,6 +656,12 @@ export class WatchedFederation {
     return { ...this.settings, clusters: this.names };
   }
 
+  /** How the federation was set up, for those who look at it or mend it. */
+  get told(): { refreshHintSeconds: number; topology: 'mesh' | 'hub'; hub?: string } {
+    const { refreshHintSeconds, hub } = this.settings;
+    return { refreshHintSeconds, ...(hub === undefined ? { topology: 'mesh' } : { topology: 'hub', hub }) };
+  }
+
   /** Members that a cluster trusts: all, or with a hub that one. */
   private peersOf(cluster: string): string[] {
     return this.names.filter((peer) => trusts(this.settings.hub, cluster, peer));

@@ -39,19 +39,19 @@ export async function diagnose({
   retryPolls = false,
   policies = [],
   members: remembered = [],
-  refreshHintSeconds: toldHintSeconds,
   workload,
+  ...told
 }: DiagnoseInput): Promise<Diagnosis> {
   const known = clusters.length > 0 ? [...clusters] : await possibleMembers(federation);
   const observed = await observeMembers(DIAGNOSE, federation, known, unread, remembered);
   const members = clusters.length > 0 ? observed : [...observed, ...(await forgottenMembers(federation, observed))];
   const facts = members.flatMap((member) => member.facts ?? []);
   const { refreshHintSeconds } = federationSettings(federation, facts);
-  const hub = hubAmong(federation, members) || undefined;
+  const hub = hubAmong(federation, members, told) || undefined;
   const interval = pollIntervalMs(refreshHintSeconds);
   const all = readings
-    ? diagnoseThoroughly(federation, members, await readAll(federation, members, interval, retryPolls))
-    : diagnoseFederation(federation, members, policies, toldHintSeconds);
+    ? diagnoseThoroughly(federation, members, await readAll(federation, members, interval, retryPolls), told)
+    : diagnoseFederation(federation, members, policies, told);
   const { checks, findings } = workload === undefined ? all : await ofWorkload(workload, members, all.checks);
   return {
     federation,

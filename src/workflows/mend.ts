@@ -13,7 +13,13 @@ import { policiesOf } from '../federation/policy.js';
 import { RESTART_ALONE } from '../federation/repairPolicy.js';
 import { wantedRelationship } from '../federation/relationship.js';
 import { asPeer, wantedFederation } from '../federation/serverConfPlan.js';
-import { relationshipKind, resolveSettings, trusts, type FederationSettings } from '../federation/settings.js';
+import {
+  confirmedTopology,
+  relationshipKind,
+  resolveSettings,
+  trusts,
+  type FederationSettings,
+} from '../federation/settings.js';
 import { runCheck, runMending } from './activities.js';
 import { rootMessage } from './failure.js';
 import { Restarts } from './restarts.js';
@@ -100,7 +106,7 @@ type Attempt = (findings: readonly Finding[], work: () => Promise<unknown>) => P
 
 /** Whatever differs from what a setup of these members would make, as far as the findings ask for it. */
 async function mendDifferences(
-  { federation, members, hub, refreshHintSeconds, policies: known }: RepairInput,
+  { federation, members, topology, hub, refreshHintSeconds, policies: known }: RepairInput,
   findings: readonly Finding[],
   restarts: Restarts,
   attempt: Attempt,
@@ -113,7 +119,10 @@ async function mendDifferences(
   });
   // What the members have counts; where all of them lost it, what they had.
   const hasHint = facts.some(({ serverConf }) => durationSeconds(serverConf.bundleEndpoint?.refreshHint) !== undefined);
-  const asked = hasHint ? { hub } : { hub, refreshHintSeconds };
+  const asked = {
+    ...confirmedTopology(federation, facts, { topology, hub }),
+    ...(hasHint ? {} : { refreshHintSeconds }),
+  };
   const settings = resolveSettings(asked, federation, facts, refreshHintSeconds);
   const absent = absentMembers(members, facts);
   const policies = policiesOf(federation, facts, known);
@@ -282,7 +291,7 @@ class MemberMending {
 
 /** Looks again, and says of every finding what was done about it and what is to be seen now. */
 async function judge(
-  { federation, members, findings, policies, refreshHintSeconds }: RepairInput,
+  { federation, members, findings, policies, ...told }: RepairInput,
   { worked, failures }: Tried,
   startedAt: number,
 ): Promise<RepairRecord[]> {
@@ -291,7 +300,7 @@ async function judge(
     federation,
     await observeMembers({ id: 'after', title: 'Look again' }, federation, clusters, unreadOf(members), members),
     policies,
-    refreshHintSeconds,
+    told,
   );
   const durationMs = Date.now() - startedAt;
   return findings.map((finding): RepairRecord => {

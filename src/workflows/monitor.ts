@@ -373,11 +373,10 @@ class Monitor {
     if (watched.changedClusters.length > 0) {
       const { names: clusters, knownPolicies: policies, unread, members } = watched;
       const digests = new Map(watched.digests);
-      const { refreshHintSeconds } = watched.monitorSettings;
       const diagnosis = await executeChild<typeof diagnose>('diagnose', {
         workflowId: `${diagnoseWorkflowId(watched.federation)}/${workflowInfo().runId.slice(0, 8)}-${watched.rounds}`,
         args: [
-          { federation: watched.federation, clusters, unread, onlyWrong: true, policies, members, refreshHintSeconds },
+          { federation: watched.federation, clusters, unread, onlyWrong: true, policies, members, ...watched.told },
         ],
         parentClosePolicy: ParentClosePolicy.TERMINATE,
         staticSummary: `diagnose ${watched.federation}`,
@@ -405,8 +404,7 @@ class Monitor {
       members: watched.toMend(due),
       findings: due,
       policies: watched.knownPolicies,
-      refreshHintSeconds: watched.monitorSettings.refreshHintSeconds,
-      ...(watched.monitorSettings.hub === undefined ? {} : { hub: watched.monitorSettings.hub }),
+      ...watched.told,
     });
   }
 

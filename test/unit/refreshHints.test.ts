@@ -23,7 +23,7 @@ function found(hints: readonly string[], told?: number): string[] {
     problems: [],
     ...(hints[index] === 'away' ? {} : { facts, observation: { federatedEntries: {} } }),
   }));
-  return diagnoseFederation(FEDERATION, members, [], told).findings.map(
+  return diagnoseFederation(FEDERATION, members, [], { refreshHintSeconds: told }).findings.map(
     ({ check, scope, action, evidence }) =>
       `${check}@${scope} ${action}: ${/refresh_hint is [^,]*/.exec(evidence)?.[0]}`,
   );

@@ -136,6 +136,24 @@ test('the refresh hint that a member has still counts, not what the monitor was 
   expect(durationSeconds(recorded.facts('a').serverConf.bundleEndpoint?.refreshHint)).toBe(kept);
 });
 
+test('a mesh stays one, whatever most annotations say of a hub: they are put right', async () => {
+  const clusters = [...CLUSTERS, 'c'];
+  const recorded = new RecordedActivities(...clusters);
+  federate(recorded, FEDERATION, ...clusters);
+  for (const cluster of ['a', 'c']) {
+    const relationships = recorded.facts(cluster).relationships.map((each) => ({ ...each, hub: 'b.test' }));
+    recorded.change(cluster, { relationships });
+  }
+  const members = clusters.map((cluster) => ({ cluster, trustDomain: `${cluster}.test` }));
+  const found = ['a←b', 'a←c', 'c←a', 'c←b'].map((scope) => finding('relationship', scope));
+  const records = await mended(recorded, found, { members, topology: 'mesh' });
+  expect(records.map(({ outcome }) => outcome)).toEqual(['healed', 'healed', 'healed', 'healed']);
+  expect(clusters.flatMap((cluster) => recorded.facts(cluster).relationships.flatMap(({ hub }) => hub ?? []))).toEqual(
+    [],
+  );
+  expect(recorded.names).not.toContain('configureServer');
+});
+
 test('every history replays', async () => {
   expect(await environment.replayAll()).toBeGreaterThan(5);
 });
