@@ -229,13 +229,14 @@ export function readTemplate(connection: ClusterConnection, set: StatefulSet, po
       `${connection.cluster.name}: StatefulSet ${set.metadata.name} has no container ${connection.cluster.server}.`,
     );
   }
-  const federationHash =
-    set.spec.template.metadata?.annotations?.[FEDERATION_HASH] ?? set.metadata.annotations?.[ADOPTED_HASH];
+  const started = set.spec.template.metadata?.annotations?.[FEDERATION_HASH];
+  const federationHash = started ?? set.metadata.annotations?.[ADOPTED_HASH];
   const federation = set.metadata.annotations?.[SERVER_FEDERATION];
   return {
     portDeclared: container.ports?.some((each) => each.containerPort === port) ?? false,
     portAdded: set.metadata.annotations?.[PORT_ADDED] === String(port),
     ...(federationHash === undefined ? {} : { federationHash }),
+    ...(federationHash === started ? {} : { adopted: true }),
     ...(federation === undefined ? {} : { federation }),
   };
 }
@@ -289,6 +290,7 @@ async function restoreTemplate(connection: ClusterConnection, port: number, befo
     const target = { ...before, portDeclared: before.portDeclared || (now.portDeclared && !now.portAdded) };
     const same =
       now.federationHash === target.federationHash &&
+      now.adopted === target.adopted &&
       now.federation === target.federation &&
       now.portAdded === target.portAdded &&
       (now.portDeclared === target.portDeclared || port === NO_PORT);
@@ -302,14 +304,14 @@ async function writeTemplate(
   connection: ClusterConnection,
   set: StatefulSet,
   port: number,
-  { portDeclared, portAdded, federationHash: hash, federation }: TemplateBefore,
+  { portDeclared, portAdded, federationHash: hash, adopted, federation }: TemplateBefore,
 ): Promise<void> {
   const { name, namespace, resourceVersion } = set.metadata;
   const ports = portDeclared ? declaration(connection, set, port) : [removal(port)];
   const declared = readTemplate(connection, set, port).portDeclared;
   const annotations = {
     [PORT_ADDED]: portAdded ? String(port) : null,
-    [ADOPTED_HASH]: null,
+    [ADOPTED_HASH]: adopted === true ? (hash ?? null) : null,
     [SERVER_FEDERATION]: federation ?? null,
   };
   const container = { name: connection.cluster.server, ports };
@@ -325,7 +327,7 @@ async function writeTemplate(
       },
       spec: {
         template: {
-          metadata: { annotations: { [FEDERATION_HASH]: hash ?? null } },
+          metadata: { annotations: { [FEDERATION_HASH]: adopted === true ? null : (hash ?? null) } },
           ...(declared === portDeclared || port === NO_PORT ? {} : { spec: { containers: [container] } }),
         },
       },

@@ -91,6 +91,8 @@ export interface TemplateBefore {
   portDeclared: boolean;
   portAdded: boolean;
   federationHash?: string;
+  /** The hash is that of an adoption, which the template itself does not have. */
+  adopted?: true;
   /** The federation of these settings. */
   federation?: string;
 }

@@ -96,8 +96,10 @@ export interface ClusterFacts {
   statefulSet: {
     /** Whether container port 8443 (or the configured one) is declared. */
     portDeclared: boolean;
-    /** Hash of the federation settings the pod was started with by the engine. */
+    /** Hash of the federation settings the pod was started with. */
     federationHash?: string;
+    /** The hash is that of an adoption: the pod was started by others. */
+    adopted?: true;
     /** The engine declared the port, and takes it away again. */
     portAdded: boolean;
     /** The federation for which the engine gave the pod its settings. */
