@@ -90,16 +90,17 @@ export function factsActivities(clusters: Clusters) {
           return { name, found, problems: problems.list };
         }),
       );
-      const federations: Record<string, string[]> = {};
+      const federations = new Map<string, string[]>();
       for (const { name, found } of asked) {
-        if (found !== undefined && found !== federation) (federations[found] ??= []).push(name);
+        if (found !== undefined && found !== federation)
+          federations.set(found, [...(federations.get(found) ?? []), name]);
       }
       return {
         members: asked.filter(({ found }) => found === federation).map(({ name }) => name),
         others: asked
           .filter(({ found, problems }) => found !== federation && problems.length === 0)
           .map(({ name }) => name),
-        federations,
+        federations: Object.fromEntries(federations),
         unknown: asked.flatMap(({ problems }) => problems),
       };
     },

@@ -23,13 +23,13 @@ export async function askMembers(
   const groups = await clustersByRegion(longestMs);
   if (groups.length === 1) return runStep('findMembers', step, attempts, { federation });
   const found = await Promise.all(groups.map((group) => askGroup(federation, attempts, step, group)));
-  const federations: FoundMembers['federations'] = {};
+  const federations = new Map<string, string[]>();
   for (const [name, clusters] of found.flatMap((each) => Object.entries(each.federations)))
-    (federations[name] ??= []).push(...clusters);
+    federations.set(name, [...(federations.get(name) ?? []), ...clusters]);
   return {
     members: found.flatMap(({ members }) => members),
     others: found.flatMap(({ others }) => others),
-    federations,
+    federations: Object.fromEntries(federations),
     unknown: found.flatMap(({ unknown }) => unknown),
   };
 }
