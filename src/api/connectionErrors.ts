@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { STATUS_CODES } from 'node:http';
+import { STATUS_CODES, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { problem, PROBLEM_TYPE } from './problem.js';
 
@@ -20,7 +20,7 @@ export function answerConnectionError({ code }: NodeJS.ErrnoException, socket: S
   }
   const { status, detail } = STATUS[code ?? ''] ?? MALFORMED;
   const title = STATUS_CODES[status] ?? '';
-  const body = JSON.stringify(problem(status, title.replaceAll(' ', ''), detail, randomUUID()));
+  const body = bodyOf(status, detail);
   const head = [
     `HTTP/1.1 ${status} ${title}`,
     `content-type: ${PROBLEM_TYPE}`,
@@ -31,6 +31,25 @@ export function answerConnectionError({ code }: NodeJS.ErrnoException, socket: S
   socket.write(`${head.join('\r\n')}\r\n\r\n${body}`);
   // Not only its own half: a peer that never ends would hold the connection for good.
   socket.destroySoon();
+}
+
+/** Refuses what a request expects and nobody does; Node would do so without a word. */
+export function refuseExpectation({ headers: { expect = '' } }: IncomingMessage, response: ServerResponse): void {
+  const status = 417;
+  const detail = `Nothing here does what is expected: ${expect.slice(0, 100)}. Expect 100-continue, or nothing.`;
+  const body = bodyOf(status, detail);
+  const headers = {
+    'content-type': PROBLEM_TYPE,
+    'content-length': Buffer.byteLength(body),
+    'cache-control': 'no-store',
+    connection: 'close',
+  };
+  response.writeHead(status, headers).end(body);
+}
+
+function bodyOf(status: number, detail: string): string {
+  const title = STATUS_CODES[status] ?? '';
+  return JSON.stringify(problem(status, title.replaceAll(' ', ''), detail, randomUUID()));
 }
 
 /** By what Node's HTTP server keeps on the socket (node: lib/_http_server.js). */

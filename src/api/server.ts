@@ -4,7 +4,7 @@ import { serializerCompiler, validatorCompiler, type ZodTypeProvider } from 'fas
 import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
 import type { LogLevel } from '../config.js';
-import { answerConnectionError } from './connectionErrors.js';
+import { answerConnectionError, refuseExpectation } from './connectionErrors.js';
 import { requirePermission, type ApiContext } from './context.js';
 import { describeRoutes } from './description.js';
 import { EventStreams } from './eventStream.js';
@@ -50,7 +50,12 @@ export async function buildServer(
     bodyLimit: BODY_LIMIT_BYTES,
     requestTimeout: requestTimeoutMs,
     // Node lets the header take longer than the whole, and then swaps the two; and it looks for late ones so often.
-    http: { headersTimeout: requestTimeoutMs, connectionsCheckingInterval: requestTimeoutMs / 4 },
+    http: {
+      headersTimeout: requestTimeoutMs,
+      connectionsCheckingInterval: requestTimeoutMs / 4,
+      // Refused below, as anything else is.
+      requireHostHeader: false,
+    },
     clientErrorHandler: answerConnectionError,
     frameworkErrors: (error, request, reply) => void sendProblem(error, request, reply),
     keepAliveTimeout: KEEP_ALIVE_MS,
@@ -63,6 +68,7 @@ export async function buildServer(
   app.setValidatorCompiler(validatorCompiler);
   app.setSerializerCompiler(serializerCompiler);
   app.setErrorHandler(sendProblem);
+  app.server.on('checkExpectation', refuseExpectation);
   const streams = new EventStreams();
   let isClosing = false;
   app.addHook('preClose', async () => {
@@ -85,6 +91,10 @@ export async function buildServer(
   });
   await describeRoutes(app);
   const refuseOtherMethods = otherMethods(app, countRefusal);
+  app.addHook('onRequest', async ({ raw: { httpVersion, headers } }) => {
+    if (httpVersion === '1.1' && headers.host === undefined)
+      throw new ProblemError(400, 'BadRequest', 'The request has no Host field (RFC 9112).');
+  });
   app.decorateRequest('principal', undefined);
   app.addHook('onRequest', async (request) => {
     if (request.routeOptions.config.permission === undefined) return;

@@ -216,6 +216,8 @@ test('bytes that are no HTTP, and requests that never end, are answered and clos
     [`GET /${'a'.repeat(20_000)} HTTP/1.1\r\nhost: x\r\n\r\n`, 431],
     [`${head}content-length: 10\r\ncontent-length: 11\r\n\r\n`, 400],
     [`${head}content-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n`, 400],
+    ['GET /healthz HTTP/1.1\r\nconnection: close\r\n\r\n', 400],
+    ['GET /healthz HTTP/1.1\r\nhost: x\r\nexpect: a miracle\r\n\r\n', 417],
     [head, 408],
     [
       `${head}authorization: Bearer ${environment.token('admin')}\r\ncontent-type: application/json\r\ncontent-length: 99\r\n\r\n{`,
