@@ -56,20 +56,31 @@ async function signedIn() {
   byId('who').textContent = name;
   byId('sign-in').hidden = true;
   byId('console').hidden = false;
-  const federations = await listed;
-  const select = byId('federation');
-  select.replaceChildren(...federations.map((each) => el('option', {}, each.name)));
-  state.members = new Map(federations.map(({ name: federation, members }) => [federation, members]));
-  if (federations.length === 0) return notice('There is no federation yet that you may see.');
+  offer(await listed);
   goToAddress();
+}
+
+/** Lets one of these be chosen; the one that is shown stays so. */
+function offer(federations) {
+  const select = byId('federation');
+  const chosen = select.value;
+  select.replaceChildren(...federations.map((each) => el('option', {}, each.name)));
+  if (isOffered(chosen)) select.value = chosen;
+  state.members = new Map(federations.map(({ name, members }) => [name, members]));
+}
+
+function isOffered(federation) {
+  return [...byId('federation').options].some(({ value }) => value === federation);
 }
 
 /** Shows what the address asks for, as far as there is such a thing. */
 function goToAddress() {
   const { federation, view, selected } = addressed();
   const select = byId('federation');
+  if (select.options.length === 0)
+    return notice('There is no federation yet that you may see. Reload the page once there is one.');
   if (federation === undefined) return choose(select.value || select.options[0].value);
-  if ([...select.options].some(({ value }) => value === federation)) {
+  if (isOffered(federation)) {
     select.value = federation;
     return choose(federation, { asked: view, opens: selected });
   }
@@ -77,6 +88,17 @@ function goToAddress() {
   select.value = null;
   leave();
   notice(`There is no federation ${federation} that you may see.`);
+}
+
+/** The same for an address that changed: it may be of what was made after the page was opened. */
+async function goToNewAddress() {
+  const { federation } = addressed();
+  try {
+    if (federation === undefined || !isOffered(federation)) offer(await everyFederation());
+    goToAddress();
+  } catch (error) {
+    failed(error);
+  }
 }
 
 async function everyFederation() {
@@ -127,6 +149,8 @@ function take(event, data) {
   if (event === 'changes') {
     feed.take(at(''), data);
     drawChanges();
+    // Nobody else tells who is a member now.
+    if (state.health.monitored === false) void learnMembers();
   }
   if (event !== 'health') return;
   if (data === null) {
@@ -148,7 +172,7 @@ function unwatched() {
 function show(health) {
   const isAnother = clusterNames(health) !== clusterNames(state.health);
   state.health = health;
-  if (isAnother) void learnRegions();
+  if (isAnother) void learnMembers();
   state.edges = allEdges(health);
   state.view ??= health.clusters.length > GRAPH_CLUSTERS ? 'matrix' : 'graph';
   drawHead();
@@ -167,13 +191,17 @@ function show(health) {
 
 const clusterNames = ({ clusters }) => clusters.map(({ cluster }) => cluster).join();
 
-/** The inventory's part of what is shown of a cluster; the monitor knows nothing of it. */
-async function learnRegions() {
+/** Who is a member, and the inventory's part of what is shown of a cluster, of which the monitor knows nothing. */
+async function learnMembers() {
   const { federation } = state;
   try {
     const { items } = await api(at('members'));
     if (state.federation !== federation) return;
     state.regions = new Map(items.filter(({ region }) => region).map(({ cluster, region }) => [cluster, region]));
+    const names = items.map(({ cluster }) => cluster);
+    const isAnother = names.join() !== (state.members.get(federation) ?? []).join();
+    state.members.set(federation, names);
+    if (isAnother && state.health.monitored === false) show(unwatched());
     state.panel?.();
   } catch (error) {
     if (state.federation === federation) failed(error);
@@ -379,7 +407,7 @@ for (const each of ['graph', 'matrix']) {
   });
 }
 addEventListener('hashchange', () => {
-  if (byId('federation').options.length > 0) goToAddress();
+  if (!byId('console').hidden) void goToNewAddress();
 });
 document.addEventListener('keydown', ({ key }) => {
   if (key === 'Escape' && state.panel !== undefined && !byId('dialog').open) close();
