@@ -57,6 +57,8 @@ async function streamEvents(
 ): Promise<void> {
   reply.hijack();
   const { raw } = reply;
+  // Whoever left while it was prepared is not told of again.
+  if (raw.destroyed) return;
   raw.writeHead(200, {
     ...(reply.getHeaders() as Record<string, string>),
     'content-type': 'text/event-stream',

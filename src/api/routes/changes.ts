@@ -120,7 +120,7 @@ export function changeRoutes(context: ApiContext, reads: Reads, streams: EventSt
           summary: 'Follow a change: server-sent events `progress`, and at its end `result` or `failure`',
           produces: ['text/event-stream'],
           params: runParams,
-          response: problems,
+          response: { 200: z.string(), ...problems },
         },
       },
       async (request, reply) => {

@@ -33,7 +33,7 @@ export function monitorRoutes(context: ApiContext, reads: Reads, streams: EventS
           summary: 'Follow it: server-sent events `health`, null while nobody watches, and `changes`, the newest ones',
           produces: ['text/event-stream'],
           params: federationParams,
-          response: problems,
+          response: { 200: z.string(), ...problems },
         },
       },
       async (request, reply) => {
