@@ -1,4 +1,4 @@
-import { randomUUID } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import {
   Client,
   Connection,
@@ -472,9 +472,9 @@ export class FederatorClient {
 
   /** Looks at a federation and changes nothing. */
   async verify(input: VerifyInput): Promise<VerifyResult> {
-    const { federation } = input;
+    const { federation, clusters } = input;
     const about = { federation, summary: `verify ${federation}` };
-    return this.look<VerifyResult>('verify', verifyWorkflowId(federation), [input], about);
+    return this.look<VerifyResult>('verify', verifyWorkflowId(federation, digestOf(clusters)), [input], about);
   }
 
   /** Looks at a federation thoroughly, and at what has to be done about it. Changes nothing. */
@@ -798,7 +798,19 @@ function federatorError({ cause: failure, message }: WorkflowFailedError): Feder
     return new FederatorError('TimedOut', `It has not ended in time, and was given up (${cause.message}). Try again.`);
   }
   if (cause instanceof ApplicationFailure) {
-    return new FederatorError((cause.type ?? 'Internal') as FederatorErrorType, cause.message);
+    const [told] = (cause.details ?? []) as ({ withoutOthers?: string } | undefined)[];
+    return new FederatorError((cause.type ?? 'Internal') as FederatorErrorType, cause.message, {
+      withoutOthers: told?.withoutOthers,
+    });
   }
   return new FederatorError('Internal', cause?.message ?? message);
+}
+
+/** Names a choice of clusters in few letters; undefined for none. */
+function digestOf(clusters: readonly string[]): string | undefined {
+  if (clusters.length === 0) return undefined;
+  return createHash('sha256')
+    .update(JSON.stringify([...clusters].sort()))
+    .digest('base64url')
+    .slice(0, 16);
 }

@@ -1,6 +1,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { principalOf } from './context.js';
-import { ProblemError, toProblem } from './problem.js';
+import { mayKnowAll, ProblemError, toProblem } from './problem.js';
 
 /** A comment now and then keeps proxies from closing a stream on which nothing happens. */
 const KEEP_ALIVE_MS = 15_000;
@@ -78,7 +78,8 @@ async function streamEvents(
   try {
     await work({ send, signal: gone.signal });
   } catch (error) {
-    const { headers: _headers, ...problem } = toProblem(error, request.id);
+    const { headers: _headers, ...problem } = toProblem(error, request.id, mayKnowAll(request));
+    if (problem.status >= 500) request.log.error({ err: error }, 'event stream failed');
     send('failure', problem);
   } finally {
     clearInterval(keepAlive);

@@ -1,6 +1,7 @@
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
 import { hasZodFastifySchemaValidationErrors } from 'fastify-type-provider-zod';
 import { z } from 'zod';
+import { visible } from '../access/principal.js';
 import { temporalUnreachable } from '../client/unreachable.js';
 import { FederatorError, type FederatorErrorType } from '../contract/errors.js';
 
@@ -89,7 +90,12 @@ const STATUS: Partial<Record<string, number>> = {
   Internal: 500,
 } satisfies Record<FederatorErrorType, number>;
 
-export function toProblem(error: unknown, instance: string): Problem & { headers: Record<string, string> } {
+/** @param mayKnowAll whether it is for somebody with a role in all federations */
+export function toProblem(
+  error: unknown,
+  instance: string,
+  mayKnowAll = true,
+): Problem & { headers: Record<string, string> } {
   if (error instanceof ProblemError) {
     const { status, title, message, errors, headers } = error;
     return { ...problem(status, title, message, instance), ...(errors === undefined ? {} : { errors }), headers };
@@ -98,7 +104,8 @@ export function toProblem(error: unknown, instance: string): Problem & { headers
   if (error instanceof z.ZodError) return toProblem(invalidBody(error), instance);
   const known = error instanceof FederatorError ? error : temporalUnreachable(error);
   if (known !== undefined) {
-    return { ...problem(STATUS[known.type] ?? 500, known.type, known.message, instance), headers: {} };
+    const detail = (mayKnowAll ? undefined : known.withoutOthers) ?? known.message;
+    return { ...problem(STATUS[known.type] ?? 500, known.type, detail, instance), headers: {} };
   }
   const fastify = error as FastifyError;
   if (hasZodFastifySchemaValidationErrors(error)) {
@@ -121,12 +128,17 @@ export function toProblem(error: unknown, instance: string): Problem & { headers
   };
 }
 
+/** Whether a caller may be told of what is of no federation that they name. */
+export function mayKnowAll({ principal }: FastifyRequest): boolean {
+  return principal !== undefined && visible(principal) === undefined;
+}
+
 export function problem(status: number, title: string, detail: string, instance: string): Problem {
   return { type: `urn:spire-federator:problem:${title}`, title, status, detail, instance };
 }
 
 export function sendProblem(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
-  const { headers, ...body } = toProblem(error, request.id);
+  const { headers, ...body } = toProblem(error, request.id, mayKnowAll(request));
   if (body.status >= 500) request.log.error({ err: error }, 'request failed');
   // The content is checked above; the serializer of the route's success would refuse it.
   return reply

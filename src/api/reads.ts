@@ -20,7 +20,8 @@ const ENDED = 20;
 export interface ChangeDetail extends ChangeDescription {
   progress?: ChangeProgress;
   result?: ChangeResult;
-  error?: { type: string; message: string };
+  /** `withoutOthers`: the message for who may not know of other federations, where it tells of such. */
+  error?: { type: string; message: string; withoutOthers?: string };
 }
 
 /** Of a change that is followed. */
@@ -142,6 +143,7 @@ async function ended(result: () => Promise<ChangeResult>): Promise<Pick<ChangeDe
     return { result: await result() };
   } catch (error) {
     if (!(error instanceof FederatorError)) throw error;
-    return { error: { type: error.type, message: error.message } };
+    const { type, message, withoutOthers } = error;
+    return { error: { type, message, ...(withoutOthers === undefined ? {} : { withoutOthers }) } };
   }
 }

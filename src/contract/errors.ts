@@ -60,12 +60,16 @@ const RETRYABLE: ReadonlySet<FederatorErrorType> = new Set([
 export class FederatorError extends Error {
   override readonly name = 'FederatorError';
 
+  /** The same without what is not of the federation that was asked about, for who may not see others; absent: it has none. */
+  readonly withoutOthers?: string;
+
   constructor(
     readonly type: FederatorErrorType,
     message: string,
-    options?: { cause?: unknown },
+    { withoutOthers, ...options }: { cause?: unknown; withoutOthers?: string | undefined } = {},
   ) {
     super(message, options);
+    if (withoutOthers !== undefined) this.withoutOthers = withoutOthers;
   }
 
   /** Whether trying again later can succeed without anybody changing anything. */

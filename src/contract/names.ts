@@ -95,9 +95,12 @@ export function federationOf(workflowId: string): string | undefined {
   return /^(?:federation|plan)\/([^/]+)\//.exec(workflowId)?.[1];
 }
 
-/** Checks change nothing and may run beside anything, but not twice at once. */
-export function verifyWorkflowId(federation: string): string {
-  return `federation/${federation}/verify`;
+/**
+ * Checks change nothing and may run beside anything, but not twice at once.
+ * @param question what tells a look at some clusters only from that at all: whoever asks gets no other's answer
+ */
+export function verifyWorkflowId(federation: string, question?: string): string {
+  return `federation/${federation}/verify${question === undefined ? '' : `/${question}`}`;
 }
 
 /** The one long-lived workflow of a federation: it watches over it. */

@@ -4,7 +4,7 @@ import type { AddClusterInput, ChangeResult } from '../contract/change.js';
 import { resolveSettings } from '../federation/settings.js';
 import { awaitNoRepair } from './engine.js';
 import { findMembers, readAllFacts, usesOf } from './facts.js';
-import { nothingFound } from './failure.js';
+import { nothingFound, withoutOthers } from './failure.js';
 import { Progress } from './progress.js';
 import { setUp } from './setup.js';
 
@@ -36,5 +36,6 @@ function newcomer(federation: string, { members, others }: FoundMembers): string
       ? `Every cluster of the inventory is a member of federation ${federation} already: ${members.join(', ')}. List the new one in the inventory first.`
       : `${others.length} clusters of the inventory are not members of federation ${federation}: ${others.join(', ')}. Say which: npm run start-workflow addCluster -- --federation ${federation} --cluster ${only ?? ''}`,
     'InvalidInput',
+    withoutOthers(`Which cluster is to become a member of federation ${federation} has to be said.`),
   );
 }

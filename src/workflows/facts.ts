@@ -94,5 +94,6 @@ function requireAllAsked(federation: string, unknown: readonly Problem[]): void 
       ...problem,
       message: `${problem.message} It may be a member of federation ${federation}: restore the connection, or take it out of the inventory if it is none. If it is one and gone for good: npm run start-workflow removeCluster -- --federation ${federation} --cluster ${problem.cluster} --unreachable`,
     })),
+    `${unknown.length === 1 ? 'A cluster' : `${unknown.length} clusters`} could not be asked, and may be of federation ${federation}; nothing was changed. Whoever has a role in all federations is told which, and why.`,
   );
 }

@@ -4,13 +4,22 @@ import type { Problem } from '../contract/facts.js';
 import type { Check } from '../contract/verify.js';
 import type { SagaFailure } from './saga.js';
 
-/** Everything that stands in the way of a change, at once; nothing was changed. */
-export function preflightFailure(problems: readonly Problem[]): ApplicationFailure {
+/** What a failure's details say besides its message. */
+interface Told {
+  /** The message without what is not of the federation, where there is such. */
+  withoutOthers?: string;
+}
+
+/**
+ * Everything that stands in the way of a change, at once; nothing was changed.
+ * @param withoutOthers the whole message for who may not know of other federations, where the problems tell of such
+ */
+export function preflightFailure(problems: readonly Problem[], withoutOthers?: string): ApplicationFailure {
   const lines = problems.map(({ message }) => `- ${message}`);
   return ApplicationFailure.nonRetryable(
     `${problems.length === 1 ? 'One thing stands' : `${problems.length} things stand`} in the way; nothing was changed.\n${lines.join('\n')}`,
     'PreflightFailed',
-    { problems },
+    { problems, ...(withoutOthers === undefined ? {} : { withoutOthers }) },
   );
 }
 
@@ -59,6 +68,7 @@ export function nothingFound(
     return ApplicationFailure.nonRetryable(
       `No cluster that could be asked is a member of federation ${federation}. These could not be asked, and may be:\n${lines.join('\n')}`,
       unknown[0]?.type,
+      withoutOthers(`No cluster that could be asked is a member of federation ${federation}; some could not be asked.`),
     );
   }
   const others = Object.entries(federations).map(([name, members]) => `${name} (${members.join(', ')})`);
@@ -66,6 +76,7 @@ export function nothingFound(
     return ApplicationFailure.nonRetryable(
       `No cluster of the inventory is a member of federation ${federation}. There ${others.length === 1 ? 'is' : 'are'}: ${others.join('; ')}. Say which with --federation.`,
       'NotFound',
+      withoutOthers(`No cluster of the inventory is a member of federation ${federation}.`),
     );
   }
   const setup = free.length > 2 ? 'setupMesh' : 'setupPair';
@@ -73,6 +84,11 @@ export function nothingFound(
     `No cluster of the inventory is a member of federation ${federation}. Name another with --federation, or set it up: npm run start-workflow ${setup} -- --federation ${federation}`,
     'NotFound',
   );
+}
+
+/** The details of a failure whose message tells of clusters and federations that not everybody may know of. */
+export function withoutOthers(message: string): Told {
+  return { withoutOthers: message };
 }
 
 /** A cluster that is to leave a federation it is not in. */
@@ -100,5 +116,5 @@ export function rootFailure(error: unknown): unknown {
   let current = error;
   while (current instanceof Error && current.cause instanceof Error) current = current.cause;
   if (!(current instanceof ApplicationFailure)) return error;
-  return ApplicationFailure.nonRetryable(current.message, current.type ?? undefined);
+  return ApplicationFailure.nonRetryable(current.message, current.type ?? undefined, ...(current.details ?? []));
 }

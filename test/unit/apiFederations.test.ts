@@ -26,6 +26,7 @@ const CHECKS: Check[] = [
 ];
 
 let server: ApiServer;
+let client: Partial<FederatorClient>;
 let issuer: Issuer;
 let started: string[];
 
@@ -36,7 +37,7 @@ afterAll(async () => issuer.stop());
 
 beforeEach(async () => {
   started = [];
-  const client: Partial<FederatorClient> = {
+  client = {
     federations: async () => ({ federations: { a: ['a-1'], hidden: ['hidden-2'] }, unknown }),
     policies: async () => ({ policies: [], unknown }),
     listChanges: async () => [],
@@ -127,6 +128,57 @@ test.each<[string, string, object]>([
     const detail = expect.stringContaining('It has: a-1, a-2, hidden-1, hidden-2.') as string;
     expect(await server.ask('POST', at, { body })).toMatchObject({ status: 422, body: { detail } });
     expect(started).toEqual([]);
+  },
+);
+
+describe('what fails that tells of other federations', () => {
+  const failure = new FederatorError('NotFound', 'There is none. There is: hidden (hidden-2).', {
+    withoutOthers: 'There is none.',
+  });
+  const fail = () => Promise.reject(failure);
+  const at = '/v1/federations/a/changes/00000000-0000-4000-8000-000000000000';
+
+  beforeEach(() => {
+    const change = { federation: 'a', workflowId: 'w', runId: 'r', link: '', type: 'addCluster', status: 'FAILED' };
+    const described = { ...change, startedAt: '2030-01-01T00:00:00Z' };
+    Object.assign(client, {
+      verify: fail,
+      diagnose: fail,
+      policies: fail,
+      describeChange: async () => described,
+      progress: async () => undefined,
+      result: fail,
+    });
+  });
+
+  test.each([
+    ['POST', '/v1/federations/a/verify'],
+    ['POST', '/v1/federations/a/diagnose'],
+    ['GET', '/v1/federations/a/policies'],
+  ] as const)('%s %s: in full only for who has a role in all', async (method, path) => {
+    const viewer = await server.ask(method, path, { by: 'viewer' });
+    expect(viewer).toMatchObject({ status: 404, body: { title: 'NotFound', detail: 'There is none.' } });
+    const auditor = await server.ask(method, path, { by: 'auditor' });
+    expect(auditor).toMatchObject({ status: 404, body: { title: 'NotFound', detail: failure.message } });
+  });
+
+  test('a change, too, and those who follow it', async () => {
+    const asSeenBy = async (by: string) => ((await server.ask('GET', at, { by })).body as { error: object }).error;
+    expect(await asSeenBy('viewer')).toEqual({ type: 'NotFound', message: 'There is none.' });
+    expect(await asSeenBy('auditor')).toEqual({ type: 'NotFound', message: failure.message });
+  });
+});
+
+test.each<object>([{ type: 'addCluster' }, { type: 'adopt' }, { type: 'setupMesh' }])(
+  'who has a role in one federation does not have %j look through the whole inventory',
+  async (body) => {
+    const changes = '/v1/federations/a/changes';
+    expect(await server.ask('POST', changes, { by: 'operator', body })).toMatchObject({
+      status: 403,
+      body: { detail: expect.stringContaining('Say which clusters are meant') as string },
+    });
+    expect(started).toEqual([]);
+    expect((await server.ask('POST', changes, { body })).status).toBe(202);
   },
 );
 

@@ -103,6 +103,34 @@ test('a change is made while a plan is, which is found and cancelled by its own 
   await expect(client.describeChange('another', id)).rejects.toMatchObject({ type: 'NotFound' });
 });
 
+test('what fails a look says also what may be told of it to who may not know of other federations', async () => {
+  const text = { withoutOthers: expect.not.stringContaining(FEDERATION) as string };
+  recorded.elsewhere = { [FEDERATION]: CLUSTERS };
+  const strangers = recorded.strangers;
+  recorded.strangers = CLUSTERS;
+  try {
+    await expect(client.verify({ federation: 'nowhere', clusters: [] })).rejects.toMatchObject({
+      type: 'NotFound',
+      message: expect.stringContaining(`${FEDERATION} (${CLUSTERS.join(', ')})`) as string,
+      ...text,
+    });
+  } finally {
+    recorded.strangers = strangers;
+    recorded.elsewhere = {};
+  }
+});
+
+test('who asks about some clusters is not given the answer about others', async () => {
+  const { held, release } = hold();
+  const some = client.verify({ federation: FEDERATION, clusters: ['a'] });
+  await held;
+  const all = client.verify({ federation: FEDERATION, clusters: [] });
+  const same = client.verify({ federation: FEDERATION, clusters: ['a'] });
+  release();
+  const looks = await Promise.all([some, all, same]);
+  expect(looks.map(({ clusters }) => clusters)).toEqual([['a'], CLUSTERS, ['a']]);
+});
+
 test('a schedule whose newest look is gone or unreadable is listed all the same', async () => {
   const encryption = payloadEncryption({
     SPIRE_FEDERATOR_PAYLOAD_KEYS: `k1:${Buffer.alloc(32, 1).toString('base64')}`,

@@ -15,7 +15,7 @@ import { changeResultSchema, progressSchema } from '../answers.js';
 import { mutate, requireSameFederation, type ApiContext, type Outcome } from '../context.js';
 import type { EventStream, EventStreams } from '../eventStream.js';
 import { requireClusters } from '../federationFile.js';
-import { invalidBody } from '../problem.js';
+import { invalidBody, mayKnowAll, ProblemError } from '../problem.js';
 import type { Reads } from '../reads.js';
 import { acceptedSchema, changeSchema, federationParams, idempotencyHeaders, problems, runParams } from '../schemas.js';
 
@@ -78,6 +78,8 @@ export function changeRoutes(context: ApiContext, reads: Reads, streams: EventSt
         const { type, ...given } = request.body;
         requireSameFederation(federation, given.federation);
         const input = checkedInput(type, { ...given, federation });
+        // What takes whatever the inventory has would be told, and work on, what is of others.
+        if (namedClusters(given).length === 0 && !mayKnowAll(request)) throw unnamed(type);
         return mutate(context, request, reply, { action: type, federation, input }, async (by) => {
           // A cluster that is gone from the inventory may still have to leave a federation.
           if (type !== 'removeCluster') await requireClusters(context, request, namedClusters(given));
@@ -105,8 +107,12 @@ export function changeRoutes(context: ApiContext, reads: Reads, streams: EventSt
           },
         },
       },
-      async ({ params: { federation, runId } }) => {
-        return reads.change(federation, runId);
+      async (request) => {
+        const { federation, runId } = request.params;
+        const { error, ...change } = await reads.change(federation, runId);
+        if (error === undefined) return change;
+        const message = (mayKnowAll(request) ? undefined : error.withoutOthers) ?? error.message;
+        return { ...change, error: { type: error.type, message } };
       },
     );
 
@@ -184,6 +190,11 @@ export function acceptedChange(handle: ChangeHandle): Outcome {
 /** The fields of one type; the path has the name of the federation. */
 function startOf<T extends keyof typeof STARTABLE>(type: T) {
   return z.strictObject({ ...STARTABLE[type].shape, type: z.literal(type), federation: federationName.optional() });
+}
+
+function unnamed(type: string): ProblemError {
+  const detail = `Say which clusters are meant: only who has a role in all federations may have ${type} look for them in the whole inventory.`;
+  return new ProblemError(403, 'Forbidden', detail);
 }
 
 /** What a change says of the clusters that it is about. */
