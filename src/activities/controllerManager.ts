@@ -1,6 +1,6 @@
 import { parse } from 'yaml';
 import type { KubernetesObject } from '../contract/kubernetes.js';
-import { CONTROLLER_MANAGER } from '../contract/names.js';
+import { CONTROLLER_MANAGER, DEFAULT_CLASS_NAME } from '../contract/names.js';
 import type { ClusterConnection } from '../kubernetes/connect.js';
 import { readObject } from '../kubernetes/objects.js';
 import { remembered } from '../spire/remembered.js';
@@ -35,6 +35,11 @@ export async function readControllerManager(connection: ClusterConnection): Prom
     watchClassless,
     ignoreNamespaces: ignored.length > 0 ? ignored : IGNORED_BY_DEFAULT,
   };
+}
+
+/** The class of the objects that it acts on. */
+export function watchedClass({ cluster }: ClusterConnection, settings: ControllerManagerSettings | undefined): string {
+  return cluster.className ?? settings?.className ?? DEFAULT_CLASS_NAME;
 }
 
 const readIgnored = remembered((text: string): { namespaces?: string[] } => {

@@ -13,7 +13,7 @@ import type {
 } from '../contract/facts.js';
 import { DEFAULT_NAMESPACE, DEFAULT_SERVER, type Cluster } from '../contract/inventory.js';
 import type { KubernetesObject } from '../contract/kubernetes.js';
-import { DEFAULT_CLASS_NAME, MANAGED_BY, MANAGED_BY_LABEL, SERVER_FEDERATION } from '../contract/names.js';
+import { MANAGED_BY, MANAGED_BY_LABEL, SERVER_FEDERATION } from '../contract/names.js';
 import { sameProfile, type EndpointProfile, type ServerConf } from '../contract/serverConf.js';
 import { exposureStrategy } from '../federation/exposure.js';
 import { owningFederation } from '../federation/ownership.js';
@@ -41,7 +41,7 @@ import { fetchBundleEndpoint } from '../spire/endpoint.js';
 import { readServerConf, recordedPeers, type ServerConfRecord } from '../spire/serverConf.js';
 import { readServerConfRecord } from './annotation.js';
 import type { Clusters, OpenCluster } from './clusters.js';
-import { readControllerManager } from './controllerManager.js';
+import { readControllerManager, watchedClass } from './controllerManager.js';
 import { readControl } from './controlFacts.js';
 import { endpointIdentity, speaksForBundle, webAuthorities } from './endpoint.js';
 import { declaredExposure, readEndpointObjects, resolveExposure } from './exposureFacts.js';
@@ -258,7 +258,7 @@ async function readClusterFacts(
     cluster: name,
     server: cluster.server,
     spireVersion: version,
-    className: cluster.className ?? className ?? DEFAULT_CLASS_NAME,
+    className: watchedClass(connection, controllerManager),
     ...(controllerManager?.watchClassless === true ? { watchClassless: true } : {}),
     profile: profileFacts(cluster, conf, record),
     control,

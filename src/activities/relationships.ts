@@ -22,6 +22,7 @@ import {
   relationshipDifferences,
   relationshipManifest,
   removingPatch,
+  rivalRelationships,
 } from '../federation/relationship.js';
 import type { ClusterConnection } from '../kubernetes/connect.js';
 import { eachLimited } from '../kubernetes/limit.js';
@@ -41,6 +42,7 @@ import { noticedWithinMs, whyInvalid } from '../spire/controllerManager.js';
 import { fetchBundleEndpoint } from '../spire/endpoint.js';
 import { serverTarget } from '../spire/server.js';
 import type { Clusters, OpenCluster } from './clusters.js';
+import { readControllerManager, watchedClass } from './controllerManager.js';
 import { endpointIdentity, speaksForBundle } from './endpoint.js';
 import { Nudge } from './nudge.js';
 import { forgetPendingBundles, notePendingBundles } from './pendingBundles.js';
@@ -243,31 +245,36 @@ export function relationshipActivities(clusters: Clusters) {
       const outcomes = await Promise.all(relationships.map((each) => removeOrRestore(open, federation, each, signal)));
       const ended = relationships.filter((_each, index) => outcomes[index] === 'gone' || outcomes[index] === 'deleted');
       let changed = outcomes.some((outcome) => outcome === 'deleted' || outcome === 'restored');
-      if (ended.length > 0) {
+      const trustDomains = ended.map(({ trustDomain }) => trustDomain);
+      const rivals = await rivalsOf(open, federation, trustDomains);
+      // SPIRE controller manager goes on with somebody else's: the relationship stays, and the bundle is its.
+      const over = ended.filter(({ trustDomain }) => !rivals.some((each) => each.trustDomain === trustDomain));
+      if (over.length > 0) {
         await awaitUnmanaged(
           open,
-          ended.map(({ trustDomain }) => trustDomain),
+          over.map(({ trustDomain }) => trustDomain),
           timeoutMs,
           signal,
         );
-        const unwanted = ended.filter(({ keepBundle }) => !keepBundle).map(({ trustDomain }) => trustDomain);
+        const unwanted = over.filter(({ keepBundle }) => !keepBundle).map(({ trustDomain }) => trustDomain);
         changed = (await deleteStored(open, unwanted, signal)) || changed;
       }
       const settled = relationships.map(({ trustDomain }) => trustDomain);
       if (control !== undefined) await forgetPendingBundles(open.connection, control, settled);
       const foreign = relationships.filter((_each, index) => outcomes[index] === 'foreign');
+      const left = [...new Set([...foreign, ...rivals].map(({ name }) => name))];
       return {
         changed,
-        ...(foreign.length === 0
-          ? {}
-          : { note: `left alone, made by somebody else: ${foreign.map(({ name }) => name).join(', ')}` }),
+        ...(left.length === 0 ? {} : { note: `left alone, made by somebody else: ${left.join(', ')}` }),
       };
     },
 
     /** Deletes bundles, those that are stored, of trust domains that SPIRE server has no relationship with any more. */
-    async deleteBundles({ cluster, trustDomains }: DeleteBundlesRequest): Promise<StepOutcome> {
+    async deleteBundles({ cluster, federation, trustDomains }: DeleteBundlesRequest): Promise<StepOutcome> {
       const open = await clusters.get(cluster);
-      return { changed: await deleteStored(open, trustDomains, Context.current().cancellationSignal) };
+      const rivals = await rivalsOf(open, federation, trustDomains);
+      const unwanted = trustDomains.filter((each) => !rivals.some(({ trustDomain }) => trustDomain === each));
+      return { changed: await deleteStored(open, unwanted, Context.current().cancellationSignal) };
     },
   };
 }
@@ -388,6 +395,26 @@ async function deleteStored(
   const unwanted = trustDomains.filter((trustDomain) => stored.has(trustDomain));
   for (const trustDomain of unwanted) await spire.deleteBundle(trustDomain, signal);
   return unwanted.length > 0;
+}
+
+/** Somebody else's relationships with these trust domains, on which SPIRE controller manager acts. */
+async function rivalsOf(
+  { connection }: OpenCluster,
+  federation: string,
+  trustDomains: readonly string[],
+): Promise<RelationshipFacts[]> {
+  if (trustDomains.length === 0) return [];
+  const relationships = (await listObjects(connection, CFTD)).map(relationshipFacts);
+  if (relationships.every((each) => each.federation === federation || !trustDomains.includes(each.trustDomain)))
+    return [];
+  const settings = await readControllerManager(connection);
+  const { watchClassless } = settings;
+  const facts = {
+    relationships,
+    className: watchedClass(connection, settings),
+    ...(watchClassless ? { watchClassless } : {}),
+  };
+  return trustDomains.flatMap((trustDomain) => rivalRelationships(facts, trustDomain, federation));
 }
 
 /** Reads a ClusterFederatedTrustDomain, and whether SPIRE controller manager would take it. */

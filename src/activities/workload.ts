@@ -1,6 +1,6 @@
 import { Context } from '@temporalio/activity';
 import type { ReadWorkloadRequest } from '../contract/activities.js';
-import { DEFAULT_CLASS_NAME, DEFAULT_PROBE_IMAGE } from '../contract/names.js';
+import { DEFAULT_PROBE_IMAGE } from '../contract/names.js';
 import type {
   EntryFacts,
   PodFacts,
@@ -17,7 +17,7 @@ import { parseBundle, type TrustBundle } from '../spire/bundle.js';
 import type { SpireServer } from '../spire/server.js';
 import { readServerConf } from '../spire/serverConf.js';
 import type { Clusters } from './clusters.js';
-import { readControllerManager } from './controllerManager.js';
+import { readControllerManager, watchedClass } from './controllerManager.js';
 import { CSI_DRIVER, readHeld } from './held.js';
 import { readServerConfMap } from './server.js';
 
@@ -54,7 +54,7 @@ export function workloadActivities(clusters: Clusters) {
       ]);
       return {
         ...own,
-        className: connection.cluster.className ?? controllerManager.className ?? DEFAULT_CLASS_NAME,
+        className: watchedClass(connection, controllerManager),
         ignoreNamespaces: controllerManager.ignoreNamespaces,
         storedBundles: Object.fromEntries(
           [...stored].map(([trustDomain, bundle]) => [trustDomain, x509Authorities(bundle)]),

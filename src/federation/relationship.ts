@@ -99,14 +99,23 @@ export function relationshipStanding(
  * Those for one trust domain that SPIRE controller manager considers: it acts on the first and passes over the rest
  * (spire-controller-manager: pkg/spirefederationrelationship/reconciler.go, listClusterFederatedTrustDomains).
  */
-function consideredRelationships(
-  { relationships, className, watchClassless }: ClusterFacts,
+export function consideredRelationships(
+  { relationships, className, watchClassless }: Pick<ClusterFacts, 'relationships' | 'className' | 'watchClassless'>,
   trustDomain: string,
 ): RelationshipFacts[] {
   return relationships
     .filter((each) => each.trustDomain === trustDomain && each.invalid === undefined)
     .filter((each) => (each.className === undefined ? watchClassless === true : each.className === className))
     .sort((a, b) => age(a).localeCompare(age(b)));
+}
+
+/** Those of others, on which SPIRE controller manager goes on once the federation's own is gone. */
+export function rivalRelationships(
+  facts: Parameters<typeof consideredRelationships>[0],
+  trustDomain: string,
+  federation: string,
+): RelationshipFacts[] {
+  return consideredRelationships(facts, trustDomain).filter((each) => each.federation !== federation);
 }
 
 function age({ createdAt = '', uid = '' }: RelationshipFacts): string {

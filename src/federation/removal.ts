@@ -10,6 +10,7 @@ import { federationSettings, hubDomain, relationshipKind, trusts } from './setti
 import { step } from './step.js';
 import {
   memberSteps as teardownSteps,
+  notOurs,
   planTeardown,
   removal,
   unfinishedRemovals,
@@ -87,9 +88,11 @@ export function planRemoval(
         // What the policies of the others put right will name the trust domain no more.
         const written = policies.objects.map(({ object }) => object.metadata.name);
         const lasting = { ...facts, identities: facts.identities.filter(({ name }) => !written.includes(name)) };
-        const ended = facts.relationships
-          .filter((each) => each.federation === federation && withdrawn.includes(each.trustDomain))
+        const related = facts.relationships.filter((each) => withdrawn.includes(each.trustDomain));
+        const ended = related
+          .filter((each) => each.federation === federation)
           .map((each) => removal(federation, lasting, each, leftAlone));
+        leftAlone.push(...related.filter((each) => each.federation !== federation).map((each) => notOurs(facts, each)));
         ended.push(
           ...unfinishedRemovals(federation, lasting, leftAlone).filter((each) => withdrawn.includes(each.trustDomain)),
         );

@@ -4,7 +4,7 @@ import type { ClusterFacts, IdentityFacts, RelationshipFacts } from '../contract
 import { controlStrategy } from './control.js';
 import { owningFederation } from './ownership.js';
 import { PROBE_ROLES, probeIdentityName } from './probe.js';
-import { relationshipName } from './relationship.js';
+import { relationshipName, rivalRelationships } from './relationship.js';
 import { step } from './step.js';
 
 export interface TeardownMember {
@@ -49,14 +49,16 @@ export function memberSteps({
 
 /**
  * How a relationship ends. The bundle goes with it, unless a ClusterSPIFFEID that no removal changes still federates with
- * the trust domain, without which its workloads would get no identity at all; or it was there before the relationship.
+ * the trust domain, without which its workloads would get no identity at all; or a relationship of somebody else takes
+ * over; or it was there before the relationship.
  */
 export function removal(
   federation: string,
-  { cluster, identities }: ClusterFacts,
+  facts: ClusterFacts,
   { name, trustDomain, storedBefore }: Pick<RelationshipFacts, 'name' | 'trustDomain' | 'storedBefore'>,
   leftAlone: string[],
 ): RemovedRelationship {
+  const { cluster, identities } = facts;
   const users = identities.filter(
     (identity) => identity.federatesWith.includes(trustDomain) && !isUnderstood(identity, federation),
   );
@@ -66,9 +68,15 @@ export function removal(
       `the bundle of ${trustDomain} stored on ${cluster}: ClusterSPIFFEID ${user.name}, ${whose}, federates with it. Take it out of its federatesWith, then: ./spire-server bundle delete -id spiffe://${trustDomain} -mode dissociate`,
     );
   }
+  const rivals = rivalRelationships(facts, trustDomain, federation);
+  for (const rival of rivals) {
+    leftAlone.push(
+      `the bundle of ${trustDomain} stored on ${cluster}: ClusterFederatedTrustDomain ${rival.name}, which is somebody else's, goes on trusting it. To end that, delete ${rival.name}, then: ./spire-server bundle delete -id spiffe://${trustDomain} -mode dissociate`,
+    );
+  }
   if (storedBefore === true)
     leftAlone.push(`the bundle of ${trustDomain} stored on ${cluster}: it was stored before the federation`);
-  return { name, trustDomain, keepBundle: users.length > 0 || storedBefore === true };
+  return { name, trustDomain, keepBundle: users.length > 0 || rivals.length > 0 || storedBefore === true };
 }
 
 /** What a removal that was stopped left to do: bundles without a relationship by which they would be known. */
@@ -78,9 +86,18 @@ export function unfinishedRemovals(
   leftAlone: string[],
 ): RemovedRelationship[] {
   const { pendingBundles = [], relationships } = facts;
-  return pendingBundles
-    .filter((trustDomain) => !relationships.some((each) => each.trustDomain === trustDomain))
-    .map((trustDomain) => removal(federation, facts, { name: relationshipName(trustDomain), trustDomain }, leftAlone));
+  const isOwn = (each: RelationshipFacts) => each.federation === federation;
+  return (
+    pendingBundles
+      // With one of somebody else nothing is left to delete, and that is what is left to note.
+      .filter((trustDomain) => !relationships.some((each) => isOwn(each) && each.trustDomain === trustDomain))
+      .map((trustDomain) => removal(federation, facts, { name: relationshipName(trustDomain), trustDomain }, leftAlone))
+  );
+}
+
+/** Says that a relationship of somebody else stays. */
+export function notOurs({ cluster }: ClusterFacts, { name }: RelationshipFacts): string {
+  return `ClusterFederatedTrustDomain ${name} on ${cluster}: not made for this federation`;
 }
 
 /** Whether a removal takes the trust domain out of a ClusterSPIFFEID itself: one of a policy, or of a test workload. */
@@ -94,7 +111,7 @@ function planMember(federation: string, facts: ClusterFacts, leftAlone: string[]
   const relationships: RemovedRelationship[] = [];
   for (const relationship of facts.relationships) {
     if (relationship.federation === federation) relationships.push(removal(federation, facts, relationship, leftAlone));
-    else leftAlone.push(`ClusterFederatedTrustDomain ${relationship.name} on ${cluster}: not made for this federation`);
+    else leftAlone.push(notOurs(facts, relationship));
   }
   relationships.push(...unfinishedRemovals(federation, facts, leftAlone));
   const policies = facts.identities

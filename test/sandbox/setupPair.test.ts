@@ -375,6 +375,36 @@ describe('what is not of the federation itself', () => {
   );
 
   test(
+    'a younger relationship of somebody else with the same trust domain outlives a teardown, with its bundle',
+    async () => {
+      const found = await snapshot();
+      expect((await testbed.federator(...SETUP)).code).toBe(0);
+      const trustDomain = trustDomainOf('server-1');
+      const api = adminApi(testbed.directory, 'client-1');
+      try {
+        const own = (await api.get(`${CFTDS}/${trustDomain}`)) as Resource & { spec: object };
+        const rival = { apiVersion: own.apiVersion, kind: own.kind, metadata: { name: 'by-hand' }, spec: own.spec };
+        await api.create(rival);
+        const torn = await testbed.federator('teardown', '--json');
+        expect({ code: torn.code, stderr: torn.stderr }).toEqual({ code: 0, stderr: '' });
+        expect((JSON.parse(torn.stdout) as ChangeResult).leftAlone).toEqual([
+          expect.stringContaining(`the bundle of ${trustDomain} stored on client-1: `),
+          'ClusterFederatedTrustDomain by-hand on client-1: not made for this federation',
+        ]);
+        expect(await keysOfPeer('client-1')).toEqual(await ownKeys('server-1'));
+        await api.delete(`${CFTDS}/by-hand`);
+        const relationships = () => spireServer(testbed.directory, 'client-1', 'federation', 'list');
+        await eventually(async () => expect(await relationships()).not.toContain(trustDomain), 3 * MINUTE);
+      } finally {
+        api.close();
+      }
+      await spireServer(testbed.directory, 'client-1', 'bundle', 'delete', '-id', `spiffe://${trustDomain}`);
+      expect(await snapshot()).toEqual(found);
+    },
+    8 * MINUTE,
+  );
+
+  test(
     'a member of which only server.conf is left is still a member, and a teardown puts that back',
     async () => {
       expect((await testbed.federator(...SETUP)).code).toBe(0);

@@ -1,5 +1,5 @@
 import { setupMeshInputSchema, type SetupInput } from '../../src/contract/change.js';
-import type { ClusterFacts } from '../../src/contract/facts.js';
+import type { ClusterFacts, RelationshipFacts } from '../../src/contract/facts.js';
 import { planSetup, planSteps } from '../../src/federation/plan.js';
 import { readRelationship, relationshipManifest, wantedRelationship } from '../../src/federation/relationship.js';
 import { orphanChecks } from '../../src/federation/verify.js';
@@ -313,6 +313,34 @@ describe('removing a cluster', () => {
     const plan = planRemoval(FEDERATION, [{ ...a, identities: [identity] }, ...rest], ['c']);
     expect(plan.remaining[0]?.relationships).toMatchObject([{ trustDomain: 'c.test', keepBundle: true }]);
     expect(plan.leftAlone).toEqual([expect.stringMatching(/bundle of c\.test stored on a: ClusterSPIFFEID theirs/)]);
+  });
+
+  test('a bundle stays with a relationship of somebody else that takes over, which is named', () => {
+    const [a, ...rest] = members as [ClusterFacts, ...ClusterFacts[]];
+    const own = a.relationships.find(({ trustDomain }) => trustDomain === 'c.test') as RelationshipFacts;
+    const { federation: _federation, ...theirs } = { ...own, name: 'theirs', createdAt: '2026-03-01T00:00:00Z' };
+    const kept = [{ name: 'c.test', trustDomain: 'c.test', keepBundle: true }];
+    const named = [
+      'ClusterFederatedTrustDomain theirs on a: not made for this federation',
+      expect.stringMatching(
+        /^the bundle of c\.test stored on a: ClusterFederatedTrustDomain theirs, which is somebody/,
+      ),
+    ];
+    const rivalled = { ...a, relationships: [...a.relationships, theirs] };
+    const plan = planRemoval(FEDERATION, [rivalled, ...rest], ['c']);
+    expect(plan.remaining[0]?.relationships).toEqual(kept);
+    expect(plan.leftAlone).toEqual(expect.arrayContaining(named));
+    const torn = planTeardown(FEDERATION, [rivalled]);
+    expect(torn.members[0]?.relationships).toEqual(expect.arrayContaining(kept));
+    expect(torn.leftAlone).toEqual(named.toReversed());
+    // Stopped before it noted that the bundle stays.
+    const stopped = { ...a, relationships: [theirs], pendingBundles: ['c.test'] };
+    expect(planTeardown(FEDERATION, [stopped]).members[0]?.relationships).toEqual(kept);
+    // SPIRE controller manager passes over one of another class.
+    const passed = { ...a, relationships: [...a.relationships, { ...theirs, className: 'other' }] };
+    const { remaining, leftAlone } = planRemoval(FEDERATION, [passed, ...rest], ['c']);
+    expect(remaining[0]?.relationships).toMatchObject([{ keepBundle: false }]);
+    expect(leftAlone).toEqual(named.slice(0, 1));
   });
 
   test('so does one that an identity of the federation federates with of which no policy can be read', () => {
