@@ -1,9 +1,10 @@
+import type { FoundMembers } from '../contract/activities.js';
 import type { ChangeResult, RemoveClusterInput } from '../contract/change.js';
 import { planRemoval, removalSteps, type RemovalPlan } from '../federation/removal.js';
 import { federationSettings } from '../federation/settings.js';
 import { awaitNoRepair, stopWatching, watchOver } from './engine.js';
 import { findMembers, readAllFacts } from './facts.js';
-import { notAMember, preflightFailure } from './failure.js';
+import { notAMember, nothingFound, preflightFailure } from './failure.js';
 import { askMembers } from './members.js';
 import { Progress } from './progress.js';
 import { remove } from './removal.js';
@@ -23,9 +24,14 @@ export async function removeCluster(input: RemoveClusterInput): Promise<ChangeRe
   const progress = new Progress();
   // That every trust domain of no member is named makes up for those that cannot be asked.
   const named = trustDomains.length > 0;
-  const { members } = named
+  const found = named
     ? await askMembers(federation, ATTEMPTS)
     : await findMembers(federation, unreachable ? cluster : undefined);
+  const { members } = found;
+  if (members.length === 0) {
+    const unknown = found.unknown.filter((each) => each.cluster !== cluster);
+    throw nothingFound(federation, { ...found, unknown });
+  }
   if (!unreachable && !members.includes(cluster)) throw notAMember(federation, cluster, members);
   const read = unreachable ? members.filter((member) => member !== cluster) : members;
   // What a repair restores after the look would not be planned for, and stay.
@@ -55,17 +61,26 @@ export async function removeCluster(input: RemoveClusterInput): Promise<ChangeRe
     members: [],
     probes: [],
     leftAlone: plan.leftAlone,
-    notes: [...plan.stays, ...(unreachable ? unreachableNotes(input, plan) : []), ...unwatched],
+    notes: [...plan.stays, ...(unreachable ? unreachableNotes(input, plan, found) : []), ...unwatched],
   };
 }
 
 function unreachableNotes(
   { federation, cluster, trustDomains = [] }: RemoveClusterInput,
-  { withdrawn }: RemovalPlan,
+  { withdrawn, changes }: RemovalPlan,
+  { federations }: FoundMembers,
 ): string[] {
   if (trustDomains.length > 0) {
     return [
       `What has ${withdrawn.join(', ')} was not touched. Should it come back, it still trusts the others: list it in the inventory, then: npm run start-workflow teardown -- --federation ${federation} --clusters <its name>`,
+    ];
+  }
+  if (withdrawn.length === 0 && !changes) {
+    const elsewhere = Object.keys(federations).join(', ');
+    const other =
+      elsewhere === '' ? '' : ` Should it be of another federation (${elsewhere}), say which: --federation.`;
+    return [
+      `No member of federation ${federation} trusts a cluster that cannot be asked: there is nothing to forget of ${cluster}.${other}`,
     ];
   }
   return [

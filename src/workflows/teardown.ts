@@ -6,6 +6,7 @@ import { fetchedUnasked } from '../federation/webProfile.js';
 import { part, runStep } from './activities.js';
 import { awaitNoRepair } from './engine.js';
 import { findMembers, readAllFacts } from './facts.js';
+import { nothingFound } from './failure.js';
 import { NO_OTHERS, otherMembers, stillTrusting, watchOthers } from './otherMembers.js';
 import { Progress } from './progress.js';
 import { settleAll } from './settle.js';
@@ -21,7 +22,7 @@ export async function teardown(input: TeardownInput): Promise<ChangeResult> {
   const { federation } = input;
   const progress = new Progress();
   const named = input.clusters.length > 0;
-  const clusters = named ? input.clusters : (await findMembers(federation)).members;
+  const clusters = named ? input.clusters : await membersOf(federation);
   const others = named ? await otherMembers(federation, clusters) : NO_OTHERS;
   // What a repair restores after the look would not be planned for, and stay.
   if (!input.planOnly) await awaitNoRepair(federation, input.timeouts);
@@ -46,6 +47,13 @@ export async function teardown(input: TeardownInput): Promise<ChangeResult> {
     leftAlone: plan.leftAlone,
     notes,
   };
+}
+
+/** @throws ApplicationFailure NotFound where there are others and not this one: its name is wrong, rather than all done */
+async function membersOf(federation: string): Promise<string[]> {
+  const found = await findMembers(federation);
+  if (found.members.length === 0 && Object.keys(found.federations).length > 0) throw nothingFound(federation, found);
+  return found.members;
 }
 
 /** Puts one member back to what it was. @returns whether anything changed */

@@ -337,6 +337,34 @@ describe('removeCluster', () => {
     expect(outcome.notes?.join('\n')).toMatch(/c \(c\.test\) was not touched.*teardown.*--clusters c/s);
   });
 
+  test('one that nobody trusts has nothing that could be forgotten, and that is said', async () => {
+    const recorded = twoAndOne();
+    recorded.unreachable = ['c'];
+    recorded.elsewhere = { production: ['d'] };
+    const outcome = await environment.run(recorded, 'removeCluster', { ...input, unreachable: true }, result);
+    expect(outcome).toMatchObject({
+      changed: false,
+      notes: [
+        expect.stringMatching(/^No member of federation demo trusts .* nothing to forget of c\. .*\(production\)/),
+      ],
+    });
+  });
+
+  test('a federation that is none is told from those that there are', async () => {
+    const recorded = new RecordedActivities('a', 'b', 'c');
+    recorded.strangers = ['a', 'b', 'c'];
+    recorded.unreachable = ['c'];
+    recorded.elsewhere = { production: ['a', 'b'] };
+    const none =
+      'No cluster of the inventory is a member of federation demo. There is: production (a, b). Say which with --federation.';
+    expect(await environment.run(recorded, 'removeCluster', { ...input, unreachable: true }, failure)).toBe(none);
+    recorded.unreachable = [];
+    const bare = teardownInputSchema.parse({ federation: FEDERATION, timeouts: QUICK.timeouts });
+    expect(await environment.run(recorded, 'teardown', bare, failure)).toBe(none);
+    recorded.elsewhere = {};
+    expect((await environment.run(recorded, 'teardown', bare, result)).changed).toBe(false);
+  });
+
   test('a cluster that is no member is said to be none', async () => {
     const recorded = twoAndOne();
     expect(await environment.run(recorded, 'removeCluster', input, failure)).toBe(
