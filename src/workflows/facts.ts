@@ -1,5 +1,6 @@
 import type { FoundMembers, PermissionUse } from '../contract/activities.js';
 import type { ClusterFacts, FactsResult, Problem } from '../contract/facts.js';
+import { orphanedTrust } from '../federation/orphanedTrust.js';
 import { runStep } from './activities.js';
 import { preflightFailure } from './failure.js';
 import { askMembers } from './members.js';
@@ -87,12 +88,38 @@ export async function findMembers(federation: string, except?: string): Promise<
   return found;
 }
 
-function requireAllAsked(federation: string, unknown: readonly Problem[]): void {
+/**
+ * The members that are left of a federation one of which is gone for good. Others that cannot be asked may be as well:
+ * one by one they would stand in each other's way, so that what is said then removes them at once.
+ */
+export async function findRemaining(federation: string, gone: string): Promise<FoundMembers> {
+  const found = await askMembers(federation, ATTEMPTS);
+  const unknown = found.unknown.filter(({ cluster }) => cluster !== gone);
+  if (unknown.length === 0) return found;
+  const read = await Promise.all(found.members.map((cluster) => readFacts(federation, cluster, [])));
+  const [orphan] = orphanedTrust(
+    federation,
+    read.flatMap((each) => each.facts ?? []),
+  );
+  const remedy =
+    orphan === undefined
+      ? 'No member trusts what cannot be asked.'
+      : `If it is gone for good, like ${gone}, they go at once, unless something else that has one of these trust domains is only away. ${orphan.remedy}`;
+  requireAllAsked(federation, unknown, () => remedy);
+  return found;
+}
+
+function requireAllAsked(
+  federation: string,
+  unknown: readonly Problem[],
+  remedy = ({ cluster }: Problem) =>
+    `If it is one and gone for good: npm run start-workflow removeCluster -- --federation ${federation} --cluster ${cluster} --unreachable`,
+): void {
   if (unknown.length === 0) return;
   throw preflightFailure(
     unknown.map((problem) => ({
       ...problem,
-      message: `${problem.message} It may be a member of federation ${federation}: restore the connection, or take it out of the inventory if it is none. If it is one and gone for good: npm run start-workflow removeCluster -- --federation ${federation} --cluster ${problem.cluster} --unreachable`,
+      message: `${problem.message} It may be a member of federation ${federation}: restore the connection, or take it out of the inventory if it is none. ${remedy(problem)}`,
     })),
     `${unknown.length === 1 ? 'A cluster' : `${unknown.length} clusters`} could not be asked, and may be of federation ${federation}; nothing was changed. Whoever has a role in all federations is told which, and why.`,
   );

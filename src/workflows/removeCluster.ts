@@ -3,7 +3,7 @@ import type { ChangeResult, RemoveClusterInput } from '../contract/change.js';
 import { planRemoval, removalSteps, type RemovalPlan } from '../federation/removal.js';
 import { federationSettings } from '../federation/settings.js';
 import { awaitNoRepair, stopWatching, watchOver } from './engine.js';
-import { findMembers, readAllFacts } from './facts.js';
+import { findMembers, findRemaining, readAllFacts } from './facts.js';
 import { notAMember, nothingFound, preflightFailure } from './failure.js';
 import { askMembers } from './members.js';
 import { Progress } from './progress.js';
@@ -26,7 +26,7 @@ export async function removeCluster(input: RemoveClusterInput): Promise<ChangeRe
   const named = trustDomains.length > 0;
   const found = named
     ? await askMembers(federation, ATTEMPTS)
-    : await findMembers(federation, unreachable ? cluster : undefined);
+    : await (unreachable ? findRemaining(federation, cluster) : findMembers(federation));
   const { members } = found;
   if (members.length === 0) {
     const unknown = found.unknown.filter((each) => each.cluster !== cluster);

@@ -337,6 +337,18 @@ describe('removeCluster', () => {
     expect(outcome.notes?.join('\n')).toMatch(/c \(c\.test\) was not touched.*teardown.*--clusters c/s);
   });
 
+  test('of two that are gone for good, the one names the way in which both go at once', async () => {
+    const recorded = new RecordedActivities('a', 'b', 'c', 'd');
+    for (const facts of federatedClusters(FEDERATION, ['a', 'b', 'c', 'd'])) recorded.change(facts.cluster, facts);
+    recorded.unreachable = ['c', 'd'];
+    const said = await environment.run(recorded, 'removeCluster', { ...input, unreachable: true }, failure);
+    expect(said).toMatch(/d: .*If it is gone for good, like c, .* --unreachable --trust-domain c\.test,d\.test$/);
+    const [, named = ''] = /--trust-domain (\S+)$/.exec(said) ?? [];
+    const both = { ...input, unreachable: true, trustDomains: named.split(',') };
+    expect((await environment.run(recorded, 'removeCluster', both, result)).changed).toBe(true);
+    expect(recorded.removed).toEqual({ a: ['c.test', 'd.test'], b: ['c.test', 'd.test'] });
+  });
+
   test('one that nobody trusts has nothing that could be forgotten, and that is said', async () => {
     const recorded = twoAndOne();
     recorded.unreachable = ['c'];
