@@ -14,7 +14,7 @@ import { covers, owned, owningFederation, restorable } from './ownership.js';
 import { planPolicies, type PolicyPlan } from './policyPlan.js';
 import { policiesOf } from './policy.js';
 import { probeExposure } from './probe.js';
-import { ownRelationship, relationshipStanding, wantedRelationship } from './relationship.js';
+import { ownRelationship, relationshipStanding, wantedRelationship, type Standing } from './relationship.js';
 import { asPeer, endpointPort, serverConfDifferences, wantedFederation } from './serverConfPlan.js';
 import { relationshipKind, trusts } from './settings.js';
 import { step } from './step.js';
@@ -419,6 +419,26 @@ function planObsolete(federation: string, facts: ClusterFacts): ObsoletePlan[] {
     });
 }
 
+/** How a cluster stands to a peer whose address may not be known yet: somebody else's relationship is not held against it. */
+function standingOf(
+  trusting: ClusterFacts,
+  trusted: ClusterFacts,
+  wanted: RelationshipFacts,
+  federation: string,
+): Standing {
+  const standing = relationshipStanding(trusting, trusted, wanted, federation);
+  if (standing.state !== 'foreign' || trusted.endpointUrl !== undefined) return standing;
+  const { bundleEndpointURL } = standing.relationship;
+  const otherwise = relationshipStanding(trusting, trusted, { ...wanted, bundleEndpointURL }, federation);
+  if (otherwise.state !== 'right') return otherwise;
+  return {
+    state: 'foreign',
+    relationship: standing.relationship,
+    why: `its bundleEndpointURL cannot be compared before the bundle endpoint of ${trusted.cluster} is exposed`,
+    remedy: 'Delete it: spire-federator makes its own.',
+  };
+}
+
 function planEdge(
   { options: { federation, hub }, clusters, problems, leftAlone }: Planning,
   trusting: ClusterFacts,
@@ -429,7 +449,7 @@ function planEdge(
     federation,
     hub: hubDomain,
   });
-  const standing = relationshipStanding(trusting, trusted, wanted, federation);
+  const standing = standingOf(trusting, trusted, wanted, federation);
   if (standing.state === 'missing') {
     const details = [`trust domain ${trusted.trustDomain}, bundle endpoint ${wanted.bundleEndpointURL}`];
     return { trusting, trusted, action: 'create', details };

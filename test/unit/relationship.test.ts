@@ -83,6 +83,25 @@ test('an own relationship that SPIRE controller manager refuses is written again
   expect(seen.finding?.evidence).toMatch(/refuses it: trustDomainBundle has no keys/);
 });
 
+test('one of others for a newcomer whose address is not known yet is to be deleted, and held nothing else against', () => {
+  const [a, b] = federatedClusters(FEDERATION, ['a', 'b']) as [ClusterFacts, ClusterFacts];
+  const { endpointUrl: _url, federation: _member, ...newcomer } = { ...b, endpointObjects: [] };
+  const settings = { federation: FEDERATION, relationships: 'dynamic', refreshHintSeconds: 300, probe: false } as const;
+  const said = (change: Related) => {
+    const relationships = a.relationships.map(({ federation: _federation, ...each }) => ({ ...each, ...change }));
+    return planSetup(settings, [{ ...a, relationships }, newcomer]).problems.map(({ message }) => message);
+  };
+  expect(said({})).toEqual([
+    expect.stringMatching(
+      /bundleEndpointURL cannot be compared before the bundle endpoint of b is exposed\. Delete it/,
+    ),
+  ]);
+  const [wrong, ...rest] = said({ profileType: 'https_web' });
+  expect(rest).toEqual([]);
+  expect(wrong).toMatch(/profileType is https_web instead of https_spiffe\. The oldest one wins/);
+  expect(wrong).not.toContain('bundleEndpointURL');
+});
+
 const jwk = generateKeyPairSync('ec', { namedCurve: 'P-256' }).publicKey.export({ format: 'jwk' });
 const jwtKey = { use: 'jwt-svid', kid: 'k', ...jwk };
 
