@@ -539,6 +539,8 @@ async function recreateRelationship(
   const reference = { ...CFTD, metadata: { name: relationship.name } };
   const live = await readObject(open.connection, reference);
   if (live !== undefined && owningFederation(live) !== federation) return;
+  // It would never be gone from SPIRE server, and one that is made now would come to nothing.
+  if (live === undefined && (await rivalsOf(open, federation, [relationship.trustDomain])).length > 0) return;
   const current = withRefreshHint(bundle, refreshHintSeconds);
   if (live !== undefined && (await hasRivals(open, relationship))) {
     // Made anew it would be the youngest, and another one would count. A change of its URL sends the bundle as well.

@@ -49,6 +49,8 @@ export interface RelationshipFacts {
   className?: string;
   /** The bundle it was created with (JWKS); what SPIRE stores has long been refreshed since. */
   trustDomainBundle?: string;
+  /** Somebody else's that brings no bundle, without which SPIRE server cannot authenticate the endpoint unless it has one. */
+  bundleless?: true;
   /** The federation whose engine made it; absent on somebody else's. */
   federation?: string;
   /** The engine made it, and somebody took its labels off. */

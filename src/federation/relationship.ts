@@ -85,6 +85,12 @@ export function relationshipStanding(
   // Others' know nothing of hubs, and need not.
   const { hub: _hub, ...fields } = wanted;
   const odd = first.federation === federation ? [] : relationshipDifferences(first, fields);
+  if (odd.length === 0 && first.bundleless === true && trusting.storedBundles[trusted.trustDomain] === undefined) {
+    const why = 'it brings no bundle, and none is stored: SPIRE server cannot authenticate the bundle endpoint';
+    // SPIRE controller manager sends a bundle that is added later only with another change.
+    const remedy = 'Delete it: spire-federator makes its own. Or make it anew, with a trustDomainBundle.';
+    return { state: 'foreign', relationship: first, why, remedy };
+  }
   return odd.length === 0
     ? { state: 'right', relationship: first, others: considered.length - 1 }
     : {
@@ -258,6 +264,9 @@ export function readRelationship(object: KubernetesObject): RelationshipFacts {
     ...(spec.className === undefined || spec.className === '' ? {} : { className: spec.className }),
     ...(federation === undefined ? {} : { federation }),
     ...(hasLostLabels(object) ? { lostLabels: true } : {}),
+    ...(federation === undefined && !spec.trustDomainBundle && spec.bundleEndpointProfile?.type !== 'https_web'
+      ? { bundleless: true }
+      : {}),
     // Kept only where an undo may have to restore it: others' relationships are never written.
     ...(federation === undefined || spec.trustDomainBundle === undefined
       ? {}

@@ -4,7 +4,7 @@ import type { KubernetesObject } from '../../src/contract/kubernetes.js';
 import { diagnoseFederation } from '../../src/federation/diagnosis.js';
 import { planSetup } from '../../src/federation/plan.js';
 import { HUB, STORED_BEFORE } from '../../src/contract/names.js';
-import { CFTD, relationshipManifest, removingPatch } from '../../src/federation/relationship.js';
+import { CFTD, readRelationship, relationshipManifest, removingPatch } from '../../src/federation/relationship.js';
 import { whyInvalid } from '../../src/spire/controllerManager.js';
 import { federatedClusters } from '../support/freshCluster.js';
 
@@ -100,6 +100,19 @@ test('one of others for a newcomer whose address is not known yet is to be delet
   expect(rest).toEqual([]);
   expect(wrong).toMatch(/profileType is https_web instead of https_spiffe\. The oldest one wins/);
   expect(wrong).not.toContain('bundleEndpointURL');
+});
+
+test('one of others that brings no bundle where none is stored stands in the way, as its endpoint is never believed', () => {
+  const theirs = readRelationship(made({ className: 'spire', bundleEndpointURL: 'https://federation.b.test' }));
+  expect(theirs.bundleless).toBe(true);
+  const seen = look(undefined, theirs, { storedBundles: {} });
+  expect(seen).toMatchObject({ verdict: 'failed', action: 'none', problems: ['relationship@a←b'] });
+  expect(seen.finding?.evidence).toMatch(/brings no bundle, and none is stored/);
+  expect(look(undefined, theirs)).toMatchObject({ verdict: 'ok', problems: [] });
+  const { bundleless: _bundleless, ...bringing } = theirs;
+  expect(look(undefined, bringing, { storedBundles: {} }).problems).toEqual([]);
+  expect(readRelationship(made({ bundleEndpointProfile: { type: 'https_web' } })).bundleless).toBeUndefined();
+  expect(readRelationship(made({ trustDomainBundle: '{"keys":[]}' })).bundleless).toBeUndefined();
 });
 
 const jwk = generateKeyPairSync('ec', { namedCurve: 'P-256' }).publicKey.export({ format: 'jwk' });
