@@ -55,6 +55,10 @@ export interface ClusterState {
   readAt?: number;
   failures: number;
   downSince?: number;
+  /** When it was first read again after its SPIRE server had been away. */
+  backAt?: number;
+  /** Start of its SPIRE server, by its own clock. */
+  startedAt?: number;
   stopped?: Stopped;
   problem?: string;
   /** In how many readings in a row it could not be read for a reason that time does not mend. */

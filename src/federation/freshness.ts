@@ -35,6 +35,8 @@ export interface EdgeEvidence {
   /** Since when SPIRE server of a side has not been running; absent while it runs. */
   trustingDownSince?: number;
   trustedDownSince?: number;
+  /** When SPIRE server of the trusted cluster was first seen to run again: what failed before says nothing of now. */
+  trustedBackAt?: number;
   /** Fingerprint of the peer's bundle as it is stored; null when none is. */
   stored?: string | null;
   /** Fingerprint of the bundle that the peer itself reports. */
@@ -119,7 +121,8 @@ export function judgeEdge(evidence: EdgeEvidence): EdgeJudgement {
     // One that hangs fails for as long as it takes.
     const fetchFailsSince = evidence.fetchFailsSince ?? refresh.at - (refresh.tookMs ?? 0);
     const pollFailedSince = pollError !== undefined && pollError.at > (evidence.gotThroughAt ?? 0);
-    const failsSince = Math.min(fetchFailsSince, pollFailedSince ? pollError.at : fetchFailsSince);
+    const failedSince = Math.min(fetchFailsSince, pollFailedSince ? pollError.at : fetchFailsSince);
+    const failsSince = Math.max(failedSince, evidence.trustedBackAt ?? 0);
     const retryInMs = evidence.retryAfterMs - (refresh.at - failsSince);
     const mayBeOver =
       cause === 'endpointUnreachable' && evidence.wasBroken !== true && now - since <= lagLimitMs(interval);

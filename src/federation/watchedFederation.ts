@@ -266,7 +266,13 @@ export class WatchedFederation {
       this.silent.set(cluster, state.pollsLoggedSince === server.startedAt ? server.silent : {});
       this.untold.set(cluster, new Set(server.untold));
       this.digests.set(cluster, server.configDigest);
+      // Between two readings it may as well have been away without anybody seeing it.
+      if (state.downSince !== undefined || (state.startedAt ?? server.startedAt) !== server.startedAt) {
+        state.backAt = reading.readAt;
+        this.forgetFailedFetches(cluster);
+      }
       Object.assign(state, {
+        startedAt: server.startedAt,
         trustDomain: server.trustDomain,
         ownFingerprint: server.ownFingerprint,
         // What exposes it may be gone just now: everybody knew the address that it had.
@@ -290,6 +296,16 @@ export class WatchedFederation {
       this.judge(peer, cluster, now),
     ]);
     return isLooping || isStopped || isChanged || turned.includes(true);
+  }
+
+  /** Those from a cluster that was away tell nothing once it is back, unless they had told what is wrong before. */
+  private forgetFailedFetches(cluster: string): void {
+    for (const peer of this.trustersOf(cluster)) {
+      const edge = this.edges.get(edgeName(peer, cluster));
+      if (edge === undefined || edge.refresh?.ok === true || isKnownBroken(edge)) continue;
+      delete edge.refresh;
+      delete edge.fetchFailsSince;
+    }
   }
 
   /** Trust domains that this cluster's SPIRE server should fetch now, to tell whether what looks bad is bad. */
@@ -705,19 +721,19 @@ export class WatchedFederation {
       delete edge.refresh;
       delete edge.fetchFailsSince;
     }
-    const { verdict: before, cause: causeBefore } = edge.judgement;
+    const { verdict: before } = edge.judgement;
     edge.judgement = judgeEdge({
       now,
       trustingReadAt: a?.readAt ?? now,
       trustedReadAt: b?.readAt ?? now,
-      // Of a server that did not run, no fetch has told anything.
-      wasBroken: before === 'broken' && causeBefore !== 'serverDown',
+      wasBroken: isKnownBroken(edge),
       retryAfterMs: retryAfterMs(this.roundMs),
       pollIntervalMs: this.pollIntervalMs,
       trustingReadable: readable(a),
       trustedReadable: readable(b),
       ...(a?.downSince === undefined ? {} : { trustingDownSince: a.downSince }),
       ...(b?.downSince === undefined ? {} : { trustedDownSince: b.downSince }),
+      ...(b?.backAt === undefined ? {} : { trustedBackAt: b.backAt }),
       ...(stored === undefined ? {} : { stored: stored?.fingerprint ?? null }),
       ...(own === undefined ? {} : { own }),
       ...(edge.differsSince === undefined ? {} : { differsSince: edge.differsSince }),
@@ -890,6 +906,11 @@ function inFewWords({ judgement, refresh, ...edge }: Edge): EdgeState {
       ? {}
       : { refresh: { ...refresh, ...(refresh.message === undefined ? {} : { message: cut(refresh.message) }) } }),
   };
+}
+
+/** Broken by what a fetch has told: of a server that did not run, none has. */
+function isKnownBroken({ judgement: { verdict, cause } }: Edge): boolean {
+  return verdict === 'broken' && cause !== 'serverDown';
 }
 
 function isWrong(verdict: EdgeVerdict): boolean {
