@@ -137,6 +137,8 @@ export interface MonitorState {
   configured?: string[];
   /** Clusters that can be read, and of which the last thorough look could not be made. */
   refused?: string[];
+  /** Since when thorough looks in a row have found what is wrong with ClusterSPIFFEIDs, by the finding's ID. */
+  identities?: Record<string, number>;
   /** What keeps clusters from being read. */
   problems?: Problem[];
   /** What SPIRE servers that end again and again said last, by cluster. */

@@ -4,7 +4,7 @@ import type { Finding, RepairAction } from '../contract/health.js';
 import type { Policy } from '../contract/policy.js';
 import type { Check } from '../contract/verify.js';
 import { checker } from './check.js';
-import { withCauses } from './consequences.js';
+import { explainsIdentity, withCauses } from './consequences.js';
 import { lagLimitMs } from './freshness.js';
 import { owningFederation } from './ownership.js';
 import { readingChecks, type ReadingEvidence } from './readingChecks.js';
@@ -52,9 +52,11 @@ export function diagnoseFederation(
   const verified = withHints(verifyFederation(federation, members, policies, told), members, told.refreshHintSeconds);
   const checks = [...verified, ...members.flatMap(keyChecks)];
   const gone = new Set(members.filter((member) => looksRemoved(federation, member)).map(({ cluster }) => cluster));
-  const findings = checks
-    .filter(({ verdict }) => verdict === 'failed')
+  const failed = checks.filter(({ verdict }) => verdict === 'failed');
+  const findings = failed
     .filter(({ scope }) => !gone.has(scope))
+    // It takes a person, and is over by itself once that is mended.
+    .filter((check) => check.name !== 'identity' || !failed.some((cause) => explainsIdentity(cause, check)))
     .map(toFinding);
   return {
     checks,

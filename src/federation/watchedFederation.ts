@@ -73,6 +73,9 @@ const WITNESSES = 3;
 /** What keeps a cluster from being asked anything. */
 const AWAY: ReadonlySet<FederatorErrorType> = new Set(['ClusterUnreachable', 'KubernetesUnavailable', 'NoWorker']);
 
+/** A ClusterSPIFFEID tells of what was so up to 10 s before (spire-controller-manager: gcInterval), and a bit more. */
+const STATISTICS_MS = 12_000;
+
 const NOTHING_READ: EdgeJudgement = { verdict: 'unknown', evidence: 'nothing was read yet', suspicious: false };
 
 interface Edge extends EdgeState {
@@ -104,6 +107,8 @@ export class WatchedFederation {
   private configFindings: Finding[] = [];
   /** Clusters that can be read, and of which the last thorough look could not be made. */
   private refused = new Set<string>();
+  /** Since when thorough looks in a row have found what is wrong with ClusterSPIFFEIDs, by the finding's ID. */
+  private identities = new Map<string, number>();
   private policies: Policy[] = [];
   private repairs: RepairRecord[] = [];
   private readonly repairCounts = new Map<string, RepairCount>();
@@ -148,6 +153,7 @@ export class WatchedFederation {
     const configured = new Set(state.configured);
     this.configFindings = state.findings.filter(({ id }) => configured.has(id));
     this.refused = new Set(state.refused);
+    this.identities = new Map(Object.entries(state.identities ?? {}));
     for (const problem of state.problems ?? []) this.problems.set(problem.cluster, problem);
     for (const [cluster, why] of Object.entries(state.crashLoops ?? {})) this.crashLoops.set(cluster, why);
   }
@@ -205,6 +211,7 @@ export class WatchedFederation {
     }
     this.addEdges();
     this.configFindings = [];
+    this.identities.clear();
     // It may have been a change of them. Those that it came to are missed when they are deleted before the next look.
     this.policies = policies;
     this.attempts.clear();
@@ -423,12 +430,14 @@ export class WatchedFederation {
   /**
    * Takes in a thorough look, at all but those that it did not ask. Where nothing is wrong, the configuration as it was
    * read before counts as good.
+   * @param now when it was over
    * @param asked the policies that it was told of
    * @param seen the digests that were known when it began
    * @returns the clusters whose configuration came to count as good
    */
   takeDiagnosis(
     { checks, findings, policies }: Diagnosis,
+    now: number,
     asked: readonly Policy[] = this.policies,
     notAsked: readonly Problem[] = [],
     seen: ReadonlyMap<string, string> = this.digests,
@@ -444,14 +453,24 @@ export class WatchedFederation {
     const refused = findings.filter(({ check, scope }) => check === 'cluster' && this.isRead(scope) && wasAsked(scope));
     const lasting = refused.filter(({ scope }) => this.refused.has(scope));
     this.refused = new Set(refused.map(({ scope }) => scope));
+    // What SPIRE controller manager tells of a ClusterSPIFFEID may be over since: looks have to see it for longer.
+    const identities = findings.filter(({ check }) => check === 'identity');
+    this.identities = new Map(
+      identities.map(findingId).map((id) => [id, Math.min(now, this.identities.get(id) ?? now)]),
+    );
+    const isDoubted = (finding: Finding) => now - (this.identities.get(findingId(finding)) ?? 0) < STATISTICS_MS;
+    const doubted = findings.filter(isDoubted);
     // Freshness is judged by every round, and by more than one look.
     this.configFindings = [
-      ...findings.filter(({ check }) => check !== 'stored-bundle' && check !== 'endpoint' && check !== 'cluster'),
+      ...findings.filter(
+        (finding) => !['stored-bundle', 'endpoint', 'cluster'].includes(finding.check) && !doubted.includes(finding),
+      ),
       ...lasting,
     ];
+    const found = [...this.configFindings, ...doubted];
     for (const [cluster, digest] of seen) {
       const state = this.clusters.get(cluster);
-      const wrong = this.configFindings.some(({ scope }) => scope === cluster || scope.startsWith(`${cluster}←`));
+      const wrong = found.some(({ scope }) => scope === cluster || scope.startsWith(`${cluster}←`));
       if (state === undefined) continue;
       if (wrong || unread.has(cluster)) delete state.goodConfig;
       // What was read since then was not looked at.
@@ -614,6 +633,7 @@ export class WatchedFederation {
       ...(this.lastRoundAt === undefined ? {} : { lastRoundAt: this.lastRoundAt }),
       configured: [...this.open.keys()].filter((id) => configured.has(id)),
       refused: [...this.refused],
+      ...(this.identities.size === 0 ? {} : { identities: Object.fromEntries(this.identities) }),
       problems: [...this.problems.values()],
       crashLoops: Object.fromEntries(this.crashLoops),
       ...(bundles === undefined ? {} : { bundles }),

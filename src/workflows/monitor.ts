@@ -382,7 +382,7 @@ class Monitor {
         staticSummary: `diagnose ${watched.federation}`,
       });
       if (isMoot()) return;
-      const good = watched.takeDiagnosis(diagnosis, policies, unread, digests);
+      const good = watched.takeDiagnosis(diagnosis, Date.now(), policies, unread, digests);
       await Promise.all(
         good.map((cluster) =>
           runCheck('keepGoodServerConf', `Remember the federation settings that ${cluster} runs well with`, {

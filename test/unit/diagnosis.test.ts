@@ -167,3 +167,50 @@ test('of hubs that may be any of several, the one is known by its trust domain',
   const { findings } = diagnoseFederation(FEDERATION, members, [policy]);
   expect(findings.map(({ check, scope }) => `${check}@${scope}`)).toEqual(['policy@a', 'policy@c']);
 });
+
+describe('a ClusterSPIFFEID that harms its workloads', () => {
+  const policy = policySchema.parse({ type: 'universal' });
+  const ids = (change: (facts: ClusterFacts) => Partial<ClusterFacts>) => {
+    const members = withPolicy(FEDERATION, federatedClusters(FEDERATION, ['a', 'b']), policy).map((facts) => ({
+      cluster: facts.cluster,
+      facts: facts.cluster === 'a' ? { ...facts, ...change(facts) } : facts,
+      observation: { federatedEntries: {} },
+      problems: [],
+    }));
+    const { checks, findings } = diagnoseFederation(FEDERATION, members, [policy]);
+    const named = (wrong: readonly { scope: string }[], nameOf: (index: number) => string | undefined) =>
+      wrong.map(({ scope }, index) => `${nameOf(index)}@${scope}`).sort();
+    const failed = checks.filter(({ verdict }) => verdict === 'failed');
+    return {
+      failed: named(failed, (index) => failed[index]?.name),
+      found: named(findings, (index) => findings[index]?.check),
+    };
+  };
+  const withOwnDomain = ({ identities, trustDomain }: ClusterFacts, name?: string) =>
+    identities.map((each) => {
+      const federatesWith = [...each.federatesWith, trustDomain];
+      if (name !== undefined) return { ...each, name, federatesWith, federation: 'theirs' };
+      const { object } = each;
+      const spec = { ...(object?.['spec'] as object), federatesWith };
+      return { ...each, federatesWith, ...(object === undefined ? {} : { object: { ...object, spec } }) };
+    });
+
+  test('takes no person where it is an edit of what the engine made, which it takes back', () => {
+    expect(ids((facts) => ({ identities: withOwnDomain(facts) }))).toEqual({
+      failed: ['identity@a', 'policy@a'],
+      found: ['policy@a'],
+    });
+  });
+
+  test('takes none where a bundle is missing, which is brought back', () => {
+    expect(ids(() => ({ storedBundles: {} }))).toEqual({
+      failed: ['identity@a', 'stored-bundle@a←b'],
+      found: ['stored-bundle@a←b'],
+    });
+  });
+
+  test("takes one where it is somebody else's", () => {
+    const identities = (facts: ClusterFacts) => [...facts.identities, ...withOwnDomain(facts, 'theirs')];
+    expect(ids((facts) => ({ identities: identities(facts) })).found).toEqual(['identity@a']);
+  });
+});

@@ -122,7 +122,10 @@ test('what a thorough look found, or could not look at twice in a row, is not ov
   const first = watched(names(2));
   const look = (federation: WatchedFederation, ...checks: string[]) => {
     const findings = checks.map((check) => ({ check, scope: 'c0', evidence: 'seen', remedy: 'mend it' }));
-    federation.takeDiagnosis({ federation: 'f', clusters: [], verdict: 'failed', checks: [], findings, members: [] });
+    federation.takeDiagnosis(
+      { federation: 'f', clusters: [], verdict: 'failed', checks: [], findings, members: [] },
+      START,
+    );
     return federation.reconcile(LATER);
   };
   expect(look(first, 'cluster', 'service').opened.map(({ id }) => id)).toEqual(['service@c0']);

@@ -26,7 +26,10 @@ const ID = 'server-conf@a';
 
 /** Finds this, and lets a round pass. @returns what is to be repaired */
 function find(watched: WatchedFederation, ...findings: Finding[]): string[] {
-  watched.takeDiagnosis({ federation: 'f', clusters: ['a', 'b'], verdict: 'ok', checks: [], findings, members: [] });
+  watched.takeDiagnosis(
+    { federation: 'f', clusters: ['a', 'b'], verdict: 'ok', checks: [], findings, members: [] },
+    START,
+  );
   watched.reconcile(START);
   watched.rounds++;
   return watched.due.map(({ id }) => id);
@@ -210,12 +213,12 @@ describe('policies that somebody deleted on all members', () => {
 
   test('are remembered, over runs, until a change may have ended them', () => {
     const first = new WatchedFederation(settings(['a', 'b']), START);
-    first.takeDiagnosis(diagnosis, first.knownPolicies);
+    first.takeDiagnosis(diagnosis, START, first.knownPolicies);
     const watched = new WatchedFederation(settings(['a', 'b']), START, first.state);
     expect(watched.knownPolicies).toEqual([policy]);
     const asked = watched.knownPolicies;
     watched.become(settings(['a', 'b']));
-    watched.takeDiagnosis(diagnosis, asked);
+    watched.takeDiagnosis(diagnosis, START, asked);
     expect(watched.knownPolicies).toEqual([]);
   });
 

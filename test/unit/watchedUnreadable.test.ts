@@ -113,7 +113,7 @@ test('what keeps a thorough look from being made is found once two in a row say 
   const diagnosis = { federation: 'f', clusters: ['a', 'b'], verdict: 'failed' as const, members: [] };
   const found = (isRefused: boolean) => {
     const seen = isRefused ? { checks: [check], findings: [refused] } : { checks: [], findings: [] };
-    watched.takeDiagnosis({ ...diagnosis, ...seen });
+    watched.takeDiagnosis({ ...diagnosis, ...seen }, NOW);
     watched.reconcile(NOW);
     return watched.health(NOW).findings.map(({ id, state }) => ({ id, state }));
   };
