@@ -34,6 +34,8 @@ export interface MonitorSettings {
   /** Seconds between two rounds; absent: as often as SPIRE polls. */
   intervalSeconds?: number | undefined;
   repair: RepairPolicy;
+  /** Nothing is repaired that is not approved, whatever `repair` says, until a change says otherwise. */
+  observeOnly?: boolean | undefined;
   /** Rounds after which one run hands over to the next; absent: when Temporal suggests it. */
   roundsPerRun?: number | undefined;
 }

@@ -18,6 +18,7 @@ export const monitorSettingsSchema = z.strictObject({
   hub: z.string().min(1).optional(),
   intervalSeconds: z.number().positive().max(MAX_SECONDS).optional(),
   repair: repairPolicySchema.prefault({}),
+  observeOnly: z.boolean().default(false),
   roundsPerRun: z.number().int().positive().max(MAX_ROUNDS).optional(),
 }) satisfies z.ZodType<MonitorSettings>;
 

@@ -179,10 +179,11 @@ export class WatchedFederation {
   become({ policies = [], ...settings }: MembershipChange): void {
     const {
       repair = this.settings.repair,
+      observeOnly = this.settings.observeOnly,
       intervalSeconds = this.settings.intervalSeconds,
       roundsPerRun = this.settings.roundsPerRun,
     } = settings;
-    this.settings = { ...settings, repair, intervalSeconds, roundsPerRun };
+    this.settings = { ...settings, repair, observeOnly, intervalSeconds, roundsPerRun };
     for (const cluster of this.names.filter((each) => !settings.clusters.includes(each))) {
       for (const map of [
         this.clusters,
@@ -512,6 +513,10 @@ export class WatchedFederation {
     return { opened, closed };
   }
 
+  private get isAutomatic(): boolean {
+    return this.settings.repair.automatic && this.settings.observeOnly !== true;
+  }
+
   private noteReturn(id: string): void {
     const rounds = [...(this.returns.get(id) ?? []), this.rounds];
     this.returns.set(id, rounds.filter((round) => round > this.rounds - RETURN_ROUNDS).slice(-MOST_RETURNS - 1));
@@ -526,11 +531,10 @@ export class WatchedFederation {
 
   /** Findings that are to be worked on now, the causes before what follows from them. */
   get due(): OpenFinding[] {
-    const { automatic } = this.settings.repair;
     return [...this.open.values()].filter(
       (finding) =>
         finding.action !== undefined &&
-        (automatic || this.approved.has(finding.id)) &&
+        (this.isAutomatic || this.approved.has(finding.id)) &&
         (finding.state === 'found' || finding.state === 'repairing') &&
         isDue(this.attempts.get(finding.id)),
     );
@@ -820,7 +824,7 @@ export class WatchedFederation {
     if (action === undefined) return 'person';
     if (needsApproval !== undefined && !this.approved.has(id)) return 'approval';
     if ((this.attempts.get(id)?.count ?? 0) >= MAX_ATTEMPTS || this.returnsTooOften(finding)) return 'escalated';
-    if (!this.settings.repair.automatic && !this.approved.has(id)) return 'approval';
+    if (!this.isAutomatic && !this.approved.has(id)) return 'approval';
     return known?.state === 'repairing' ? 'repairing' : 'found';
   }
 

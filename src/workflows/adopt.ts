@@ -7,6 +7,9 @@ import { findMembers, readAllFacts, usesOf } from './facts.js';
 import { preflightFailure } from './failure.js';
 import { Progress } from './progress.js';
 
+const OBSERVED =
+  'The monitor repairs nothing by itself until setupMesh (or apply) has made the federation as it should be: what it finds until then waits for approval.';
+
 /**
  * Takes a federation that was made by hand or by scripts under management, without changing it: its objects are marked,
  * and what is odd about it is said, with what would mend it.
@@ -44,20 +47,23 @@ export async function adopt(input: AdoptInput): Promise<ChangeResult> {
     );
     changed = outcomes.some((outcome) => outcome?.changed === true);
   }
-  const unwatched =
-    planOnly || input.monitor !== true
-      ? []
-      : await watchOver(
-          {
-            federation,
-            clusters: members.map(({ request }) => request.cluster),
-            refreshHintSeconds: file.refreshHintSeconds,
-            start: true,
-            ...(file.hub === undefined ? {} : { hub: file.hub }),
-            ...(input.repair === undefined ? {} : { repair: input.repair }),
-          },
-          timeouts,
-        );
+  const isWatched = !planOnly && input.monitor === true;
+  // What was found is left as it is, by a monitor too.
+  const observeOnly = findings.length > 0 || mending.length > 0;
+  const unwatched = !isWatched
+    ? []
+    : await watchOver(
+        {
+          federation,
+          clusters: members.map(({ request }) => request.cluster),
+          refreshHintSeconds: file.refreshHintSeconds,
+          start: true,
+          observeOnly,
+          ...(file.hub === undefined ? {} : { hub: file.hub }),
+          ...(input.repair === undefined ? {} : { repair: input.repair }),
+        },
+        timeouts,
+      );
   progress.enter('finished');
   return {
     federation,
@@ -70,7 +76,11 @@ export async function adopt(input: AdoptInput): Promise<ChangeResult> {
     findings,
     mending,
     file,
-    notes: [...problems.map(({ message }) => `In the way of mending it: ${message}`), ...unwatched],
+    notes: [
+      ...problems.map(({ message }) => `In the way of mending it: ${message}`),
+      ...(isWatched && observeOnly ? [OBSERVED] : []),
+      ...unwatched,
+    ],
   };
 }
 

@@ -475,7 +475,8 @@ function invalid(message: string): ApplicationFailure {
 
 function isMembership(value: unknown): value is MembershipChange {
   if (typeof value !== 'object' || value === null) return false;
-  const { clusters, refreshHintSeconds, intervalSeconds, repair, policies } = value as Partial<MembershipChange>;
+  const { clusters, refreshHintSeconds, intervalSeconds, repair, observeOnly, policies } =
+    value as Partial<MembershipChange>;
   return (
     Array.isArray(clusters) &&
     clusters.length >= 2 &&
@@ -483,6 +484,7 @@ function isMembership(value: unknown): value is MembershipChange {
     typeof refreshHintSeconds === 'number' &&
     (intervalSeconds === undefined || (typeof intervalSeconds === 'number' && intervalSeconds > 0)) &&
     (repair === undefined || typeof repair.automatic === 'boolean') &&
+    (observeOnly === undefined || typeof observeOnly === 'boolean') &&
     (policies === undefined || isPolicies(policies))
   );
 }

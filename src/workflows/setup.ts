@@ -59,6 +59,8 @@ function watchRequest(input: SetupInput, { members, policies }: SetupPlan): Watc
     policies,
     // One that runs has to know of another topology or member in any case.
     start: monitor === true,
+    // An adoption may have left it as it was; now it is as it is to be.
+    observeOnly: false,
     ...(hub === undefined ? {} : { hub }),
     ...(repair === undefined ? {} : { repair }),
   };

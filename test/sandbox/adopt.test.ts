@@ -2,6 +2,7 @@ import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { stringify } from 'yaml';
 import type { ChangeResult } from '../../src/contract/change.js';
+import type { FederationHealth } from '../../src/contract/health.js';
 import { HUB } from '../../src/contract/names.js';
 import type { VerifyResult } from '../../src/contract/verify.js';
 import { federateByScript } from '../support/scripted.js';
@@ -23,6 +24,11 @@ const start = (name: string, ...args: string[]) =>
 function succeeded({ code, stdout, stderr }: CommandResult): ChangeResult {
   expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
   return JSON.parse(stdout) as ChangeResult;
+}
+
+async function monitor(command: string): Promise<FederationHealth> {
+  const { stdout } = await testbed.federator('monitor', command, '--federation', FEDERATION, '--json');
+  return JSON.parse(stdout) as FederationHealth;
 }
 
 /** Every object without its labels and annotations: what it does. */
@@ -69,8 +75,17 @@ test(
     await federateByScript(testbed.directory, CLUSTERS, PAIR);
     const before = await Promise.all(CLUSTERS.map(substance));
     const pods = await Promise.all(CLUSTERS.map(podStartedAt));
-    const { changed, findings = [], mending = [], file } = succeeded(await start('adopt'));
+    const adopted = await testbed.federatorWith(
+      { SPIRE_FEDERATOR_MONITOR: 'on' },
+      ...['start-workflow', 'adopt', '--federation', FEDERATION, '--json'],
+    );
+    const { changed, findings = [], mending = [], file, notes } = succeeded(adopted);
     expect(changed).toBe(true);
+    expect(notes).toEqual([expect.stringMatching(/^The monitor repairs nothing by itself until setupMesh/)]);
+    const health = await monitor('check');
+    expect(health.findings.map(({ state }) => state)).toContain('approval');
+    expect(health.findings.filter(({ state }) => !['approval', 'person'].includes(state))).toEqual([]);
+    await monitor('stop');
     expect(await Promise.all(CLUSTERS.map(substance))).toEqual(before);
     expect(await Promise.all(CLUSTERS.map(podStartedAt))).toEqual(pods);
     expect(findings.map(({ scope, name }) => `${scope} ${name}`)).toEqual(

@@ -57,6 +57,25 @@ test('what something undoes again and again is repaired so often, in whichever r
   expect(watched.due.map(({ id }) => id)).toEqual([ID]);
 });
 
+test('while it is to observe only, nothing is repaired that is not approved, in whichever run, until that is ended', () => {
+  const { repair: _repair, ...members } = settings(['a', 'b']);
+  const first = new WatchedFederation({ ...settings(['a', 'b']), observeOnly: true }, START);
+  expect(find(first, LOST)).toEqual([]);
+  expect(first.health(START)).toMatchObject({ verdict: 'attention', findings: [{ id: ID, state: 'approval' }] });
+  const watched = new WatchedFederation(first.monitorSettings, START, first.state);
+  expect(find(watched, LOST)).toEqual([]);
+  // One leaves, which makes nothing of what was found as it is to be.
+  watched.become(members);
+  expect(find(watched, LOST)).toEqual([]);
+  expect(watched.approve(ID)).toBe(true);
+  expect(watched.due.map(({ id }) => id)).toEqual([ID]);
+
+  watched.become({ ...members, observeOnly: true });
+  expect(find(watched, LOST)).toEqual([]);
+  watched.become({ ...members, observeOnly: false });
+  expect(find(watched, LOST)).toEqual([ID]);
+});
+
 test('what a restart mends only for a while is escalated sooner', () => {
   const watched = new WatchedFederation(settings(['a', 'b']), START);
   const stalled: Finding = { ...LOST, check: 'pollerStalled', scope: 'a←b', action: 'restart' };
