@@ -121,6 +121,7 @@ test(
     expect(identity?.['spec']).toMatchObject({
       federatesWith: [...CLUSTERS].sort().map((cluster) => `apps.${cluster}.sandbox.test`),
       podSelector: { matchLabels: { federated: 'true' } },
+      spiffeIDTemplate: expect.stringMatching(/^spiffe:\/\/{{ \.TrustDomain }}\//) as string,
     });
   },
   5 * MINUTE,

@@ -137,32 +137,34 @@ const SYSTEM_NAMESPACES = [
   ...['openshift', 'openshift-monitoring', 'openshift-operators'],
 ];
 
-/** The ClusterSPIFFEIDs: whom they select, by name. */
-const SELECTIONS = {
+const PATH = '/ns/{{ .PodMeta.Namespace }}/sa/{{ .PodSpec.ServiceAccountName }}';
+
+/** The ClusterSPIFFEIDs: whom they select, by name. One is written as some do, with the trust domain that is its cluster's. */
+const selections = (own: string) => ({
   'all-workloads-auto-federated': {
+    spiffeIDTemplate: `spiffe://{{ .TrustDomain }}${PATH}`,
     podSelector: { matchLabels: {} },
     namespaceSelector: {
       matchExpressions: [{ key: 'kubernetes.io/metadata.name', operator: 'NotIn', values: SYSTEM_NAMESPACES }],
     },
   },
   'label-based-auto-federated': {
+    spiffeIDTemplate: `spiffe://${own}${PATH}`,
     podSelector: { matchLabels: { federated: 'true' } },
     namespaceSelector: { matchLabels: {} },
   },
-};
+});
 
 async function autoFederate(directory: string, cluster: string, clusters: readonly string[]): Promise<void> {
   const api = adminApi(directory, cluster);
   try {
-    for (const [name, selection] of Object.entries(SELECTIONS)) {
+    for (const [name, selection] of Object.entries(selections(trustDomain(cluster)))) {
       await api.apply({
         apiVersion: 'spire.spiffe.io/v1alpha1',
         kind: 'ClusterSPIFFEID',
         metadata: { name },
         spec: {
           className: CLASS,
-          spiffeIDTemplate:
-            'spiffe://{{ .TrustDomain }}/ns/{{ .PodMeta.Namespace }}/sa/{{ .PodSpec.ServiceAccountName }}',
           ...selection,
           federatesWith: clusters.map(trustDomain),
         },
