@@ -5,6 +5,7 @@ import {
   BUNDLE_ENDPOINT_PORT,
   BUNDLE_ENDPOINT_PORT_NAME,
   FEDERATION_LABEL,
+  HUB,
   MANAGED_BY_LABEL,
 } from '../../src/contract/names.js';
 import { EDGE_FAULTS } from '../support/edgeFaults.js';
@@ -67,6 +68,15 @@ const EDITS: Fault[] = [
     finds: 'relationship@client-1←server-1',
     action: 'restore',
   },
+  ...[server, 'stranger.test'].map((value): Fault => ({
+    fault: `annotation of a relationship says that ${value} is the hub`,
+    make: () =>
+      asAdmin(testbed, 'client-1', (api) =>
+        api.patch(PATHS.relationship(server), { metadata: { annotations: { [HUB]: value } } }),
+      ),
+    finds: 'relationship@client-1←server-1',
+    action: 'restore',
+  })),
   {
     fault: 'selector of the Service narrowed',
     make: () => editService({ selector: { stranger: 'true' } }),
