@@ -11,6 +11,7 @@ import {
   isCancellation,
   log,
   ParentClosePolicy,
+  patched,
   setCurrentDetails,
   setHandler,
   setWorkflowOptions,
@@ -68,6 +69,8 @@ const STEP_MS = 1_000;
 const READING_MS = 20_000;
 /** What is known is acted on after this long, though slow clusters have not answered. */
 const ACT_AFTER_MS = 4_000;
+/** After this many, whoever could not be told is told again, if it is still so: 15 minutes at SPIRE's usual interval. */
+const ROUNDS_UNTOLD = 12;
 /** How long a fetch on demand may take: a peer that hangs is found out by it. */
 const REFRESH_MS = 10_000;
 
@@ -104,6 +107,8 @@ class Monitor {
   private memberships = 0;
   private shown: string | undefined;
   private tellings = 0;
+  /** Of a verdict that nobody could be told: what they know, and from which round on it is tried again. */
+  private untold: { before: FederationVerdict | undefined; again: number } | undefined;
 
   constructor(
     private readonly watched: WatchedFederation,
@@ -180,7 +185,8 @@ class Monitor {
       if (this.stopped) break;
       // Who waits for a round gets it from this run: there is none while the handover waits for them.
       if (this.runIsLong && allHandlersFinished()) {
-        const told = this.told === undefined ? {} : { told: this.told };
+        const known = this.untold === undefined ? this.told : this.untold.before;
+        const told = known === undefined ? {} : { told: known };
         return continueAsNew<typeof monitor>({ ...watched.monitorSettings, state: { ...watched.state, ...told } });
       }
     }
@@ -338,12 +344,20 @@ class Monitor {
     const known = this.watched.health(now);
     const verdict = tellableVerdict(known);
     if (verdict === undefined) return;
-    const [occurrence, before] = [occurrenceOf(this.told, verdict), this.told ?? 'ok'];
+    if (this.untold !== undefined && this.watched.rounds >= this.untold.again) this.told = this.untold.before;
+    const { told } = this;
+    const [occurrence, before] = [occurrenceOf(told, verdict), told ?? 'ok'];
     this.told = verdict;
     if (occurrence === undefined) return;
+    this.untold = undefined;
+    const isLost = () => {
+      // What came since is of more interest.
+      if (this.told === verdict && patched('tellAgain'))
+        this.untold = { before: told, again: this.watched.rounds + ROUNDS_UNTOLD };
+    };
     const findings = known.findings.map(({ check, ...finding }) => ({ name: check, ...finding }));
     try {
-      await startChild<typeof notify>('notify', {
+      const telling = await startChild<typeof notify>('notify', {
         workflowId: `${notifyWorkflowId(federation)}/${workflowInfo().runId.slice(0, 8)}-${++this.tellings}`,
         args: [
           {
@@ -360,9 +374,13 @@ class Monitor {
         parentClosePolicy: ParentClosePolicy.ABANDON,
         staticSummary: `${federation}: ${before} → ${verdict}`,
       });
+      telling.result().catch((error: unknown) => {
+        if (!isCancellation(error)) isLost();
+      });
     } catch (error) {
       if (isCancellation(error)) throw error;
       log.warn('Nobody could be told', { error });
+      isLost();
     }
   }
 

@@ -1,5 +1,5 @@
 import { WorkflowUpdateFailedError, type WorkflowHandle } from '@temporalio/client';
-import { defineSearchAttributeKey } from '@temporalio/common';
+import { ApplicationFailure, defineSearchAttributeKey } from '@temporalio/common';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { FederationHealth } from '../../src/contract/health.js';
 import {
@@ -480,6 +480,25 @@ test('a CA that changed waits for approval where the policy says so', async () =
     settings,
   );
   expect(recorded.requested).toEqual([['unknownAuthority@a←b']]);
+});
+
+test('who could not be told is told later, as long as it is so', async () => {
+  const recorded = federation();
+  let tries = 0;
+  recorded.interfere = async ({ name }) => {
+    if (name === 'notify' && ++tries === 1) throw ApplicationFailure.nonRetryable('HTTP 404', 'WebhookRefused');
+  };
+  await watch(recorded, async (handle) => {
+    await until(handle, ({ verdict }) => verdict === 'ok');
+    const { reading } = recorded;
+    recorded.reading = (cluster) => {
+      const { server: _server, ...rest } = reading(cluster);
+      return cluster === 'a' ? { ...rest, problem: { type: 'Forbidden', message: 'a: may not' } } : reading(cluster);
+    };
+    await until(handle, () => recorded.notified.length > 0);
+  });
+  expect(recorded.notified).toMatchObject([{ occurrence: 'new', verdict: 'attention', before: 'ok' }]);
+  expect(tries).toBe(2);
 });
 
 test('a run hands over to the next without losing what is known', async () => {
