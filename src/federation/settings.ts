@@ -59,8 +59,8 @@ export function hubAmong(
 }
 
 /**
- * What was told, unless it is a mesh and all of the federation was made for a hub: whoever started the monitor did not say
- * so, and no two members come to trust each other for that.
+ * What was told, unless it is a mesh and the federation was made for a hub: whoever started the monitor did not say so, and
+ * no two members come to trust each other for that.
  */
 export function confirmedTopology(
   federation: string,
@@ -69,26 +69,33 @@ export function confirmedTopology(
 ): ToldTopology {
   if (told.topology !== 'mesh') return told;
   const hub = hubDomain(federation, members);
-  const isMadeForHub =
-    hub !== undefined &&
-    members.every(
-      (member) =>
-        member.trustDomain === hub ||
-        ownRelationships(federation, [member]).every(({ trustDomain }) => trustDomain === hub),
-    );
-  return isMadeForHub ? {} : told;
+  if (hub === undefined) return told;
+  const { others, meshed } = besidesHub(federation, members, hub);
+  return meshed.length <= others.length / 2 ? {} : told;
+}
+
+/** The members but the hub, and those of them that trust another one of these. */
+function besidesHub(federation: string, members: readonly ClusterFacts[], hub: string) {
+  const others = members.filter(({ trustDomain }) => trustDomain !== hub);
+  const domains = new Set(others.map(({ trustDomain }) => trustDomain));
+  const meshed = others.filter((member) =>
+    ownRelationships(federation, [member]).some(({ trustDomain }) => domains.has(trustDomain)),
+  );
+  return { others, meshed };
 }
 
 /**
- * Trust domain of the hub as the members name it, whether or not it can be read; undefined in a mesh. More than half of all
- * relationships have to name it, and it has to be a member's or a trusted one: an annotation that somebody edited decides
- * nothing.
+ * Trust domain of the hub as the members name it, whether or not it can be read; undefined in a mesh. It has to be a
+ * member's or a trusted one, and more than half of all relationships have to name it, or no two other members to trust each
+ * other: an annotation that somebody edited decides nothing.
  */
 export function hubDomain(federation: string, members: readonly ClusterFacts[]): string | undefined {
   const own = ownRelationships(federation, members);
   const named = mostFrequent(own.flatMap(({ hub }) => hub ?? []));
-  const isKnown = [...members, ...own].some(({ trustDomain }) => trustDomain === named);
-  return isKnown && own.filter(({ hub }) => hub === named).length > own.length / 2 ? named : undefined;
+  if (named === undefined || ![...members, ...own].some(({ trustDomain }) => trustDomain === named)) return undefined;
+  if (own.filter(({ hub }) => hub === named).length > own.length / 2) return named;
+  const { others, meshed } = besidesHub(federation, members, named);
+  return others.length > 1 && meshed.length === 0 ? named : undefined;
 }
 
 function ownRelationships(federation: string, members: readonly ClusterFacts[]) {

@@ -42,8 +42,9 @@ export async function watchOthers(federation: string, others: Others, timeouts: 
       timeouts,
     );
   const names = [...new Set([...members, ...unread])].join(',');
+  const { hub } = federationSettings(federation, facts);
   return [
-    `The monitor was left as it is, as ${unread.join(', ')} could not be asked. Should it still watch over what was torn down, say who its members are: npm run federator -- monitor start --federation ${federation} --clusters ${names}`,
+    `The monitor was left as it is, as ${unread.join(', ')} could not be asked. Should it still watch over what was torn down, say who its members are: npm run federator -- monitor start --federation ${federation} --clusters ${names}${hub === undefined ? '' : ` --hub ${hub}`}`,
   ];
 }
 

@@ -84,6 +84,18 @@ test('a monitor that was not told of the hub has no two others come to trust eac
   expect(settings.hub).toBe('b');
 });
 
+test('a hub stays one where an edit, or another relationship, looks like that of a mesh', () => {
+  const clusters = federatedClusters(FEDERATION, THREE, 'b');
+  const edited = clusters.map((facts) =>
+    facts.cluster === 'a'
+      ? { ...facts, relationships: facts.relationships.map((each) => ({ ...each, trustDomain: 'typo.test' })) }
+      : facts,
+  );
+  expect(confirmedTopology(FEDERATION, edited, MESH)).toEqual({});
+  const lost = annotated(clusters, undefined, ['a', 'b'], ['b', 'a']);
+  expect(federationSettings(FEDERATION, lost).hub).toBe('b');
+});
+
 test('a look at some of them that are not the hub misses nothing between these', () => {
   const some = federatedClusters(FEDERATION, THREE, 'b').filter(({ cluster }) => cluster !== 'b');
   expect(found(some).filter((id) => id.includes('←'))).toEqual([]);
