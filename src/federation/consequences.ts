@@ -92,6 +92,20 @@ export function explainsIdentity(cause: Check, { scope, about, evidence }: Check
   );
 }
 
+/** Whether all that is wrong with a ClusterSPIFFEID is explained by what else failed, so that it is over with that. */
+export function isIdentityExplained(identity: Check, failed: readonly Check[]): boolean {
+  if (failed.some((cause) => cause.name === 'policy' && explainsIdentity(cause, identity))) return true;
+  const [, missing] = /; no bundle is stored for (.*)$/.exec(identity.evidence) ?? [];
+  const isMissing = (trustDomain: string) =>
+    failed.some(
+      ({ name, scope, evidence }) =>
+        name === 'stored-bundle' &&
+        scope.startsWith(`${identity.scope}←`) &&
+        evidence.startsWith(`no bundle of ${trustDomain} is stored`),
+    );
+  return missing !== undefined && missing.split(', ').every(isMissing);
+}
+
 /** Settings of a SPIRE server: without them it neither polls others nor serves its bundle. */
 const SETTINGS = ['server-conf', 'spire-server', 'rendering'];
 /** What of a cluster explains edges on either side of it. */

@@ -4,7 +4,7 @@ import type { Finding, RepairAction } from '../contract/health.js';
 import type { Policy } from '../contract/policy.js';
 import type { Check } from '../contract/verify.js';
 import { checker } from './check.js';
-import { explainsIdentity, withCauses } from './consequences.js';
+import { isIdentityExplained, withCauses } from './consequences.js';
 import { lagLimitMs } from './freshness.js';
 import { owningFederation } from './ownership.js';
 import { readingChecks, type ReadingEvidence } from './readingChecks.js';
@@ -56,7 +56,7 @@ export function diagnoseFederation(
   const findings = failed
     .filter(({ scope }) => !gone.has(scope))
     // It takes a person, and is over by itself once that is mended.
-    .filter((check) => check.name !== 'identity' || !failed.some((cause) => explainsIdentity(cause, check)))
+    .filter((check) => check.name !== 'identity' || !isIdentityExplained(check, failed))
     .map(toFinding);
   return {
     checks,

@@ -459,7 +459,8 @@ export class WatchedFederation {
     this.identities = new Map(
       identities.map(findingId).map((id) => [id, Math.min(now, this.identities.get(id) ?? now)]),
     );
-    const isDoubted = (finding: Finding) => now - (this.identities.get(findingId(finding)) ?? 0) < STATISTICS_MS;
+    const isDoubted = (finding: Finding) =>
+      !this.open.has(findingId(finding)) && now - (this.identities.get(findingId(finding)) ?? 0) < STATISTICS_MS;
     const doubted = findings.filter(isDoubted);
     // Freshness is judged by every round, and by more than one look.
     this.configFindings = [
@@ -468,7 +469,9 @@ export class WatchedFederation {
       ),
       ...lasting,
     ];
-    const found = [...this.configFindings, ...doubted];
+    // One that something else explains is no finding, and may still be there when that is over.
+    const explained = checks.filter(({ name, verdict }) => name === 'identity' && verdict === 'failed');
+    const found = [...this.configFindings, ...doubted, ...explained];
     for (const [cluster, digest] of seen) {
       const state = this.clusters.get(cluster);
       const wrong = found.some(({ scope }) => scope === cluster || scope.startsWith(`${cluster}←`));

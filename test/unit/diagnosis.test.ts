@@ -209,6 +209,18 @@ describe('a ClusterSPIFFEID that harms its workloads', () => {
     });
   });
 
+  test('takes one where it names what no member brings back, whatever else is on its way', () => {
+    const named = (facts: ClusterFacts) => {
+      const theirs = facts.identities.map((each) => ({ ...each, name: 'theirs', federatesWith: ['foreign.test'] }));
+      const late = Object.entries(facts.storedBundles).map(([domain, each]) => [domain, { ...each, keyIds: [] }]);
+      return {
+        identities: [...facts.identities, ...theirs.map(({ policy: _policy, ...each }) => each)],
+        storedBundles: Object.fromEntries(late) as ClusterFacts['storedBundles'],
+      };
+    };
+    expect(ids(named).found).toEqual(['identity@a', 'stored-bundle@a←b']);
+  });
+
   test("takes one where it is somebody else's", () => {
     const identities = (facts: ClusterFacts) => [...facts.identities, ...withOwnDomain(facts, 'theirs')];
     expect(ids((facts) => ({ identities: identities(facts) })).found).toEqual(['identity@a']);

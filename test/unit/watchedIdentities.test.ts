@@ -67,6 +67,25 @@ test('what was over in between begins anew', () => {
   expect(look(watched, 45, FAILS)).toEqual(['identity@a: person']);
 });
 
+test('what is open stays so over a change of the federation, until a look does not see it', () => {
+  const watched = watching();
+  look(watched, 0, FAILS);
+  look(watched, 15, FAILS);
+  watched.become(SETTINGS);
+  expect(look(watched, 20, FAILS)).toEqual(['identity@a: person']);
+  expect(look(watched, 35)).toEqual([]);
+});
+
+test('one that something else explains has the cluster looked at again', () => {
+  const watched = watching();
+  const check = { name: 'identity', scope: 'a', verdict: 'failed' as const, evidence: '1 failed' };
+  const diagnosis = { federation: 'f', clusters: ['a', 'b'], verdict: 'failed' as const, members: [] };
+  watched.takeDiagnosis({ ...diagnosis, checks: [check], findings: [] }, at(0));
+  expect(watched.changedClusters).toEqual(['a']);
+  watched.takeDiagnosis({ ...diagnosis, checks: [], findings: [] }, at(15));
+  expect(watched.changedClusters).toEqual([]);
+});
+
 test('nothing else waits for a second look', () => {
   expect(look(watching(), 0, { ...FAILS, check: 'policy', action: 'restore' })).toEqual(['policy@a: found']);
 });
