@@ -107,6 +107,8 @@ class Monitor {
   private memberships = 0;
   private shown: string | undefined;
   private tellings = 0;
+  /** Those that are under way. */
+  private tellingNow = 0;
   /** Of a verdict that nobody could be told: what they know, and from which round on it is tried again. */
   private untold: { before: FederationVerdict | undefined; again: number } | undefined;
 
@@ -184,7 +186,8 @@ class Monitor {
       }
       if (this.stopped) break;
       // Who waits for a round gets it from this run: there is none while the handover waits for them.
-      if (this.runIsLong && allHandlersFinished()) {
+      // What nobody can be told is heard of by this run only.
+      if (this.runIsLong && allHandlersFinished() && this.tellingNow === 0) {
         const known = this.untold === undefined ? this.told : this.untold.before;
         const told = known === undefined ? {} : { told: known };
         return continueAsNew<typeof monitor>({ ...watched.monitorSettings, state: { ...watched.state, ...told } });
@@ -350,15 +353,16 @@ class Monitor {
     this.told = verdict;
     if (occurrence === undefined) return;
     this.untold = undefined;
+    const telling = ++this.tellings;
     const isLost = () => {
       // What came since is of more interest.
-      if (this.told === verdict && patched('tellAgain'))
+      if (telling === this.tellings && this.told === verdict && patched('tellAgain'))
         this.untold = { before: told, again: this.watched.rounds + ROUNDS_UNTOLD };
     };
     const findings = known.findings.map(({ check, ...finding }) => ({ name: check, ...finding }));
     try {
-      const telling = await startChild<typeof notify>('notify', {
-        workflowId: `${notifyWorkflowId(federation)}/${workflowInfo().runId.slice(0, 8)}-${++this.tellings}`,
+      const told = await startChild<typeof notify>('notify', {
+        workflowId: `${notifyWorkflowId(federation)}/${workflowInfo().runId.slice(0, 8)}-${telling}`,
         args: [
           {
             federation,
@@ -374,9 +378,13 @@ class Monitor {
         parentClosePolicy: ParentClosePolicy.ABANDON,
         staticSummary: `${federation}: ${before} → ${verdict}`,
       });
-      telling.result().catch((error: unknown) => {
-        if (!isCancellation(error)) isLost();
-      });
+      this.tellingNow++;
+      void told
+        .result()
+        .catch((error: unknown) => {
+          if (!isCancellation(error)) isLost();
+        })
+        .finally(() => this.tellingNow--);
     } catch (error) {
       if (isCancellation(error)) throw error;
       log.warn('Nobody could be told', { error });
