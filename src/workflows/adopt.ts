@@ -48,8 +48,9 @@ export async function adopt(input: AdoptInput): Promise<ChangeResult> {
     changed = outcomes.some((outcome) => outcome?.changed === true);
   }
   const isWatched = !planOnly && input.monitor === true;
-  // What was found is left as it is, by a monitor too.
-  const observeOnly = findings.length > 0 || mending.length > 0;
+  // What was found is left as it is, by a monitor too; one that mends what is managed already goes on as it did.
+  const isManaged = facts.some((each) => each.federation === federation);
+  const observeOnly = !isManaged && (findings.length > 0 || mending.length > 0);
   const unwatched = !isWatched
     ? []
     : await watchOver(
@@ -58,7 +59,7 @@ export async function adopt(input: AdoptInput): Promise<ChangeResult> {
           clusters: members.map(({ request }) => request.cluster),
           refreshHintSeconds: file.refreshHintSeconds,
           start: true,
-          observeOnly,
+          ...(isManaged ? {} : { observeOnly }),
           ...(file.hub === undefined ? {} : { hub: file.hub }),
           ...(input.repair === undefined ? {} : { repair: input.repair }),
         },
