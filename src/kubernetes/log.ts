@@ -9,6 +9,9 @@ import { requestText } from './request.js';
  */
 const NO_LOG_NOW: ReadonlySet<FederatorErrorType> = new Set(['InvalidObject', 'NotFound']);
 
+/** Of a pod that has no container of that name (kubernetes: pkg/registry/core/pod/strategy.go, LogLocation). */
+const NO_SUCH_CONTAINER = /is not valid for pod/;
+
 /**
  * Reads the newest lines of a container's log, those of the last `sinceSeconds` when given.
  * @param previous of the container before the one that runs
@@ -35,7 +38,7 @@ export async function readLog(
     attempt: `read the log of pod ${pod}`,
   });
   const text = await request.catch((error: unknown) => {
-    if (error instanceof FederatorError && NO_LOG_NOW.has(error.type))
+    if (error instanceof FederatorError && NO_LOG_NOW.has(error.type) && !NO_SUCH_CONTAINER.test(error.message))
       throw new FederatorError('NotReady', error.message);
     throw error;
   });

@@ -64,6 +64,8 @@ test.each([
     retryable: true,
     message: expect.stringMatching(/^fake: cannot read the log of pod spire-server-0: .*container/) as string,
   });
+  answer = status(400, 'container spire-server is not valid for pod spire-server-0');
+  await expect(readLog(connection, target)).rejects.toMatchObject({ type: 'InvalidObject' });
   answer = status(403, 'pods/log is forbidden');
   await expect(readLog(connection, target)).rejects.toMatchObject({ type: 'Forbidden' });
 });
