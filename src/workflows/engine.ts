@@ -23,8 +23,9 @@ export async function watchOver(request: WatchRequest, { attempts }: Timeouts): 
 }
 
 /** Ends the watch over a federation, before what it would take for faults is done on purpose. */
-export async function stopWatching(federation: string, timeouts: Timeouts): Promise<void> {
+export async function stopWatching(federation: string, timeouts: Timeouts): Promise<boolean> {
   const step = { id: 'stopWatching', title: `End the watch over federation ${federation}` };
-  await runStep('stopWatching', step, timeouts.attempts, { federation });
+  const { note } = await runStep('stopWatching', step, timeouts.attempts, { federation });
   await awaitNoRepair(federation, timeouts);
+  return note !== undefined;
 }

@@ -1,5 +1,10 @@
 import { ApplicationFailure } from '@temporalio/workflow';
-import { removeClusterInputSchema, timeouts as timeoutsSchema, type RemoveClusterInput } from '../contract/change.js';
+import {
+  removeClusterInputSchema,
+  timeouts as timeoutsSchema,
+  type ChangeResult,
+  type RemoveClusterInput,
+} from '../contract/change.js';
 import type { OffboardInput, OffboardResult } from '../contract/onboarding.js';
 import { runStep } from './activities.js';
 import { changeOf } from './childChange.js';
@@ -20,16 +25,24 @@ export async function offboardCluster(input: OffboardInput): Promise<OffboardRes
       'Conflict',
     );
   }
-  const left =
-    federation === undefined
-      ? undefined
-      : await changeOf<RemoveClusterInput>(
-          'removeCluster',
-          removeClusterInputSchema.parse({ federation, cluster, unreachable }),
-        );
+  const left = federation === undefined ? undefined : await leaving(federation, cluster, unreachable);
   const step = { id: `forgetCluster/${cluster}`, title: `Take ${cluster} out of the inventory` };
   await runStep('forgetCluster', step, attempts, { cluster });
   return { cluster, ...(federation === undefined ? {} : { left: federation }), notes: left?.notes ?? [] };
+}
+
+async function leaving(federation: string, cluster: string, unreachable: boolean): Promise<ChangeResult> {
+  const input = removeClusterInputSchema.parse({ federation, cluster, unreachable });
+  try {
+    return await changeOf<RemoveClusterInput>('removeCluster', input);
+  } catch (error) {
+    const { cause } = error as { cause?: unknown };
+    if (!unreachable || !(cause instanceof ApplicationFailure) || cause.type !== 'NotFound') throw error;
+    throw ApplicationFailure.nonRetryable(
+      `${cause.message} If nobody is left in federation ${federation}, take ${cluster} out of the inventory without naming one.`,
+      'NotFound',
+    );
+  }
 }
 
 async function membershipOf(cluster: string): Promise<string | undefined> {

@@ -1,4 +1,3 @@
-import type { FoundMembers } from '../contract/activities.js';
 import type { ChangeResult, RemoveClusterInput } from '../contract/change.js';
 import { planRemoval, removalSteps, type RemovalPlan } from '../federation/removal.js';
 import { federationSettings } from '../federation/settings.js';
@@ -28,10 +27,10 @@ export async function removeCluster(input: RemoveClusterInput): Promise<ChangeRe
     ? await askMembers(federation, ATTEMPTS)
     : await (unreachable ? findRemaining(federation, cluster) : findMembers(federation));
   const { members } = found;
-  if (members.length === 0) {
-    const unknown = found.unknown.filter((each) => each.cluster !== cluster);
-    throw nothingFound(federation, { ...found, unknown });
-  }
+  const unknown = found.unknown.filter((each) => each.cluster !== cluster);
+  // Of one that is gone for good, all others may have left before: then all is done, unless its name is wrong.
+  const isDone = unreachable && unknown.length === 0 && Object.keys(found.federations).length === 0;
+  if (members.length === 0 && !isDone) throw nothingFound(federation, { ...found, unknown });
   if (!unreachable && !members.includes(cluster)) throw notAMember(federation, cluster, members);
   const read = unreachable ? members.filter((member) => member !== cluster) : members;
   // What a repair restores after the look would not be planned for, and stay.
@@ -61,14 +60,13 @@ export async function removeCluster(input: RemoveClusterInput): Promise<ChangeRe
     members: [],
     probes: [],
     leftAlone: plan.leftAlone,
-    notes: [...plan.stays, ...(unreachable ? unreachableNotes(input, plan, found) : []), ...unwatched],
+    notes: [...plan.stays, ...(unreachable ? unreachableNotes(input, plan) : []), ...unwatched],
   };
 }
 
 function unreachableNotes(
   { federation, cluster, trustDomains = [] }: RemoveClusterInput,
   { withdrawn, changes }: RemovalPlan,
-  { federations }: FoundMembers,
 ): string[] {
   if (trustDomains.length > 0) {
     return [
@@ -76,11 +74,8 @@ function unreachableNotes(
     ];
   }
   if (withdrawn.length === 0 && !changes) {
-    const elsewhere = Object.keys(federations).join(', ');
-    const other =
-      elsewhere === '' ? '' : ` Should it be of another federation (${elsewhere}), say which: --federation.`;
     return [
-      `No member of federation ${federation} trusts a cluster that cannot be asked: there is nothing to forget of ${cluster}.${other}`,
+      `No member of federation ${federation} trusts a cluster that cannot be asked: there is nothing to forget of ${cluster}. Should it be of another federation, say which: --federation.`,
     ];
   }
   return [

@@ -4,7 +4,7 @@ import type { ClusterFacts } from '../contract/facts.js';
 import { memberSteps, planTeardown, type TeardownMember } from '../federation/teardown.js';
 import { fetchedUnasked } from '../federation/webProfile.js';
 import { part, runStep } from './activities.js';
-import { awaitNoRepair } from './engine.js';
+import { awaitNoRepair, stopWatching } from './engine.js';
 import { findMembers, readAllFacts } from './facts.js';
 import { nothingFound } from './failure.js';
 import { NO_OTHERS, otherMembers, stillTrusting, watchOthers } from './otherMembers.js';
@@ -22,7 +22,7 @@ export async function teardown(input: TeardownInput): Promise<ChangeResult> {
   const { federation } = input;
   const progress = new Progress();
   const named = input.clusters.length > 0;
-  const clusters = named ? input.clusters : await membersOf(federation);
+  const clusters = named ? input.clusters : await membersOf(input);
   const others = named ? await otherMembers(federation, clusters) : NO_OTHERS;
   // What a repair restores after the look would not be planned for, and stay.
   if (!input.planOnly) await awaitNoRepair(federation, input.timeouts);
@@ -49,11 +49,16 @@ export async function teardown(input: TeardownInput): Promise<ChangeResult> {
   };
 }
 
-/** @throws ApplicationFailure NotFound where there are others and not this one: its name is wrong, rather than all done */
-async function membersOf(federation: string): Promise<string[]> {
+/**
+ * The members. Where there are none, a watch that is left is ended.
+ * @throws ApplicationFailure NotFound where there are others and not this one: its name is wrong, rather than all done
+ */
+async function membersOf({ federation, planOnly, timeouts }: TeardownInput): Promise<string[]> {
   const found = await findMembers(federation);
-  if (found.members.length === 0 && Object.keys(found.federations).length > 0) throw nothingFound(federation, found);
-  return found.members;
+  if (found.members.length > 0 || Object.keys(found.federations).length === 0) return found.members;
+  const wasWatched = !planOnly && (await stopWatching(federation, timeouts));
+  if (!wasWatched) throw nothingFound(federation, found);
+  return [];
 }
 
 /** Puts one member back to what it was. @returns whether anything changed */

@@ -357,7 +357,7 @@ describe('removeCluster', () => {
     expect(outcome).toMatchObject({
       changed: false,
       notes: [
-        expect.stringMatching(/^No member of federation demo trusts .* nothing to forget of c\. .*\(production\)/),
+        expect.stringMatching(/^No member of federation demo trusts .* nothing to forget of c\. .*--federation\.$/),
       ],
     });
   });
@@ -375,6 +375,10 @@ describe('removeCluster', () => {
     expect(await environment.run(recorded, 'teardown', bare, failure)).toBe(none);
     recorded.elsewhere = {};
     expect((await environment.run(recorded, 'teardown', bare, result)).changed).toBe(false);
+    // All others have left before.
+    recorded.unreachable = ['c'];
+    const left = await environment.run(recorded, 'removeCluster', { ...input, unreachable: true }, result);
+    expect(left).toMatchObject({ changed: false, notes: [expect.stringContaining('nothing to forget of c')] });
   });
 
   test('a cluster that is no member is said to be none', async () => {
