@@ -11,6 +11,8 @@ export interface Problem {
   cluster: string;
   type: FederatorErrorType;
   message: string;
+  /** The same without what is not of the federation, for who may not know of others; absent: the message has none. */
+  withoutOthers?: string;
   /** The check and its scope (FindingId) that it is all about; absent where it stands in the way of everything. */
   about?: string;
 }

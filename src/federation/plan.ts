@@ -268,6 +268,7 @@ function memberProblems(federation: string, clusters: readonly ClusterFacts[]): 
         cluster: facts.cluster,
         type: 'Conflict',
         message: `${facts.cluster} is a member of federation ${facts.federation} already. Use --federation ${facts.federation}, or tear that one down first.`,
+        withoutOthers: `${facts.cluster} is a member of another federation already.`,
       });
     }
     if (isOlder(facts.spireVersion, OLDEST_SPIRE_VERSION)) {

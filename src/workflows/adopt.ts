@@ -27,8 +27,8 @@ export async function adopt(input: AdoptInput): Promise<ChangeResult> {
         cluster: each.cluster,
         type: 'Conflict',
         message: `${each.cluster} is a member of federation ${each.federation ?? ''} already, which is managed.`,
+        withoutOthers: `${each.cluster} is a member of another federation already, which is managed.`,
       })),
-      `${taken.length === 1 ? 'A cluster is a member' : `${taken.length} clusters are members`} of another federation already; nothing was changed.`,
     );
   }
   if (members.length === 0) {

@@ -97,6 +97,9 @@ export async function findRemaining(federation: string, gone: string): Promise<F
   const unknown = found.unknown.filter(({ cluster }) => cluster !== gone);
   if (unknown.length === 0) return found;
   const read = await Promise.all(found.members.map((cluster) => readFacts(federation, cluster, [])));
+  // What a member that is only away for the moment is trusted by would be taken for trust in what is gone.
+  const problems = read.flatMap((each) => each.problems);
+  if (problems.length > 0) throw preflightFailure(problems);
   const [orphan] = orphanedTrust(
     federation,
     read.flatMap((each) => each.facts ?? []),
@@ -120,7 +123,7 @@ function requireAllAsked(
     unknown.map((problem) => ({
       ...problem,
       message: `${problem.message} It may be a member of federation ${federation}: restore the connection, or take it out of the inventory if it is none. ${remedy(problem)}`,
+      withoutOthers: `A cluster could not be asked, and may be of federation ${federation}. Whoever has a role in all federations is told which, and why.`,
     })),
-    `${unknown.length === 1 ? 'A cluster' : `${unknown.length} clusters`} could not be asked, and may be of federation ${federation}; nothing was changed. Whoever has a role in all federations is told which, and why.`,
   );
 }

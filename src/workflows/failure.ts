@@ -10,17 +10,18 @@ interface Told {
   withoutOthers?: string;
 }
 
-/**
- * Everything that stands in the way of a change, at once; nothing was changed.
- * @param withoutOthers the whole message for who may not know of other federations, where the problems tell of such
- */
-export function preflightFailure(problems: readonly Problem[], withoutOthers?: string): ApplicationFailure {
-  const lines = problems.map(({ message }) => `- ${message}`);
-  return ApplicationFailure.nonRetryable(
-    `${problems.length === 1 ? 'One thing stands' : `${problems.length} things stand`} in the way; nothing was changed.\n${lines.join('\n')}`,
-    'PreflightFailed',
-    { problems, ...(withoutOthers === undefined ? {} : { withoutOthers }) },
-  );
+/** Everything that stands in the way of a change, at once; nothing was changed. */
+export function preflightFailure(problems: readonly Problem[]): ApplicationFailure {
+  const told = problems.map(({ withoutOthers, message }) => withoutOthers ?? message);
+  return ApplicationFailure.nonRetryable(inTheWay(problems.map(({ message }) => message)), 'PreflightFailed', {
+    problems,
+    ...(problems.some((each) => each.withoutOthers !== undefined) ? { withoutOthers: inTheWay(told) } : {}),
+  });
+}
+
+function inTheWay(messages: readonly string[]): string {
+  const said = messages.length === 1 ? 'One thing stands' : `${messages.length} things stand`;
+  return `${said} in the way; nothing was changed.\n${messages.map((message) => `- ${message}`).join('\n')}`;
 }
 
 /** The message of the innermost failure, which is what happened; the ones around it only say where. */

@@ -28,7 +28,7 @@ const CHECKS: Check[] = [
 let server: ApiServer;
 let client: Partial<FederatorClient>;
 let issuer: Issuer;
-let started: string[];
+let started: { name: string; clusters: unknown }[];
 
 beforeAll(async () => {
   issuer = await Issuer.start('spire-federator');
@@ -53,8 +53,8 @@ beforeEach(async () => {
       ],
       members: SEEN.map((cluster) => ({ cluster })),
     }),
-    startChange: async (name, { federation }) => {
-      started.push(name);
+    startChange: async (name, { federation, ...input }) => {
+      started.push({ name, clusters: (input as { clusters?: unknown }).clusters });
       return { federation, workflowId: '', runId: '00000000-0000-4000-8000-000000000000', link: '' };
     },
   };
@@ -169,7 +169,7 @@ describe('what fails that tells of other federations', () => {
   });
 });
 
-test.each<object>([{ type: 'addCluster' }, { type: 'adopt' }, { type: 'setupMesh' }])(
+test.each<object>([{ type: 'addCluster' }, { type: 'adopt' }])(
   'who has a role in one federation does not have %j look through the whole inventory',
   async (body) => {
     const changes = '/v1/federations/a/changes';
@@ -181,6 +181,15 @@ test.each<object>([{ type: 'addCluster' }, { type: 'adopt' }, { type: 'setupMesh
     expect((await server.ask('POST', changes, { body })).status).toBe(202);
   },
 );
+
+test('a setup that names no clusters is one of the members, for who has a role in that federation', async () => {
+  client.federations = async () => ({ federations: { a: ['a-1', 'a-2'] }, unknown: [] });
+  const at = '/v1/federations/a/changes';
+  expect((await server.ask('POST', at, { by: 'operator', body: { type: 'setupMesh' } })).status).toBe(202);
+  expect(started).toEqual([{ name: 'setupMesh', clusters: ['a-1', 'a-2'] }]);
+  const none = await server.ask('POST', '/v1/federations/b/changes', { by: 'operator', body: { type: 'setupMesh' } });
+  expect(none.status).toBe(403);
+});
 
 test.each<['DELETE' | 'PUT' | 'POST', string, object | undefined]>([
   ['DELETE', '/v1/federations/a', undefined],

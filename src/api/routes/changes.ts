@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import type { FastifyRequest } from 'fastify';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import type { ChangeHandle } from '../../client.js';
@@ -75,11 +76,10 @@ export function changeRoutes(context: ApiContext, reads: Reads, streams: EventSt
       },
       async (request, reply) => {
         const { federation } = request.params;
-        const { type, ...given } = request.body;
+        const { type, ...body } = request.body;
+        const given = await named(request, type, body);
         requireSameFederation(federation, given.federation);
         const input = checkedInput(type, { ...given, federation });
-        // What takes whatever the inventory has would be told, and work on, what is of others.
-        if (namedClusters(given).length === 0 && !mayKnowAll(request)) throw unnamed(type);
         return mutate(context, request, reply, { action: type, federation, input }, async (by) => {
           // A cluster that is gone from the inventory may still have to leave a federation.
           if (type !== 'removeCluster') await requireClusters(context, request, namedClusters(given));
@@ -159,6 +159,23 @@ export function changeRoutes(context: ApiContext, reads: Reads, streams: EventSt
       },
     );
   };
+
+  /**
+   * What takes whatever the inventory has would tell of, and work on, what is of others: for who may not know of these,
+   * a setup is one of the members that there are.
+   * @throws ProblemError 403
+   */
+  async function named<T extends object>(
+    request: FastifyRequest,
+    type: string,
+    body: T,
+  ): Promise<T & { federation?: string | undefined }> {
+    if (namedClusters(body).length > 0 || mayKnowAll(request)) return body;
+    const { federation } = request.params as { federation: string };
+    const clusters = type === 'setupMesh' ? await reads.members.of(federation, []) : undefined;
+    if (clusters === undefined) throw unnamed(type);
+    return { ...body, clusters };
+  }
 
   async function follow(change: ChangeHandle, { send, signal }: EventStream): Promise<void> {
     let said = '';
