@@ -59,7 +59,7 @@ export function engineActivities(client: Client) {
     },
 
     /** Has the federation watched over from now on, by these settings. */
-    async watchOver({ start: mayStart, ...settings }: WatchRequest): Promise<StepOutcome> {
+    async watchOver({ start: mayStart, goOn = false, ...settings }: WatchRequest): Promise<StepOutcome> {
       const { federation } = settings;
       const workflowId = monitorWorkflowId(federation);
       if (!mayStart) {
@@ -69,12 +69,13 @@ export function engineActivities(client: Client) {
       }
       // What one starts with are settings; the signal tells it the rest.
       const { policies: _told, ...initial } = settings;
+      const { observeOnly: _asBefore, ...others } = settings;
       await client.workflow.signalWithStart('monitor', {
         workflowId,
         taskQueue: Context.current().info.taskQueue,
         args: [{ repair: DEFAULT_REPAIR_POLICY, ...initial }],
         signal: MEMBERSHIP_SIGNAL,
-        signalArgs: [settings],
+        signalArgs: [goOn ? others : settings],
         staticSummary: `monitor ${federation}`,
         typedSearchAttributes: [{ key: FEDERATION_ATTRIBUTE, value: federation }],
       });

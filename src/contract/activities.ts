@@ -322,6 +322,8 @@ export interface RefreshEdgesRequest extends ClusterRequest {
 export type WatchRequest = MembershipChange & {
   /** Start a monitor where none runs. */
   start: boolean;
+  /** `observeOnly` is for one that is started; one that runs goes on as it did. */
+  goOn?: boolean;
 };
 
 /** What runs on the engine's own side: its workflows. */

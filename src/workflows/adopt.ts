@@ -9,6 +9,7 @@ import { Progress } from './progress.js';
 
 const OBSERVED =
   'The monitor repairs nothing by itself until setupMesh (or apply) has made the federation as it should be: what it finds until then waits for approval.';
+const OBSERVED_UNLESS_RUNNING = `${OBSERVED} One that ran already goes on as it did.`;
 
 /**
  * Takes a federation that was made by hand or by scripts under management, without changing it: its objects are marked,
@@ -50,7 +51,7 @@ export async function adopt(input: AdoptInput): Promise<ChangeResult> {
   const isWatched = !planOnly && input.monitor === true;
   // What was found is left as it is, by a monitor too; one that mends what is managed already goes on as it did.
   const isManaged = facts.some((each) => each.federation === federation);
-  const observeOnly = !isManaged && (findings.length > 0 || mending.length > 0);
+  const observeOnly = findings.length > 0 || mending.length > 0;
   const unwatched = !isWatched
     ? []
     : await watchOver(
@@ -59,7 +60,8 @@ export async function adopt(input: AdoptInput): Promise<ChangeResult> {
           clusters: members.map(({ request }) => request.cluster),
           refreshHintSeconds: file.refreshHintSeconds,
           start: true,
-          ...(isManaged ? {} : { observeOnly }),
+          observeOnly,
+          goOn: isManaged,
           ...(file.hub === undefined ? {} : { hub: file.hub }),
           ...(input.repair === undefined ? {} : { repair: input.repair }),
         },
@@ -79,7 +81,7 @@ export async function adopt(input: AdoptInput): Promise<ChangeResult> {
     file,
     notes: [
       ...problems.map(({ message }) => `In the way of mending it: ${message}`),
-      ...(isWatched && observeOnly ? [OBSERVED] : []),
+      ...(isWatched && observeOnly ? [isManaged ? OBSERVED_UNLESS_RUNNING : OBSERVED] : []),
       ...unwatched,
     ],
   };
