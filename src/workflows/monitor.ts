@@ -71,6 +71,8 @@ const READING_MS = 20_000;
 const ACT_AFTER_MS = 4_000;
 /** After this many, whoever could not be told is told again, if it is still so: 15 minutes at SPIRE's usual interval. */
 const ROUNDS_UNTOLD = 12;
+/** Events after which a run hands over whatever it waits for: Temporal ends one of 51,200 (limit.historyCount.error). */
+const HISTORY_AT_MOST = 15_000;
 /** How long a fetch on demand may take: a peer that hangs is found out by it. */
 const REFRESH_MS = 10_000;
 
@@ -186,8 +188,7 @@ class Monitor {
       }
       if (this.stopped) break;
       // Who waits for a round gets it from this run: there is none while the handover waits for them.
-      // What nobody can be told is heard of by this run only.
-      if (this.runIsLong && allHandlersFinished() && this.tellingNow === 0) {
+      if (this.runIsLong && allHandlersFinished() && !this.isTelling) {
         const known = this.untold === undefined ? this.told : this.untold.before;
         const told = known === undefined ? {} : { told: known };
         return continueAsNew<typeof monitor>({ ...watched.monitorSettings, state: { ...watched.state, ...told } });
@@ -199,6 +200,11 @@ class Monitor {
 
   private get isOver(): boolean {
     return this.stopped;
+  }
+
+  /** Somebody is being told: that they could not be is heard of by this run only, which waits for that, but not for ever. */
+  private get isTelling(): boolean {
+    return this.tellingNow > 0 && workflowInfo().historyLength < HISTORY_AT_MOST;
   }
 
   private get runIsLong(): boolean {
