@@ -76,15 +76,15 @@ export function changeRoutes(context: ApiContext, reads: Reads, streams: EventSt
       },
       async (request, reply) => {
         const { federation } = request.params;
-        const { type, ...body } = request.body;
-        const given = await named(request, type, body);
+        const { type, ...given } = request.body;
         requireSameFederation(federation, given.federation);
         const input = checkedInput(type, { ...given, federation });
         return mutate(context, request, reply, { action: type, federation, input }, async (by) => {
+          const named = await withClusters(request, type, input);
           // A cluster that is gone from the inventory may still have to leave a federation.
-          if (type !== 'removeCluster') await requireClusters(context, request, namedClusters(given));
+          if (type !== 'removeCluster') await requireClusters(context, request, namedClusters(named));
           // Each type's input was checked by its own schema.
-          return acceptedChange(await client.startChange(type, input as never, by));
+          return acceptedChange(await client.startChange(type, named as never, by));
         });
       },
     );
@@ -165,16 +165,18 @@ export function changeRoutes(context: ApiContext, reads: Reads, streams: EventSt
    * a setup is one of the members that there are.
    * @throws ProblemError 403
    */
-  async function named<T extends object>(
+  async function withClusters<T extends { federation: string }>(
     request: FastifyRequest,
     type: string,
-    body: T,
-  ): Promise<T & { federation?: string | undefined }> {
-    if (namedClusters(body).length > 0 || mayKnowAll(request)) return body;
-    const { federation } = request.params as { federation: string };
-    const clusters = type === 'setupMesh' ? await reads.members.of(federation, []) : undefined;
-    if (clusters === undefined) throw unnamed(type);
-    return { ...body, clusters };
+    input: T,
+  ): Promise<T> {
+    if (namedClusters(input).length > 0 || mayKnowAll(request)) return input;
+    if (type !== 'setupMesh') throw unnamed(type);
+    const { federation } = input;
+    const clusters = (await reads.members.of(federation, await reads.recentChanges(federation))) ?? [];
+    // Of fewer, others may be away: what is missing would be looked for in the whole inventory.
+    if (clusters.length < 2) throw unnamed(type);
+    return { ...input, clusters };
   }
 
   async function follow(change: ChangeHandle, { send, signal }: EventStream): Promise<void> {
