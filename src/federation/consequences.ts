@@ -85,7 +85,7 @@ function explainsEndpoint({ name, scope }: Check, endpoint: Check): boolean {
  * Whether something else that is wrong is the reason why a ClusterSPIFFEID is: it differs from its policy, or names a trust
  * domain whose bundle is missing.
  */
-export function explainsIdentity(cause: Check, { scope, about, evidence }: Check): boolean {
+function explainsIdentity(cause: Check, { scope, about, evidence }: Check): boolean {
   if (cause.name === 'policy') return cause.scope === scope && cause.about === about && cause.foreign !== true;
   return (
     cause.name === 'stored-bundle' && cause.scope.startsWith(`${scope}←`) && evidence.includes('no bundle is stored')

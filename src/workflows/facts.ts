@@ -97,7 +97,7 @@ export async function findRemaining(federation: string, gone: string): Promise<F
   const unknown = found.unknown.filter(({ cluster }) => cluster !== gone);
   if (unknown.length === 0) return found;
   const read = await Promise.all(found.members.map((cluster) => readFacts(federation, cluster, [])));
-  // What a member that is only away for the moment is trusted by would be taken for trust in what is gone.
+  // Trust in a member that cannot be read just now would be taken for trust in what is gone.
   const problems = read.flatMap((each) => each.problems);
   if (problems.length > 0) throw preflightFailure(problems);
   const [orphan] = orphanedTrust(

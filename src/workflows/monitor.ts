@@ -367,7 +367,7 @@ class Monitor {
     };
     const findings = known.findings.map(({ check, ...finding }) => ({ name: check, ...finding }));
     try {
-      const told = await startChild<typeof notify>('notify', {
+      const child = await startChild<typeof notify>('notify', {
         workflowId: `${notifyWorkflowId(federation)}/${workflowInfo().runId.slice(0, 8)}-${telling}`,
         args: [
           {
@@ -385,7 +385,7 @@ class Monitor {
         staticSummary: `${federation}: ${before} → ${verdict}`,
       });
       this.tellingNow++;
-      void told
+      void child
         .result()
         .catch((error: unknown) => {
           if (!isCancellation(error)) isLost();
